@@ -1,0 +1,127 @@
+//! What the core lets everybody see: the status of every service, replaced whole at each change.
+//!
+//! Readers never wait for the core and the core never waits for readers. The core is the only one
+//! that posts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use crate::name::ServiceName;
+
+/// What is known of a service right now, as `service.status` answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The service's name.
+    pub name: ServiceName,
+    /// The process id of its main process, 0 when there is none.
+    pub pid: i32,
+    /// Running, Success, Failed, Blocked, Spawned, Stopped, Stopping or Backoff.
+    pub state: String,
+    /// `Up` or `Down`: what the user wants.
+    pub target: String,
+    /// Why it is in this state, as half a sentence.
+    pub reason: String,
+    /// When it entered this state, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// How often it was started again after an exit that nobody asked for.
+    pub restarts: i64,
+    /// How its latest process ended: `exit 1`, `SIGKILL`, `chdir: ENOENT` ...; empty if none did.
+    pub last_exit: String,
+    /// Whether it is a oneshot.
+    pub oneshot: bool,
+    /// Its dependencies.
+    pub after: Vec<ServiceName>,
+}
+
+impl Status {
+    /// Whether a wait for the service to be up is over: `Some(true)` up or done, `Some(false)` it
+    /// will not come up without help.
+    pub fn settled(&self) -> Option<bool> {
+        match self.state.as_str() {
+            "Running" | "Success" => Some(true),
+            "Failed" => Some(false),
+            "Stopped" if self.target == "Down" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing of the service runs and nothing is about to.
+    pub fn is_down(&self) -> bool {
+        self.pid == 0 && self.state != "Stopping"
+    }
+}
+
+/// The board that the core posts to.
+#[derive(Debug)]
+pub struct Board {
+    posted: RwLock<BTreeMap<ServiceName, Arc<Status>>>,
+    names: RwLock<Option<Arc<RawValue>>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            posted: RwLock::default(),
+            names: RwLock::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Board {
+    const SOUND: &str = "nothing panics while it holds the board";
+
+    /// The status of one service.
+    pub fn get(&self, name: &str) -> Option<Arc<Status>> {
+        self.posted.read().expect(Self::SOUND).get(name).cloned()
+    }
+
+    /// The status of every service, sorted by name.
+    pub fn all(&self) -> Vec<Arc<Status>> {
+        self.posted.read().expect(Self::SOUND).values().cloned().collect()
+    }
+
+    /// The names of all services, sorted, as a JSON array that is made once per change of the set.
+    pub fn names(&self) -> Arc<RawValue> {
+        if let Some(names) = self.names.read().expect(Self::SOUND).as_ref() {
+            return Arc::clone(names);
+        }
+        let posted = self.posted.read().expect(Self::SOUND);
+        let names: Vec<&ServiceName> = posted.keys().collect();
+        let names: Arc<RawValue> =
+            serde_json::value::to_raw_value(&names).expect("names are plain text").into();
+        *self.names.write().expect(Self::SOUND) = Some(Arc::clone(&names));
+        names
+    }
+
+    /// Shows a new status.
+    pub fn post(&self, status: Status) {
+        let mut posted = self.posted.write().expect(Self::SOUND);
+        if posted.insert(status.name.clone(), Arc::new(status)).is_none() {
+            *self.names.write().expect(Self::SOUND) = None;
+        }
+    }
+
+    /// Takes a service off the board.
+    pub fn remove(&self, name: &str) {
+        let mut posted = self.posted.write().expect(Self::SOUND);
+        if posted.remove(name).is_some() {
+            *self.names.write().expect(Self::SOUND) = None;
+        }
+    }
+
+    /// Tells the waiting that something has changed. Called once per batch of posts.
+    pub fn announce(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Something to wait on for the next change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

@@ -1,0 +1,3 @@
+//! The keeper: launches, reaps, holds descriptors.
+
+pub mod wire;
