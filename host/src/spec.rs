@@ -1,10 +1,26 @@
 //! What a user wrote about a service, parsed and valid.
+//!
+//! A YAML file and the configuration object of an RPC are both turned into a tree of nodes that know
+//! where they were written (`node`), and one walk over that tree (`read`) knows every key, its default
+//! and what it may hold (`value`). `write` is the way back.
+
+mod duration;
+mod node;
+mod read;
+#[cfg(test)]
+mod tests;
+mod value;
+mod write;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::name::ServiceName;
+use crate::refusal::Refusal;
 
 /// Everything a service's configuration says. The file name is the service's name, so it is not in
 /// here.
@@ -36,6 +52,8 @@ pub struct Spec {
     pub health: Health,
     /// Its on-demand proxy.
     pub xinit: Option<Xinit>,
+    /// It stands in no file: it lasts as long as the keeper.
+    pub transient: bool,
 }
 
 /// Whether a service starts with the server.
@@ -96,4 +114,141 @@ pub struct Xinit {
     pub idle_timeout_ms: i64,
     /// Whether one client at a time is served.
     pub single_connection: bool,
+}
+
+impl Spec {
+    /// A service file longer than this is refused unread.
+    pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+    /// Parses the text of a service file. `path` is only named in refusals.
+    ///
+    /// # Errors
+    /// `bad_config`, whose data has `path`, `line` and `column` (both from 1), `source` (the line as
+    /// written) and, when one key is to blame, `key`.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use zinit_host::spec::Spec;
+    /// let no = Spec::from_yaml("oneshot: true\nexce: ls\n", Path::new("/x/web.yaml")).unwrap_err();
+    /// assert_eq!(no.message, "/x/web.yaml:2:1: unknown key `exce`");
+    /// assert_eq!(no.hint.as_deref(), Some("did you mean `exec`?"));
+    /// assert_eq!(no.data["source"], "exce: ls");
+    /// ```
+    pub fn from_yaml(text: &str, path: &Path) -> Result<Self, Refusal> {
+        let fault = |it: node::Fault| it.in_file(text, path);
+        let root = node::of_yaml(text).map_err(fault)?;
+        read::spec(root).map_err(fault)
+    }
+
+    /// Parses the configuration object of `service.register` and `service.monitor`: the flat shape of
+    /// zinit 0.3, and everything that a service file may say. An empty text, list or map, and null,
+    /// mean the default.
+    ///
+    /// # Errors
+    /// `bad_config`; its data has the `key`.
+    pub fn from_config(config: &Value) -> Result<Self, Refusal> {
+        read::spec(node::of_json(config)).map_err(node::Fault::without_file)
+    }
+
+    /// A service that runs this command line and is otherwise as by default.
+    ///
+    /// # Panics
+    /// When no command can be made of the text: this is for tests and constants.
+    pub fn of_exec(exec: &str) -> Self {
+        let argv = read::argv(exec).expect("the command line is written by a programmer");
+        Self::new(exec.to_owned(), argv)
+    }
+
+    fn new(exec: String, argv: Vec<String>) -> Self {
+        Self {
+            exec,
+            argv,
+            status: Status::default(),
+            oneshot: false,
+            shutdown_timeout_ms: 10_000,
+            after: Vec::new(),
+            stop_signal: Signal::SIGTERM,
+            log: LogMode::default(),
+            env: BTreeMap::new(),
+            dir: String::new(),
+            restart_delay_ms: None,
+            transient: false,
+            health: Health::default(),
+            xinit: None,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            period_ms: 10_000,
+            retry: 3,
+            test_cmd: Vec::new(),
+            test_tcp: Vec::new(),
+            test_http: Vec::new(),
+            tcp_kill: false,
+        }
+    }
+}
+
+impl Default for Xinit {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: Vec::new(),
+            backend: String::new(),
+            connect_timeout_ms: 30_000,
+            idle_timeout_ms: 0,
+            single_connection: false,
+        }
+    }
+}
+
+impl Status {
+    const WORDS: [(&str, Self); 3] = [
+        ("start", Self::Start),
+        ("stop", Self::Stop),
+        ("ignore", Self::Ignore),
+    ];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
+    }
+}
+
+impl LogMode {
+    const WORDS: [(&str, Self); 3] = [
+        ("ring", Self::Ring),
+        ("stdout", Self::Stdout),
+        ("none", Self::None),
+    ];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
+    }
+}
+
+/// The signal that a user means: `SIGTERM`, `TERM` and `sigterm` are the same.
+///
+/// ```
+/// use nix::sys::signal::Signal;
+/// use zinit_host::spec::signal_of;
+/// assert_eq!(signal_of("term"), Some(Signal::SIGTERM));
+/// assert_eq!(signal_of("SIGTREM"), None);
+/// ```
+pub fn signal_of(word: &str) -> Option<Signal> {
+    let word = word.trim().to_ascii_uppercase();
+    let bare = word.strip_prefix("SIG").unwrap_or(&word);
+    Signal::from_str(&format!("SIG{bare}")).ok()
+}
+
+fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, it)| *it == value)
+        .expect("every variant has its word")
+        .0
 }

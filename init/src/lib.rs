@@ -1,3 +1,63 @@
-//! The keeper: launches, reaps, holds descriptors.
+//! The keeper of Zinit: it launches, reaps and holds descriptors, and decides nothing.
+//!
+//! ```text
+//!  keep     the loop: signals, the brain, launches under way; a death is taken before a launch is made
+//!  brain    the brain's process and socket          request  what it asks
+//!  reports  what it is due, as levels               slot     the services, as far as known here
+//!  launch   from a command to a running process     command  what that needs in memory
+//!  child    its few steps before `exec`              reap     who died and how
+//!  setup    what the process becomes first          complain what it says on stderr
+//!  wire     the language                            packet   its transport, for both ends
+//! ```
+//!
+//! What holds, whatever a brain does or says:
+//!
+//! - A slot has at most one process, and none while an exit of it is not acknowledged.
+//! - A signal goes to a process group only while its leader is not reaped: one thread, the only one
+//!   that reaps, so no number is ever somebody else's.
+//! - Every exit is told, to each brain, until one of them acknowledges it.
+//! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
+//!   keeper wait, end, or grow without bound.
+//! - Between fork and exec there are only system calls.
+//! - When nothing happens, nothing runs.
+//!
+//! Start reading at [`run`], then `keep.rs`.
 
+mod brain;
+mod child;
+mod command;
+mod complain;
+mod keep;
+mod launch;
+pub mod packet;
+mod reap;
+mod reports;
+mod request;
+mod setup;
+mod slot;
 pub mod wire;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// What a keeper is started with.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The brain's program, as an absolute path. It finds its socket by [`wire::SOCKET_ENV`], and has
+    /// the keeper's standard streams, directory and (raised) limit of open files.
+    pub brain: PathBuf,
+    /// The brain's arguments; the one before them is always `zinit-server`.
+    pub brain_args: Vec<OsString>,
+    /// Gets one byte, and is closed, when the first brain serves. Closed without it, the start failed.
+    pub ready: Option<OwnedFd>,
+}
+
+/// Turns this process into a keeper, and returns its exit status when the brain has said farewell, or
+/// when the first one ended before it served anybody.
+///
+/// To be called while the process has only one thread. Every descriptor above the standard streams
+/// becomes close-on-exec.
+pub fn run(keeper: Keeper) -> i32 {
+    keep::run(brain::Brain::new(keeper.brain, keeper.brain_args, keeper.ready))
+}

@@ -1,2 +1,43 @@
-//! placeholder
-fn main() {}
+//! `zinit-updater --init`: the keeper as PID 1 of a container, or under any other parent.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use zinit_keeper::Keeper;
+
+/// Keeps `zinit-server` and its services running.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    /// Be the keeper: start `zinit-server` (the one beside this program, else the one in PATH),
+    /// start it again when it dies, and reap every orphan. Meant for PID 1 of a container.
+    #[arg(long, required = true)]
+    init: bool,
+}
+
+fn main() -> ExitCode {
+    Args::parse();
+    let Some(brain) = find("zinit-server") else {
+        eprintln!("error: cannot begin: there is no `zinit-server` beside this program or in PATH");
+        return ExitCode::FAILURE;
+    };
+    let code = zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None });
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// The program of that name: the sibling of this one, else the first in `PATH`.
+fn find(name: &str) -> Option<PathBuf> {
+    let sibling = env::current_exe().ok().map(|it| it.with_file_name(name));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(OsStr::new(&path)).map(|dir| dir.join(name));
+    let found = sibling.into_iter().chain(in_path).find(|it| is_program(it))?;
+    std::path::absolute(found).ok()
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}

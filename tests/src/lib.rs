@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests stand on: a simulated machine under the real core, and real servers in homes of
+//! their own.
+
+pub mod sim;

@@ -1,0 +1,68 @@
+//! What a decision can ask for, and the words for it. Saying a word builds a value; only the host
+//! acts on it, after it has checked it.
+
+use nix::sys::signal::Signal;
+use rhai::{Engine, EvalAltResult, Position};
+
+use crate::event::Tick;
+use crate::state::State;
+
+/// Everything a decision may ask for its service. The host can do nothing else for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process.
+    Launch,
+    /// Deliver a signal to the process and its group.
+    Signal(Signal),
+    /// Deliver `elapsed` at this time, unless another state is entered before.
+    Arm(Tick),
+    /// Leave the present state for this one, and why. Clears the alarm.
+    Enter(State, String),
+    /// Remember how many attempts in a row were short-lived.
+    Attempts(i64),
+}
+
+type Made = Result<Action, Box<EvalAltResult>>;
+
+/// Gives scripts the words for actions.
+pub fn teach(engine: &mut Engine) {
+    engine.register_type_with_name::<Action>("Action");
+    engine.register_fn("launch", || Action::Launch);
+    engine.register_fn("signal", |name: &str| -> Made {
+        let signal = parse_signal(name).ok_or_else(|| wrong(format!("`{name}` is no signal")))?;
+        Ok(Action::Signal(signal))
+    });
+    engine.register_fn("arm", |at: i64| Action::Arm(Tick(at)));
+    engine.register_fn("attempts", |count: i64| Action::Attempts(count.max(0)));
+    engine.register_fn("enter", |state: &str, why: &str| enter(state, why, 0));
+    engine.register_fn("enter", enter);
+    engine.register_fn("to_string", |it: &mut Action| format!("{it:?}"));
+    engine.register_fn("to_debug", |it: &mut Action| format!("{it:?}"));
+}
+
+fn enter(state: &str, why: &str, step: i64) -> Made {
+    let state = State::of_word(state, step).ok_or_else(|| wrong(format!("`{state}` is no state")))?;
+    Ok(Action::Enter(state, why.to_owned()))
+}
+
+fn wrong(message: String) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorRuntime(message.into(), Position::NONE).into()
+}
+
+/// A signal by name, with or without `SIG`, in any case, or by number.
+///
+/// ```
+/// use nix::sys::signal::Signal;
+/// use zinit_host::action::parse_signal;
+/// assert_eq!(parse_signal("sigterm"), Some(Signal::SIGTERM));
+/// assert_eq!(parse_signal("9"), Some(Signal::SIGKILL));
+/// assert_eq!(parse_signal("SIGNOPE"), None);
+/// ```
+pub fn parse_signal(text: &str) -> Option<Signal> {
+    if let Ok(number) = text.parse::<i32>() {
+        return Signal::try_from(number).ok();
+    }
+    let upper = text.to_ascii_uppercase();
+    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    full.parse().ok()
+}

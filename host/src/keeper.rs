@@ -1,0 +1,217 @@
+//! The brain's end of the keeper's socket: what the keeper hears comes from here, and only from here.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use zinit_keeper::packet::{self, Heard};
+use zinit_keeper::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, Request, SOCKET_ENV};
+
+use crate::refusal::{Kind, Refusal};
+
+/// Groups share a packet up to this size.
+const PACKET_AIM: usize = 32 * 1024;
+
+/// A report, and the reading ends of stdout and stderr if they came with it.
+pub type Heeded = (Report, Option<[OwnedFd; 2]>);
+
+/// The connection of a brain to its keeper.
+///
+/// The first words are `Hello`, [`flush`](Self::flush), and [`receive`](Self::receive) until the whole
+/// table is here: the keeper reads nothing else before it has told its table.
+pub struct KeeperLink {
+    socket: OwnedFd,
+    /// Packets that wait to be sent, each of whole groups.
+    packets: VecDeque<Vec<u8>>,
+    buffer: Box<[u8]>,
+}
+
+impl KeeperLink {
+    /// Takes the socket that the keeper left to this process. To be called while there is one thread.
+    pub fn from_env() -> Result<Self, Refusal> {
+        let none = || {
+            let message = format!("cannot reach the keeper: `{SOCKET_ENV}` names no open socket");
+            Refusal::new(Kind::Internal, message).hint("only the keeper starts a brain")
+        };
+        packet::inherited().map(Self::new).ok_or_else(none)
+    }
+
+    /// Speaks to the keeper over this socket.
+    pub fn new(socket: OwnedFd) -> Self {
+        let buffer = vec![0; PACKET_MAX].into_boxed_slice();
+        Self { socket, packets: VecDeque::new(), buffer }
+    }
+
+    /// The socket, to wait on: it is readable when there is something to receive.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Queues requests that the keeper is to handle as one: they travel in one packet.
+    ///
+    /// A group that no packet can hold is an error (`E2BIG`), and nothing of it is sent.
+    pub fn send(&mut self, group: &[Request]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for request in group {
+            serde_json::to_writer(&mut lines, request)?;
+            lines.push(b'\n');
+        }
+        if lines.len() > PACKET_MAX {
+            return Err(Errno::E2BIG.into());
+        }
+        match self.packets.back_mut() {
+            Some(last) if last.len() + lines.len() <= PACKET_AIM => last.append(&mut lines),
+            _ if lines.is_empty() => {}
+            _ => self.packets.push_back(lines),
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued, and waits while the keeper's buffer is full.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while let Some(packet) = self.packets.front() {
+            if packet::send(self.socket.as_fd(), packet, &[])? {
+                self.packets.pop_front();
+                continue;
+            }
+            let mut room = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+            match poll(&mut room, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends everything that is here to `out`, without waiting; false when the keeper is gone.
+    ///
+    /// Pipes for which this process has no descriptor left are lost: `pipes` is true, and `None` comes
+    /// with it. The next brain gets them again.
+    pub fn receive(&mut self, out: &mut Vec<Heeded>) -> io::Result<bool> {
+        let mut fds = Vec::with_capacity(PACKET_FDS_MAX);
+        loop {
+            fds.clear();
+            match packet::receive(self.socket.as_fd(), &mut self.buffer, &mut fds)? {
+                Heard::Packet(length) => read_packet(&self.buffer[..length], &mut fds, out),
+                Heard::TooLarge => {} // From a keeper that breaks its own rule.
+                Heard::Nothing => return Ok(true),
+                Heard::Gone => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Reads the reports of a packet; each that says so owns the next two descriptors.
+fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
+    let mut fds = fds.drain(..);
+    for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
+        let report: Report = serde_json::from_slice(line).unwrap_or(Report::Unknown);
+        let pipes = match &report {
+            Report::Launched { pipes, .. } => *pipes,
+            Report::Slot(slot) => slot.pipes,
+            _ => false,
+        };
+        let two = pipes.then(|| Some([fds.next()?, fds.next()?])).flatten();
+        out.push((report, two));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::unistd::{pipe, read};
+
+    use super::*;
+
+    fn link() -> (KeeperLink, OwnedFd) {
+        let (ours, keepers) = packet::pair().expect("a socket pair");
+        (KeeperLink::new(ours), keepers)
+    }
+
+    fn hear(keeper: &OwnedFd) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; PACKET_MAX];
+        match packet::receive(keeper.as_fd(), &mut buffer, &mut Vec::new()) {
+            Ok(Heard::Packet(length)) => Some(buffer[..length].to_vec()),
+            _ => None,
+        }
+    }
+
+    fn forget(service: &str) -> Request {
+        Request::Forget { service: service.to_owned() }
+    }
+
+    #[test]
+    fn small_groups_share_a_packet_and_none_is_split() {
+        let (mut link, keeper) = link();
+        let long = "x".repeat(PACKET_AIM - 1000);
+        for group in [vec![forget("a")], vec![forget("b"), forget("c")], vec![forget(&long)]] {
+            link.send(&group).expect("queued");
+        }
+        link.send(&[]).expect("nothing to queue");
+        link.send(&[forget(&long), forget("d")]).expect("queued");
+        link.flush().expect("sent");
+        let lines = |packet: Vec<u8>| packet.iter().filter(|it| **it == b'\n').count();
+        let packets = [4, 2].map(|_| hear(&keeper).map(lines));
+        assert_eq!(packets, [Some(4), Some(2)]);
+        assert_eq!(hear(&keeper), None);
+    }
+
+    #[test]
+    fn a_group_that_fits_no_packet_is_an_error_and_nothing_of_it_is_sent() {
+        let (mut link, keeper) = link();
+        let error = link.send(&[forget("a"), forget(&"x".repeat(PACKET_MAX))]).expect_err("too big");
+        assert_eq!(error.raw_os_error(), Some(Errno::E2BIG as i32));
+        link.flush().expect("nothing to send");
+        assert_eq!(hear(&keeper), None);
+    }
+
+    #[test]
+    fn flush_waits_for_a_keeper_that_is_busy() {
+        let (mut link, keeper) = link();
+        let long = "x".repeat(PACKET_AIM);
+        (0..64).for_each(|_| link.send(&[forget(&long)]).expect("queued"));
+        let reader = std::thread::spawn(move || {
+            let mut heard = 0;
+            while heard < 64 {
+                let mut look = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN)];
+                poll(&mut look, PollTimeout::NONE).expect("poll");
+                heard += usize::from(hear(&keeper).is_some());
+            }
+        });
+        link.flush().expect("sent");
+        reader.join().expect("the reader ends");
+    }
+
+    #[test]
+    fn reports_get_the_descriptors_that_are_theirs() {
+        let (mut link, keeper) = link();
+        let (out, mut out_writer) = pipe().map(|(r, w)| (r, std::fs::File::from(w))).expect("pipe");
+        let (err, _err_writer) = pipe().expect("pipe");
+        let line = r#"{"report":"launched","service":"a","incarnation":1,"pid":7,"pipes":true}"#;
+        let packet = format!("{{\"report\":\"from_the_future\"}}\n{line}\n{line}\nnonsense\n");
+        let sent = packet::send(keeper.as_fd(), packet.as_bytes(), &[out.as_fd(), err.as_fd()]);
+        assert!(sent.expect("sent"));
+        drop(keeper);
+        let mut heard = Vec::new();
+        assert!(!link.receive(&mut heard).expect("received"), "the keeper is gone");
+        let with: Vec<_> = heard.iter().map(|(report, pipes)| (report.clone(), pipes.is_some())).collect();
+        let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
+        let launched = Report::Launched { service, incarnation, pid, pipes };
+        assert_eq!(
+            with,
+            [
+                (Report::Unknown, false),
+                (launched.clone(), true),
+                (launched, false), // Its pipes were lost.
+                (Report::Unknown, false),
+            ]
+        );
+        out_writer.write_all(b"hello").expect("written");
+        let Some((_, Some([stdout, _]))) = heard.get(1) else { panic!("no pipes") };
+        let mut text = [0; 5];
+        assert_eq!((read(stdout, &mut text), &text), (Ok(5), b"hello"));
+    }
+}

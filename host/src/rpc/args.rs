@@ -1,0 +1,270 @@
+//! The parameters of a call, by position or by name, checked against what the method declares.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::methods::Method;
+use crate::name::ServiceName;
+use crate::refusal::{Kind as Refused, Refusal, nearest};
+use crate::spec::signal_of;
+
+/// A declared parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it must be.
+    pub kind: Kind,
+    /// What it is when left out, as JSON; `None` when it may not be left out.
+    pub default: Option<&'static str>,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// What a parameter may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A whole number, not negative.
+    Integer,
+    /// A number of seconds, whole or not.
+    Seconds,
+    /// true or false.
+    Flag,
+    /// An object.
+    Object,
+    /// The name or the number of a signal.
+    Signal,
+}
+
+impl Kind {
+    /// The JSON Schema types.
+    pub(super) fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Text => &["string"],
+            Self::Integer => &["integer"],
+            Self::Seconds => &["number"],
+            Self::Flag => &["boolean"],
+            Self::Object => &["object"],
+            Self::Signal => &["string", "integer"],
+        }
+    }
+
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Integer => "a whole number, 0 or more",
+            Self::Seconds => "a number of seconds, 0 or more",
+            Self::Flag => "true or false",
+            Self::Object => "an object",
+            Self::Signal => "the name or the number of a signal",
+        }
+    }
+
+    fn accepts(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Integer => value.is_u64(),
+            Self::Seconds => value.as_f64().is_some_and(|it| it >= 0.0),
+            Self::Flag => value.is_boolean(),
+            Self::Object => value.is_object(),
+            Self::Signal => signal(value).is_some(),
+        }
+    }
+}
+
+impl Param {
+    pub(super) const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { name, kind, default: None, doc }
+    }
+
+    pub(super) const fn optional(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, default: Some(default), doc }
+    }
+
+    /// As in `name` or `signal = "SIGTERM"`.
+    pub(super) fn usage(&self) -> String {
+        self.default.map_or_else(|| self.name.to_owned(), |it| format!("{} = {it}", self.name))
+    }
+
+    /// The value that this parameter has, given what the caller wrote.
+    fn settle(&self, method: &str, given: Option<Value>) -> Result<Value, Refusal> {
+        match (given, self.default) {
+            (Some(value), _) if self.kind.accepts(&value) => Ok(value),
+            (None | Some(Value::Null), Some(text)) => {
+                Ok(serde_json::from_str(text).expect("defaults are JSON"))
+            }
+            (None, None) => Err(bad(method, format!("it needs `{}`", self.name))),
+            (Some(_), _) => {
+                let want = self.kind.phrase();
+                Err(bad(method, format!("`{}` must be {want}", self.name)).with("param", self.name))
+            }
+        }
+    }
+}
+
+/// Parameters that have been checked: one value for each that the method declares.
+#[derive(Debug)]
+pub(super) struct Args(Vec<Value>);
+
+impl Args {
+    const CHECKED: &str = "`bind` has checked its kind";
+
+    /// Checks the parameters of a call and fills in the defaults.
+    ///
+    /// # Errors
+    /// `bad_argument` that names the parameter.
+    pub(super) fn bind(method: &Method, params: Option<&RawValue>) -> Result<Self, Refusal> {
+        let given = match params {
+            Some(text) => serde_json::from_str(text.get())
+                .map_err(|error| bad(method.name, format!("its parameters make no sense: {error}")))?,
+            None => Value::Null,
+        };
+        match given {
+            Value::Null => Self::positional(method, Vec::new()),
+            Value::Array(values) => Self::positional(method, values),
+            Value::Object(values) => Self::named(method, values),
+            _ => Err(bad(method.name, "its parameters must be an array or an object".into())),
+        }
+    }
+
+    fn positional(method: &Method, values: Vec<Value>) -> Result<Self, Refusal> {
+        let (declared, given) = (method.params.len(), values.len());
+        if given > declared {
+            let message = format!("it takes {declared} parameters, not {given}");
+            return Err(bad(method.name, message));
+        }
+        let mut values = values.into_iter();
+        let settled = method.params.iter().map(|it| it.settle(method.name, values.next()));
+        settled.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn named(method: &Method, mut values: Map<String, Value>) -> Result<Self, Refusal> {
+        let take = |it: &Param| it.settle(method.name, values.remove(it.name));
+        let settled = method.params.iter().map(take).collect::<Result<_, _>>()?;
+        let Some(stranger) = values.keys().next() else { return Ok(Self(settled)) };
+        let refusal = bad(method.name, format!("it has no parameter `{stranger}`"));
+        Err(match nearest(stranger, method.params.iter().map(|it| it.name)) {
+            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+            None => refusal,
+        })
+    }
+
+    /// Parameter `index`, a [`Kind::Text`].
+    pub(super) fn text(&self, index: usize) -> &str {
+        self.0[index].as_str().expect(Self::CHECKED)
+    }
+
+    /// Parameter `index`, a [`Kind::Text`] that is to be the name of a service.
+    pub(super) fn name(&self, index: usize) -> Result<ServiceName, Refusal> {
+        Ok(ServiceName::parse(self.text(index))?)
+    }
+
+    /// Parameter `index`, a [`Kind::Integer`].
+    pub(super) fn count(&self, index: usize) -> usize {
+        let count = self.0[index].as_u64().expect(Self::CHECKED);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// Parameter `index`, a [`Kind::Seconds`]; at most a hundred years.
+    pub(super) fn seconds(&self, index: usize) -> Duration {
+        const SECONDS_MAX: f64 = 100.0 * 366.0 * 86_400.0;
+        let seconds = self.0[index].as_f64().expect(Self::CHECKED);
+        Duration::from_secs_f64(seconds.min(SECONDS_MAX))
+    }
+
+    /// Parameter `index`, a [`Kind::Flag`].
+    pub(super) fn flag(&self, index: usize) -> bool {
+        self.0[index].as_bool().expect(Self::CHECKED)
+    }
+
+    /// Parameter `index`, a [`Kind::Signal`].
+    pub(super) fn signal(&self, index: usize) -> Signal {
+        signal(&self.0[index]).expect(Self::CHECKED)
+    }
+
+    /// Parameter `index` as it is.
+    pub(super) fn value(&self, index: usize) -> &Value {
+        &self.0[index]
+    }
+}
+
+/// `15`, `"15"`, `"TERM"`, `"SIGTERM"` and `"sigterm"` are the same.
+fn signal(value: &Value) -> Option<Signal> {
+    let number = match value {
+        Value::String(text) => match text.parse() {
+            Ok(number) => number,
+            Err(_) => return signal_of(text),
+        },
+        other => i32::try_from(other.as_i64()?).ok()?,
+    };
+    Signal::try_from(number).ok()
+}
+
+fn bad(method: &str, why: String) -> Refusal {
+    Refusal::new(Refused::BadArgument, format!("cannot call `{method}`: {why}"))
+        .with("method", method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::methods::find;
+    use super::*;
+
+    fn bind(method: &str, params: &str) -> Result<Args, Refusal> {
+        let params = RawValue::from_string(params.to_owned()).unwrap();
+        Args::bind(find(method).unwrap(), Some(&params))
+    }
+
+    #[test]
+    fn parameters_go_by_position_and_by_name() {
+        for params in [r#"["web", "hup"]"#, r#"{"signal": 1, "name": "web"}"#] {
+            let args = bind("service.kill", params).unwrap();
+            assert_eq!((args.text(0), args.signal(1)), ("web", Signal::SIGHUP));
+        }
+        for params in [r#"["web"]"#, r#"{"name": "web"}"#, r#"["web", null]"#] {
+            assert_eq!(bind("service.kill", params).unwrap().signal(1), Signal::SIGTERM);
+        }
+        assert_eq!(bind("service.wait", r#"["web", 0.5]"#).unwrap().seconds(1).as_millis(), 500);
+        assert_eq!(bind("logs.tail", "null").unwrap().count(0), 50);
+    }
+
+    #[test]
+    fn a_signal_has_many_spellings() {
+        for text in ["15", "\"15\"", "\"TERM\"", "\"SIGTERM\"", "\"sigterm\""] {
+            assert_eq!(signal(&serde_json::from_str(text).unwrap()), Some(Signal::SIGTERM));
+        }
+        for text in ["0", "99", "\"SIGNOPE\"", "1.5", "\"\"", "-15"] {
+            assert_eq!(signal(&serde_json::from_str(text).unwrap()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_in_a_sentence() {
+        let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+        for (method, params, want) in [
+            ("service.status", "[]", "cannot call `service.status`: it needs `name`"),
+            ("service.status", "[7]", "cannot call `service.status`: `name` must be a string"),
+            ("service.status", "[\"a\", 1]", "cannot call `service.status`: it takes 1 parameters, not 2"),
+            ("service.status", "\"a\"", "cannot call `service.status`: its parameters must be an array or an object"),
+            ("logs.tail", "[-1]", "cannot call `logs.tail`: `n` must be a whole number, 0 or more"),
+            ("service.kill", "[\"a\", \"x\"]", "cannot call `service.kill`: `signal` must be the name or the number of a signal"),
+            ("service.status", &deep, "cannot call `service.status`: its parameters make no sense: recursion limit"),
+        ] {
+            let refusal = bind(method, params).unwrap_err();
+            assert_eq!(refusal.kind, Refused::BadArgument);
+            assert!(refusal.message.starts_with(want), "{refusal}");
+        }
+        let refusal = bind("service.status", r#"{"name": "a", "nam": 1}"#).unwrap_err();
+        assert_eq!(refusal.hint.as_deref(), Some("did you mean `name`?"));
+    }
+}

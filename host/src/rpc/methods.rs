@@ -1,0 +1,330 @@
+//! The one table of methods: it gives the server, `rpc.discover` and the reference.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::args::{Args, Kind, Param};
+use super::calls;
+use super::office::Office;
+use crate::refusal::Refusal;
+
+/// The result of a method: JSON that is ready to be sent.
+pub type Said = Result<Arc<RawValue>, Refusal>;
+
+/// A result that takes its time.
+pub type Pending = Pin<Box<dyn Future<Output = Said> + Send>>;
+
+/// One method.
+#[derive(Debug)]
+pub struct Method {
+    /// `noun.verb`.
+    pub name: &'static str,
+    /// What it does, in a sentence or two.
+    pub doc: &'static str,
+    /// Its parameters, in the order of a positional call.
+    pub params: &'static [Param],
+    /// What it answers.
+    pub result: &'static str,
+    /// The JSON type of what it answers.
+    pub result_type: &'static str,
+    pub(super) act: Act,
+}
+
+/// How a method is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// At once: it reads, and never waits.
+    Now(fn(&Office, &Args) -> Said),
+    /// It asks the core, reads a file, or waits.
+    Later(fn(Arc<Office>, Args) -> Pending),
+}
+
+/// The method of this name.
+pub fn find(name: &str) -> Option<&'static Method> {
+    METHODS.binary_search_by(|it| it.name.cmp(name)).ok().map(|index| &METHODS[index])
+}
+
+const NAME: Param = Param::required("name", Kind::Text, "The service's name.");
+const CONFIG: Param = Param::required(
+    "config",
+    Kind::Object,
+    "The keys of a service file; `exec` is required.",
+);
+
+const fn now(
+    name: &'static str,
+    doc: &'static str,
+    params: &'static [Param],
+    (result_type, result): (&'static str, &'static str),
+    act: fn(&Office, &Args) -> Said,
+) -> Method {
+    Method { name, doc, params, result, result_type, act: Act::Now(act) }
+}
+
+const fn later(
+    name: &'static str,
+    doc: &'static str,
+    params: &'static [Param],
+    (result_type, result): (&'static str, &'static str),
+    act: fn(Arc<Office>, Args) -> Pending,
+) -> Method {
+    Method { name, doc, params, result, result_type, act: Act::Later(act) }
+}
+
+const TRUE: (&str, &str) = ("boolean", "true");
+const LINES: (&str, &str) =
+    ("array", "Lines, oldest first: `[+] name: text` from stdout, `[-] name: text` from stderr.");
+
+/// Every method, sorted by name.
+pub static METHODS: &[Method] = &[
+    now(
+        "logs.filter",
+        "The lines of one service; if none has that name, the lines that contain the text.",
+        &[Param::required("name", Kind::Text, "The service's name, or a text.")],
+        LINES,
+        calls::logs_filter,
+    ),
+    now(
+        "logs.get",
+        "The lines of all services that are kept, in the order in which they were read.",
+        &[],
+        LINES,
+        calls::logs_get,
+    ),
+    now(
+        "logs.tail",
+        "The newest lines of all services.",
+        &[Param::optional("n", Kind::Integer, "50", "How many lines.")],
+        LINES,
+        calls::logs_tail,
+    ),
+    now(
+        "rpc.discover",
+        "This description of all methods.",
+        &[],
+        ("object", "An OpenRPC document."),
+        calls::discover,
+    ),
+    later(
+        "service.delete",
+        "Stops a service, forgets it and removes its file. Answers when nothing of it is left.",
+        &[NAME],
+        TRUE,
+        calls::delete,
+    ),
+    later(
+        "service.delete_all",
+        "Stops and forgets all services and removes their files.",
+        &[],
+        TRUE,
+        calls::delete_all,
+    ),
+    later(
+        "service.get",
+        "The configuration of a service, read from its file, with all defaults spelled out.",
+        &[NAME],
+        ("object", "The keys of a service file, those of `health` and `xinit` nested."),
+        calls::get,
+    ),
+    now(
+        "service.is_running",
+        "Whether a service has a process; false for a name that nobody has.",
+        &[NAME],
+        ("boolean", "Whether it has one."),
+        calls::is_running,
+    ),
+    later(
+        "service.kill",
+        "Sends a signal to the processes of a service.",
+        &[
+            NAME,
+            Param::optional(
+                "signal",
+                Kind::Signal,
+                "\"SIGTERM\"",
+                "Its name, with or without SIG, in any case, or its number.",
+            ),
+        ],
+        TRUE,
+        calls::kill,
+    ),
+    now(
+        "service.list",
+        "The names of all services, sorted.",
+        &[],
+        ("array", "Names."),
+        calls::list,
+    ),
+    later(
+        "service.monitor",
+        "Makes a service known, or changes it, until the server ends; no file is written.",
+        &[NAME, CONFIG],
+        TRUE,
+        calls::monitor,
+    ),
+    later(
+        "service.register",
+        "Writes a service's file and makes the service known, or changes it.",
+        &[NAME, CONFIG],
+        TRUE,
+        calls::register,
+    ),
+    later(
+        "service.reload",
+        "Reads a service's file again and acts on what has changed.",
+        &[NAME],
+        TRUE,
+        calls::reload,
+    ),
+    later(
+        "service.restart",
+        "Stops a service and starts it again. Answers when that has been taken in hand.",
+        &[NAME],
+        TRUE,
+        calls::restart,
+    ),
+    later(
+        "service.start",
+        "Starts a service. Answers when that has been taken in hand; `service.wait` waits for it.",
+        &[NAME],
+        TRUE,
+        calls::start,
+    ),
+    later(
+        "service.start_all",
+        "Starts all services but those with `status: ignore`.",
+        &[],
+        TRUE,
+        calls::start_all,
+    ),
+    now(
+        "service.stats",
+        "What the processes of a service use.",
+        &[NAME],
+        (
+            "object",
+            "`pid`, `memory_usage` (resident bytes), `cpu_usage` (percent of the time since it \
+             started), and `children` with the same of each descendant.",
+        ),
+        calls::stats,
+    ),
+    now(
+        "service.status",
+        "What is known of a service. The process tree is at most 100 ms old, the rest is current.",
+        &[NAME],
+        (
+            "object",
+            "`name`, `pid` (0 for none), `state`, `target`, `reason`, `since_ms`, `restarts`, \
+             `last_exit`, `oneshot`, `after`, and `process_tree` with `root` and `processes`.",
+        ),
+        calls::status,
+    ),
+    now(
+        "service.status_all",
+        "What is known of all services, sorted by name, without their process trees.",
+        &[],
+        ("array", "The objects of `service.status` without `process_tree`."),
+        calls::status_all,
+    ),
+    later(
+        "service.stop",
+        "Stops a service. Answers when nothing of it runs.",
+        &[
+            NAME,
+            Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing runs."),
+        ],
+        TRUE,
+        calls::stop,
+    ),
+    later(
+        "service.stop_all",
+        "Stops all services, dependents first. Answers when nothing runs.",
+        &[],
+        TRUE,
+        calls::stop_all,
+    ),
+    later(
+        "service.wait",
+        "Waits until a service is up (a oneshot: done) or down, or until it cannot come up any \
+         more without help.",
+        &[
+            NAME,
+            Param::optional("secs", Kind::Seconds, "30", "How long to wait, in seconds."),
+            Param::optional("want", Kind::Text, "\"up\"", "`up` or `down`."),
+        ],
+        ("boolean", "true when it is as wanted; false when it will not come up without help."),
+        calls::wait,
+    ),
+    now(
+        "system.authenticate",
+        "Shows the token. Only over TCP, where it must be the first request of a connection.",
+        &[Param::required("token", Kind::Text, "What the file `token` holds.")],
+        TRUE,
+        calls::authenticate,
+    ),
+    now(
+        "system.ping",
+        "Shows that the server is there.",
+        &[],
+        ("object", "`message` (`pong`) and `version`."),
+        calls::ping,
+    ),
+    now(
+        "system.reboot",
+        "Reboots the machine; refused unless Zinit is its first process.",
+        &[],
+        TRUE,
+        calls::reboot,
+    ),
+    now(
+        "system.shutdown",
+        "Stops all services, then the server. Answers at once.",
+        &[],
+        TRUE,
+        calls::shutdown,
+    ),
+];
+
+/// The reference, in Markdown.
+pub fn reference() -> String {
+    METHODS.iter().map(described).collect::<Vec<_>>().join("\n")
+}
+
+fn described(method: &Method) -> String {
+    let names = method.params.iter().map(Param::usage).collect::<Vec<_>>().join(", ");
+    let params = method.params.iter().map(|it| format!("- `{}`: {}\n", it.name, it.doc));
+    let Method { name, doc, result, .. } = method;
+    format!("### `{name}` [{names}]\n\n{doc}\n\n{}- answers: {result}\n", params.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_method_is_found() {
+        assert!(METHODS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(METHODS.iter().all(|it| find(it.name).is_some_and(|at| at.name == it.name)));
+        assert!(find("service.lis").is_none());
+    }
+
+    #[test]
+    fn optional_parameters_follow_required_ones_and_their_defaults_are_of_their_kind() {
+        for method in METHODS {
+            assert!(method.params.is_sorted_by_key(|it| it.default.is_some()), "{}", method.name);
+            Args::bind(method, None).err().into_iter().for_each(|it| {
+                assert!(it.message.contains("needs"), "{}: {it}", method.name);
+            });
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_method() {
+        let text = reference();
+        assert!(METHODS.iter().all(|it| text.contains(it.name)));
+        assert!(text.contains("### `service.kill` [name, signal = \"SIGTERM\"]"), "{text}");
+    }
+}

@@ -1,0 +1,35 @@
+//! JSON-RPC 2.0: the server, and the client that commands and scripts share.
+//!
+//! ```text
+//!  methods  one table: name, parameters, result, function ── openrpc, reference
+//!     │ calls     the functions; they read the board, ask at the desk, wait for changes
+//!     │ office    what they work with
+//!  answer   a line of JSON in, a line of JSON out
+//!     │ ndjson    one connection that speaks newline-delimited JSON
+//!     │ http      one that speaks HTTP or WebSocket, by jsonrpsee over the same table
+//!  greet    the first bytes decide which; over TCP they must show the token
+//!  server   listens, counts connections, stops
+//! ```
+//!
+//! What never happens here: a decision about a service. A client that misbehaves costs itself its
+//! connection, and nobody else anything: every buffer and every number of things in flight is
+//! bounded, and nothing is read from a client that does not read.
+//!
+//! An error is `{code, message, data: {reason, hint, ...}}`: the [`Refusal`](crate::refusal::Refusal)'s
+//! code, sentence, word and hint, and its facts.
+
+mod answer;
+mod args;
+mod calls;
+pub mod client;
+mod greet;
+mod http;
+pub mod methods;
+mod ndjson;
+pub mod office;
+pub mod openrpc;
+pub mod server;
+mod shown;
+pub mod token;
+
+pub use args::{Kind as ParamKind, Param};

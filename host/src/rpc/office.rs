@@ -1,0 +1,113 @@
+//! What the methods work with: the board to read, the desk to ask at, the logs and the files.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::shown::Shown;
+use crate::board::{Board, Status};
+use crate::desk::{Answer, Command, Desk};
+use crate::logs::Logs;
+use crate::refusal::{Kind, Refusal};
+use crate::store::Store;
+
+/// Everything that a method may use. Shared by all connections.
+#[derive(Debug)]
+pub struct Office {
+    /// The status of every service.
+    pub board: Arc<Board>,
+    /// Where the core is asked.
+    pub desk: Desk,
+    /// What the services print.
+    pub logs: Logs,
+    /// The files of the services.
+    pub store: Store,
+    pub(super) shown: Shown,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a wait ended without what it waited for.
+#[derive(Debug)]
+pub(super) enum Unmet {
+    /// Its time was up.
+    Late,
+    /// The server is stopping.
+    Stopping,
+}
+
+impl Office {
+    /// An office that closes when `stop` becomes true, or loses its sender.
+    pub fn new(
+        board: Arc<Board>,
+        desk: Desk,
+        logs: Logs,
+        store: Store,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        Arc::new(Self { board, desk, logs, store, shown: Shown::default(), stop })
+    }
+
+    /// Returns when the office closes.
+    pub(super) fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.clone();
+        // An error means that whoever could say so is gone.
+        async move { drop(stop.wait_for(|it| *it).await) }
+    }
+
+    /// The status of a service that must exist.
+    pub(super) fn known(&self, name: &str) -> Result<Arc<Status>, Refusal> {
+        self.board.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// There is no such service; the nearest is suggested.
+    pub(super) fn unknown(&self, name: &str) -> Refusal {
+        let all = self.board.all();
+        Refusal::unknown_service(name, all.iter().map(|it| it.name.as_str()))
+    }
+
+    /// Asks the core.
+    pub(super) async fn ask(&self, command: Command) -> Answer {
+        self.desk.ask(command).await
+    }
+
+    /// Waits until `check` finds on the board what it looks for. It looks now and after each change.
+    pub(super) async fn until<T>(
+        &self,
+        limit: Duration,
+        mut check: impl FnMut(&Board) -> Option<T>,
+    ) -> Result<T, Unmet> {
+        let mut changes = self.board.changes();
+        let (mut late, mut closed) = (pin!(sleep(limit)), pin!(self.closed()));
+        loop {
+            if let Some(found) = check(&self.board) {
+                return Ok(found);
+            }
+            let mut changed = pin!(changes.changed());
+            poll_fn(|cx| {
+                if changed.as_mut().poll(cx).is_ready() {
+                    Poll::Ready(Ok(()))
+                } else if closed.as_mut().poll(cx).is_ready() {
+                    Poll::Ready(Err(Unmet::Stopping))
+                } else {
+                    late.as_mut().poll(cx).map(|()| Err(Unmet::Late))
+                }
+            })
+            .await?;
+        }
+    }
+}
+
+impl Unmet {
+    /// The refusal that says so; `late` is the sentence for the first of the two.
+    pub(super) fn refusal(&self, late: impl FnOnce() -> String) -> Refusal {
+        match self {
+            Self::Late => Refusal::new(Kind::TimedOut, late()),
+            Self::Stopping => Refusal::new(Kind::ShuttingDown, "the server is stopping"),
+        }
+    }
+}

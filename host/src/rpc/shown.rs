@@ -1,0 +1,64 @@
+//! The answers of `service.status`, kept for as long as they are true.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::board::Status;
+use crate::name::ServiceName;
+use crate::refusal::{Kind, Refusal};
+use crate::stats::{Tree, tree};
+
+/// Serialised answers by service. One is used again while the board shows the very same status and
+/// its process tree is younger than [`AGE_MAX`](Self::AGE_MAX).
+#[derive(Debug, Default)]
+pub(super) struct Shown(Mutex<HashMap<ServiceName, Answer>>);
+
+#[derive(Debug)]
+struct Answer {
+    status: Arc<Status>,
+    made: Instant,
+    text: Arc<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Full<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    process_tree: Tree,
+}
+
+impl Shown {
+    const AGE_MAX: Duration = Duration::from_millis(100);
+    /// Answers that are kept; those who watch one service watch few.
+    const KEPT_MAX: usize = 64;
+
+    /// The answer for this status, which comes from the board.
+    pub(super) fn of(&self, status: Arc<Status>) -> Result<Arc<RawValue>, Refusal> {
+        let now = Instant::now();
+        let mut kept = self.0.lock().expect("nothing panics while it holds the answers");
+        if let Some(answer) = kept.get(status.name.as_str())
+            && Arc::ptr_eq(&answer.status, &status)
+            && now.duration_since(answer.made) < Self::AGE_MAX
+        {
+            return Ok(Arc::clone(&answer.text));
+        }
+        let text = Self::made(&status)?;
+        if kept.len() >= Self::KEPT_MAX {
+            kept.clear();
+        }
+        let answer = Answer { made: now, text: Arc::clone(&text), status };
+        kept.insert(answer.status.name.clone(), answer);
+        Ok(text)
+    }
+
+    fn made(status: &Status) -> Result<Arc<RawValue>, Refusal> {
+        let process_tree = if status.pid > 0 { tree(status.pid) } else { Tree::default() };
+        to_raw_value(&Full { status, process_tree })
+            .map(Arc::from)
+            .map_err(|error| Refusal::new(Kind::Internal, error.to_string()))
+    }
+}

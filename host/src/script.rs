@@ -1,0 +1,240 @@
+//! Runs scripts, and says what went wrong with them: a sentence, the place, and the line itself.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Position, Scope};
+use serde_json::Value;
+
+use crate::engine::{self, Words};
+use crate::modules::{BUNDLED, nearest_function};
+use crate::native::Session;
+use crate::refusal::{Kind, Refusal};
+
+/// A script to run.
+#[derive(Clone, Debug)]
+pub struct Script<'a> {
+    /// What messages call it: its path, `-c` or `stdin`. `import` looks beside it.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// What the script finds in `args`.
+    pub args: &'a [String],
+}
+
+/// How a script ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// It came to its end; the value it left as Rhai writes it, if that is not `()`.
+    Done(Option<String>),
+    /// It called `exit`.
+    Exited(u8),
+    /// It was interrupted.
+    Interrupted,
+    /// It failed. The refusal's data has `path`, `line`, `column` and `source` where they are known.
+    Failed(Refusal),
+}
+
+/// What `exit(code)` raises.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExitCode(pub(crate) u8);
+
+/// Runs a script on an engine made for it. Needs a deep stack
+/// ([`on_deep_stack`](engine::on_deep_stack)).
+pub fn run(session: &Rc<Session>, script: &Script<'_>) -> Ended {
+    let text = without_shebang(script.text);
+    let engine = engine::script(session, Words::MentionedBy(text));
+    let mut scope = Scope::new();
+    let args: Array = script.args.iter().map(|it| it.clone().into()).collect();
+    scope.push_constant("args", args);
+    let result = match engine.compile(text) {
+        Ok(mut ast) => {
+            ast.set_source(script.name);
+            engine.eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
+        }
+        Err(error) => Err(EvalAltResult::ErrorParsing(*error.0, error.1).into()),
+    };
+    match result {
+        _ if session.interrupt().is_raised() => Ended::Interrupted,
+        _ if session.is_output_gone() => Ended::Exited(0),
+        Ok(value) => Ended::Done(shown(&engine, value)),
+        Err(error) => failed(*error, script.name, text),
+    }
+}
+
+/// The text of a script file.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub fn read(path: &Path) -> Result<String, Refusal> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let shown = path.display();
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no file {shown}"),
+            _ => format!("cannot read {shown}: {error}"),
+        };
+        Refusal::new(Kind::Storage, message)
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let message = format!("{} is no script: {}", path.display(), error.utf8_error());
+        Refusal::new(Kind::BadArgument, message)
+    })
+}
+
+/// A value as Rhai writes it; nothing for `()`.
+pub fn shown(engine: &Engine, mut value: Dynamic) -> Option<String> {
+    if value.is_unit() {
+        return None;
+    }
+    let written = engine.eval_fn_call::<String>("to_debug", Some(&mut value), ());
+    Some(written.unwrap_or_else(|_| value.to_string()))
+}
+
+/// The script without its first line if that is for the kernel; the numbers of the lines stay.
+fn without_shebang(text: &str) -> &str {
+    if text.starts_with("#!") {
+        &text[text.find('\n').unwrap_or(text.len())..]
+    } else {
+        text
+    }
+}
+
+fn failed(error: EvalAltResult, name: &str, text: &str) -> Ended {
+    let (mut cause, place) = cause_and_place(error, name);
+    if let EvalAltResult::ErrorTerminated(token, _) = cause {
+        return token
+            .try_cast::<ExitCode>()
+            .map_or(Ended::Interrupted, |it| Ended::Exited(it.0));
+    }
+    let _ = cause.take_position();
+    let refusal = refusal(cause);
+    Ended::Failed(match place {
+        // A refused file has its own place.
+        Some(_) if refusal.data.contains_key("line") => refusal,
+        Some((file, position)) => located(refusal, &file, position, name, text),
+        None => refusal,
+    })
+}
+
+/// The innermost error, and the innermost place of it that the user has written.
+fn cause_and_place(
+    error: EvalAltResult,
+    name: &str,
+) -> (EvalAltResult, Option<(String, Position)>) {
+    let mut file = name.to_owned();
+    let mut place = None;
+    let mut error = error;
+    loop {
+        let position = error.position();
+        if !file.starts_with(BUNDLED) && !position.is_none() {
+            place = Some((file.clone(), position));
+        }
+        (error, file) = match error {
+            EvalAltResult::ErrorInFunctionCall(_, source, inner, _) if source.is_empty() => {
+                (*inner, file)
+            }
+            EvalAltResult::ErrorInFunctionCall(_, source, inner, _) => (*inner, source),
+            EvalAltResult::ErrorInModule(path, inner, position) if position.is_none() => {
+                (*inner, path)
+            }
+            EvalAltResult::ErrorInModule(_, inner, _) => (*inner, file),
+            cause => return (cause, place),
+        };
+    }
+}
+
+fn located(refusal: Refusal, file: &str, at: Position, name: &str, text: &str) -> Refusal {
+    let line = at.line().unwrap_or(1);
+    let refusal = refusal
+        .with("path", file)
+        .with("line", line)
+        // At the very end of a line, the position is 0.
+        .with("column", at.position().unwrap_or(0).max(1));
+    let found = if file == name {
+        text.lines().nth(line - 1).map(str::to_owned)
+    } else {
+        read(Path::new(file))
+            .ok()
+            .and_then(|it| it.lines().nth(line - 1).map(str::to_owned))
+    };
+    match found {
+        Some(source) => refusal.with("source", source),
+        None => refusal,
+    }
+}
+
+fn refusal(cause: EvalAltResult) -> Refusal {
+    match cause {
+        EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
+        EvalAltResult::ErrorParsing(what, _) => Refusal::new(
+            Kind::Internal,
+            format!("syntax error: {}", lowered(&what.to_string())),
+        ),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(&signature),
+        EvalAltResult::ErrorVariableNotFound(name, _) => {
+            Refusal::new(Kind::Internal, format!("there is no variable `{name}`"))
+        }
+        EvalAltResult::ErrorModuleNotFound(path, _) => {
+            Refusal::new(Kind::Internal, format!("there is no module `{path}`"))
+        }
+        other => Refusal::new(Kind::Internal, lowered(&other.to_string())),
+    }
+}
+
+/// The refusal that a script threw or let through, or whatever else it threw.
+fn of_thrown(value: Dynamic) -> Refusal {
+    let facts = match rhai::serde::from_dynamic::<Value>(&value) {
+        Ok(Value::Object(facts)) if facts.get("message").is_some_and(Value::is_string) => facts,
+        _ if value.is_unit() => return Refusal::new(Kind::Internal, "the script gave up"),
+        _ => return Refusal::new(Kind::Internal, value.to_string()),
+    };
+    let text = |key: &str| {
+        facts
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let kind = kind_of(&text("code"));
+    let hint = Some(text("hint")).filter(|it| !it.is_empty());
+    let message = text("message");
+    let mut data = facts;
+    data.retain(|key, _| !["code", "message", "hint"].contains(&key.as_str()));
+    Refusal {
+        kind,
+        message,
+        hint,
+        data,
+    }
+}
+
+fn kind_of(word: &str) -> Kind {
+    let codes = (-32014..=-32000).chain([Kind::BadArgument.code()]);
+    codes
+        .map(Kind::of_code)
+        .find(|it| it.word() == word)
+        .unwrap_or(Kind::Internal)
+}
+
+fn unknown_function(signature: &str) -> Refusal {
+    let (name, types) = signature.split_once(" (").unwrap_or((signature, ")"));
+    let types = types.replace("&str | ImmutableString | String", "string");
+    let types = types.replace("i64", "int").replace("f64", "float");
+    let refusal = Refusal::new(
+        Kind::Internal,
+        format!("there is no function `{name}({types}`"),
+    );
+    match nearest_function(name) {
+        Some(near) if near == name => {
+            refusal.hint(format!("there is `{near}`, but not for these parameters"))
+        }
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None => refusal,
+    }
+}
+
+fn lowered(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|it| it.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}

@@ -1,0 +1,188 @@
+//! Where a service stands: its state, and all that a new server needs to go on with it.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use zinit_keeper::wire::Exit;
+
+use crate::event::Tick;
+use crate::name::ServiceName;
+use crate::spec::Spec;
+
+/// The states of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Nothing runs and nothing is wanted.
+    Stopped,
+    /// It would start, but something must happen first.
+    Blocked,
+    /// Its process exists and is not yet taken to be up.
+    Spawned,
+    /// It is up.
+    Running,
+    /// It was told to stop, and its process lives.
+    Stopping {
+        /// Which of the stop steps was taken last, from 0.
+        step: i64,
+    },
+    /// It ended though it should run, and will be tried again.
+    Backoff,
+    /// A oneshot that is done.
+    Success,
+    /// It could not start, failed as a oneshot, or was given up.
+    Failed,
+}
+
+impl State {
+    /// The word for it, as users see it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "Stopped",
+            Self::Blocked => "Blocked",
+            Self::Spawned => "Spawned",
+            Self::Running => "Running",
+            Self::Stopping { .. } => "Stopping",
+            Self::Backoff => "Backoff",
+            Self::Success => "Success",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The state of that word; `step` counts for `Stopping` alone.
+    pub fn of_word(word: &str, step: i64) -> Option<Self> {
+        Some(match word {
+            "Stopped" => Self::Stopped,
+            "Blocked" => Self::Blocked,
+            "Spawned" => Self::Spawned,
+            "Running" => Self::Running,
+            "Stopping" => Self::Stopping { step },
+            "Backoff" => Self::Backoff,
+            "Success" => Self::Success,
+            "Failed" => Self::Failed,
+            _ => return None,
+        })
+    }
+
+    /// Whether it was told to stop and has not.
+    pub fn is_stopping(self) -> bool {
+        matches!(self, Self::Stopping { .. })
+    }
+
+    /// Whether a process belongs to this state.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Spawned | Self::Running | Self::Stopping { .. })
+    }
+}
+
+/// What is wanted of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// It should run (a oneshot: have run).
+    Up,
+    /// It should not.
+    Down,
+}
+
+impl Target {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "Up",
+            Self::Down => "Down",
+        }
+    }
+}
+
+/// A process of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its process id; 0 until the keeper has told it.
+    pub pid: i32,
+    /// When its launch was asked for, and from `Started` on, when its program began to run.
+    pub born: Tick,
+}
+
+/// Everything about a service that is not its configuration. The keeper remembers it for the next
+/// brain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What is wanted.
+    pub target: Target,
+    /// What is.
+    pub state: State,
+    /// Why it is in this state, as half a sentence.
+    pub why: String,
+    /// Since when.
+    pub since: Tick,
+    /// The process that lives, if one does.
+    pub process: Option<Process>,
+    /// How many processes were launched, which is also the name of the latest.
+    pub incarnation: u64,
+    /// When `Elapsed` is due.
+    pub alarm: Option<Tick>,
+    /// How many attempts in a row were short-lived.
+    pub attempts: i64,
+    /// How often it was launched again after an exit that nobody asked for.
+    pub restarts: i64,
+    /// How the latest process ended.
+    pub last_exit: Option<Exit>,
+    /// Whether it is to be forgotten as soon as it is down.
+    pub leaving: bool,
+}
+
+impl Standing {
+    /// Where a service stands of which nothing is known yet.
+    pub fn new(now: Tick, target: Target) -> Self {
+        Self {
+            target,
+            state: State::Stopped,
+            why: "it was not started".to_owned(),
+            since: now,
+            process: None,
+            incarnation: 0,
+            alarm: None,
+            attempts: 0,
+            restarts: 0,
+            last_exit: None,
+            leaving: false,
+        }
+    }
+}
+
+/// How a process ended, in words: `exit 1`, `SIGKILL`, `SIGSEGV (core dumped)`,
+/// `exec: No such file or directory (ENOENT)`.
+///
+/// ```
+/// use zinit_host::state::describe;
+/// use zinit_keeper::wire::Exit;
+/// assert_eq!(describe(&Exit::Code(1)), "exit 1");
+/// assert_eq!(describe(&Exit::Signal { signal: 9, core: false }), "SIGKILL");
+/// ```
+pub fn describe(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal { signal, core } => {
+            let core = if *core { " (core dumped)" } else { "" };
+            match nix::sys::signal::Signal::try_from(*signal) {
+                Ok(known) => format!("{}{core}", known.as_str()),
+                Err(_) => format!("signal {signal}{core}"),
+            }
+        }
+        Exit::Launch { step, errno: 0 } => step.clone(),
+        Exit::Launch { step, errno } => {
+            let errno = nix::errno::Errno::from_raw(*errno);
+            format!("{step}: {} ({errno:?})", errno.desc())
+        }
+    }
+}
+
+/// A service as the core knows it.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its configuration.
+    pub spec: Rc<Spec>,
+    /// Everything else.
+    pub standing: Standing,
+}

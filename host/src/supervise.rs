@@ -1,0 +1,98 @@
+//! The loop: wait for what happens, let the core decide, do what it says.
+
+use crate::core::{Core, Effect};
+use crate::desk::{Answer, Letter};
+use crate::event::{Event, Happening, Tick};
+use crate::name::ServiceName;
+
+/// Everything that can wake the server.
+#[derive(Debug)]
+pub enum Wake {
+    /// Something happened to a service.
+    Happened(ServiceName, Happening),
+    /// Somebody asks for something.
+    Asked(Letter),
+    /// Everything is to be brought down.
+    Shutdown,
+    /// Leave at once, and leave everything running: another brain takes over.
+    HandOver,
+    /// The keeper is gone, and with it the parent of every service.
+    Orphaned,
+}
+
+/// The world that the core's decisions act on: the real one, or a simulated one.
+pub trait Machine {
+    /// Waits until something happens and returns all that has, in order. Nothing means the end of
+    /// a simulated world.
+    fn wait(&mut self) -> Vec<Wake>;
+
+    /// What time it is.
+    fn now(&self) -> Tick;
+
+    /// Does what was decided.
+    fn perform(&mut self, effect: Effect);
+
+    /// Hears the answer to a command, to be passed on when all effects are done.
+    fn answer(&mut self, letter: Letter, answer: Answer);
+
+    /// Everything of this batch is decided: let it take effect.
+    fn flush(&mut self);
+}
+
+/// How supervision ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is down.
+    Ended,
+    /// Everything runs on, for the next brain.
+    HandedOver,
+    /// The keeper is gone.
+    Orphaned,
+}
+
+/// Supervises until there is nothing more to do.
+pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
+    loop {
+        if let Some(outcome) = perform(core, machine) {
+            machine.flush();
+            return outcome;
+        }
+        machine.flush();
+        let wakes = machine.wait();
+        if wakes.is_empty() {
+            return Outcome::HandedOver;
+        }
+        for wake in wakes {
+            let now = machine.now();
+            match wake {
+                Wake::Happened(service, what) => core.handle(Event { service, now, what }),
+                Wake::Asked(letter) => {
+                    let answer = core.obey(now, letter.command.clone());
+                    machine.answer(letter, answer);
+                }
+                Wake::Shutdown => {
+                    core.obey(now, crate::desk::Command::Shutdown)
+                        .expect("a shutdown is never refused");
+                }
+                Wake::HandOver => return Outcome::HandedOver,
+                Wake::Orphaned => return Outcome::Orphaned,
+            }
+            if let Some(outcome) = perform(core, machine) {
+                machine.flush();
+                return outcome;
+            }
+        }
+    }
+}
+
+/// Does everything that was decided since the last time.
+fn perform<M: Machine>(core: &mut Core, machine: &mut M) -> Option<Outcome> {
+    for effect in core.take_effects() {
+        if matches!(effect, Effect::Ended) {
+            machine.perform(effect);
+            return Some(Outcome::Ended);
+        }
+        machine.perform(effect);
+    }
+    None
+}

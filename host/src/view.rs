@@ -1,0 +1,178 @@
+//! What a decision sees: read-only views, where an unknown field is an error with a position.
+
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, Engine, ImmutableString};
+use zinit_keeper::wire::Exit;
+
+use crate::event::{Event, Happening, Tick};
+use crate::graph;
+use crate::name::ServiceName;
+use crate::spec::Spec;
+use crate::state::{Service, Standing, State, Target, describe};
+
+/// A service, and what of the graph concerns it.
+#[derive(Clone, Debug)]
+pub struct ServiceView(Rc<Seen>);
+
+/// What a [`ServiceView`] shows.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The service itself.
+    pub service: Rc<Service>,
+    /// The first of its dependencies that is not satisfied.
+    pub obstacle: Option<DependencyView>,
+    /// How many of them are not.
+    pub unmet: usize,
+    /// A way from it along its dependencies back to it, if there is one.
+    pub cycle: Vec<ServiceName>,
+}
+
+impl ServiceView {
+    /// A view of this.
+    pub fn new(seen: Seen) -> Self {
+        Self(Rc::new(seen))
+    }
+
+    /// A service without dependencies that was never started; examples speak of it.
+    pub fn sample() -> Self {
+        let service = Service {
+            name: ServiceName::parse("sample").expect("it is a name"),
+            spec: Rc::new(Spec::of_exec("sleep 100")),
+            standing: Standing::new(Tick(0), Target::Up),
+        };
+        Self::new(Seen { service: Rc::new(service), obstacle: None, unmet: 0, cycle: Vec::new() })
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.0.service.standing
+    }
+
+    fn spec(&self) -> &Spec {
+        &self.0.service.spec
+    }
+}
+
+/// Another service, as far as it concerns one that waits for it.
+#[derive(Clone, Debug)]
+pub struct DependencyView {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its state; `None` when there is no such service.
+    pub state: Option<State>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct ExitView(pub Exit);
+
+/// An event.
+#[derive(Clone, Debug)]
+pub struct EventView {
+    event: Rc<Event>,
+    ran_ms: i64,
+}
+
+impl EventView {
+    /// A view of this event; `ran_ms` is how long the process lived that it speaks of.
+    pub fn new(event: Event, ran_ms: i64) -> Self {
+        Self { event: Rc::new(event), ran_ms }
+    }
+
+    fn exit(&self) -> Dynamic {
+        match &self.event.what {
+            Happening::Exited { exit, .. } => Dynamic::from(ExitView(exit.clone())),
+            _ => Dynamic::UNIT,
+        }
+    }
+}
+
+/// Gives scripts the views.
+pub fn teach(engine: &mut Engine) {
+    teach_service(engine);
+    teach_dependency(engine);
+    teach_event(engine);
+    teach_exit(engine);
+}
+
+fn teach_service(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<ServiceView>("Service")
+        .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
+        .register_get("state", |it: &mut ServiceView| text(it.standing().state.word()))
+        .register_get("target", |it: &mut ServiceView| text(it.standing().target.word()))
+        .register_get("reason", |it: &mut ServiceView| text(&it.standing().why))
+        .register_get("attempts", |it: &mut ServiceView| it.standing().attempts)
+        .register_get("restarts", |it: &mut ServiceView| it.standing().restarts)
+        .register_get("pid", |it: &mut ServiceView| {
+            it.standing().process.map_or(0, |process| i64::from(process.pid))
+        })
+        .register_get("last_exit", |it: &mut ServiceView| match &it.standing().last_exit {
+            Some(exit) => Dynamic::from(ExitView(exit.clone())),
+            None => Dynamic::UNIT,
+        })
+        .register_get("stop_step", |it: &mut ServiceView| match it.standing().state {
+            State::Stopping { step } => step,
+            _ => -1,
+        })
+        .register_get("oneshot", |it: &mut ServiceView| it.spec().oneshot)
+        .register_get("stop_signal", |it: &mut ServiceView| text(it.spec().stop_signal.as_str()))
+        .register_get("shutdown_timeout_ms", |it: &mut ServiceView| it.spec().shutdown_timeout_ms)
+        .register_get("restart_delay_ms", |it: &mut ServiceView| {
+            it.spec().restart_delay_ms.map_or(Dynamic::UNIT, Dynamic::from)
+        })
+        .register_get("after", |it: &mut ServiceView| names(&it.spec().after))
+        .register_get("unmet", |it: &mut ServiceView| count(it.0.unmet))
+        .register_get("cycle", |it: &mut ServiceView| names(&it.0.cycle))
+        .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.0.cycle))
+        .register_get("obstacle", |it: &mut ServiceView| match &it.0.obstacle {
+            Some(dependency) => Dynamic::from(dependency.clone()),
+            None => Dynamic::UNIT,
+        });
+}
+
+fn teach_dependency(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<DependencyView>("Dependency")
+        .register_get("name", |it: &mut DependencyView| text(it.name.as_str()))
+        .register_get("state", |it: &mut DependencyView| {
+            text(it.state.map_or("Unknown", State::word))
+        });
+}
+
+fn teach_event(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<EventView>("Event")
+        .register_get("kind", |it: &mut EventView| text(it.event.what.kind()))
+        .register_get("now", |it: &mut EventView| it.event.now.0)
+        .register_get("ran_ms", |it: &mut EventView| it.ran_ms)
+        .register_get("exit", |it: &mut EventView| it.exit());
+}
+
+fn teach_exit(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<ExitView>("Exit")
+        .register_get("ok", |it: &mut ExitView| it.0 == Exit::Code(0))
+        .register_get("text", |it: &mut ExitView| describe(&it.0))
+        .register_get("is_launch", |it: &mut ExitView| matches!(it.0, Exit::Launch { .. }))
+        .register_get("code", |it: &mut ExitView| match it.0 {
+            Exit::Code(code) => Dynamic::from(i64::from(code)),
+            _ => Dynamic::UNIT,
+        })
+        .register_get("signal", |it: &mut ExitView| match it.0 {
+            Exit::Signal { .. } => Dynamic::from(describe(&it.0)),
+            _ => Dynamic::UNIT,
+        });
+}
+
+fn text(it: &str) -> ImmutableString {
+    it.into()
+}
+
+fn count(it: usize) -> i64 {
+    i64::try_from(it).unwrap_or(i64::MAX)
+}
+
+fn names(all: &[ServiceName]) -> Array {
+    all.iter().map(|it| text(it.as_str()).into()).collect()
+}

@@ -1,0 +1,224 @@
+//! A server with a fake core, and clients that speak raw bytes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use zinit_host::board::{Board, Status};
+use zinit_host::desk::{Command, Desk, Letter};
+use zinit_host::logs::Logs;
+use zinit_host::name::ServiceName;
+use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::rpc::office::Office;
+use zinit_host::rpc::server::{Doors, serve, tcp_address};
+use zinit_host::store::Store;
+
+/// How long anything here may take before it counts as stuck.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. Dropping it stops it, and fails if it does not stop.
+pub struct World {
+    pub dir: PathBuf,
+    pub socket: PathBuf,
+    pub board: Arc<Board>,
+    pub logs: Logs,
+    pub tcp: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A directory of its own for each test.
+pub fn scratch() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("zinit-rpc-{}-{count}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|doors, _| doors)
+    }
+
+    pub fn with_tcp() -> Self {
+        Self::with(|doors, dir| {
+            doors.and_tcp(tcp_address("0").unwrap(), &dir.join("token")).unwrap()
+        })
+    }
+
+    fn with(furnish: impl Fn(Doors, &Path) -> Doors) -> Self {
+        let dir = scratch();
+        let socket = dir.join("zinit.sock");
+        let doors = furnish(Doors::open(&socket).unwrap(), &dir);
+        let tcp = doors.tcp_address();
+        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (desk, inbox, _bell) = Desk::new().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let store = Store::new(dir.join("cfg"));
+        let office = Office::new(Arc::clone(&board), desk, logs.clone(), store, stopped);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
+        let (seen, ender) = (Arc::clone(&board), stop.clone());
+        let core = thread::spawn(move || core(&seen, &inbox, &ender));
+        Self { dir, socket, board, logs, tcp, stop, threads: vec![server, core] }
+    }
+
+    pub fn client(&self) -> Client<UnixStream> {
+        Client::new(UnixStream::connect(&self.socket).unwrap())
+    }
+
+    pub fn post(&self, name: &str, state: &str, pid: i32) {
+        self.board.post(status(name, state, pid));
+        self.board.announce();
+    }
+
+    /// Stops the server and waits until it has.
+    pub fn stop(&mut self) {
+        self.stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.stop();
+            fs::remove_dir_all(&self.dir).unwrap();
+        }
+    }
+}
+
+pub fn status(name: &str, state: &str, pid: i32) -> Status {
+    Status {
+        name: ServiceName::parse(name).unwrap(),
+        pid,
+        state: state.into(),
+        target: if state == "Stopped" { "Down" } else { "Up" }.into(),
+        reason: "the test says so".into(),
+        since_ms: 1,
+        restarts: 0,
+        last_exit: String::new(),
+        oneshot: false,
+        after: vec![],
+    }
+}
+
+/// Does at once what it is asked, but for services named `stuck...`, which never stop.
+fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
+    let own_pid = i32::try_from(std::process::id()).unwrap();
+    while let Ok(letter) = inbox.recv() {
+        let post = |name: &ServiceName, state: &str, pid| board.post(status(name.as_str(), state, pid));
+        let known = |name: &ServiceName| {
+            let missing = || Refusal::unknown_service(name.as_str(), std::iter::empty());
+            board.get(name.as_str()).ok_or_else(missing)
+        };
+        let names = || board.all().into_iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+        let answer = match &letter.command {
+            Command::Start(name) | Command::Restart(name) => {
+                known(name).map(|_| post(name, "Running", own_pid))
+            }
+            Command::Stop(name) if name.as_str().starts_with("stuck") => {
+                known(name).map(|_| post(name, "Stopping", own_pid))
+            }
+            Command::Stop(name) => known(name).map(|_| post(name, "Stopped", 0)),
+            Command::Delete(name) => known(name).map(|_| board.remove(name.as_str())),
+            Command::Kill(name, signal) => known(name).and_then(|it| match it.pid {
+                0 => Err(Refusal::new(Kind::ServiceDown, format!("{signal}: it is down"))),
+                _ => Ok(()),
+            }),
+            Command::Define(name, _) => Ok(post(name, "Running", own_pid)),
+            Command::StartAll => Ok(names().iter().for_each(|it| post(it, "Running", own_pid))),
+            Command::StopAll => Ok(names().iter().for_each(|it| post(it, "Stopped", 0))),
+            Command::DeleteAll => Ok(names().iter().for_each(|it| board.remove(it.as_str()))),
+            Command::Shutdown => Ok(drop(stop.send_replace(true))),
+        };
+        board.announce();
+        let _ = letter.answer.send(answer);
+    }
+}
+
+/// A stream whose reads give up in time.
+pub trait Stream: std::io::Read + Write {
+    fn impatient(&self);
+    fn twin(&self) -> Self;
+}
+
+impl Stream for UnixStream {
+    fn impatient(&self) {
+        self.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
+    fn twin(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+}
+
+impl Stream for std::net::TcpStream {
+    fn impatient(&self) {
+        self.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
+    fn twin(&self) -> Self {
+        self.try_clone().unwrap()
+    }
+}
+
+/// A client that sends what it is told, and reads lines.
+pub struct Client<S> {
+    pub stream: S,
+    pub lines: BufReader<S>,
+}
+
+impl<S: Stream> Client<S> {
+    pub fn new(stream: S) -> Self {
+        stream.impatient();
+        Self { lines: BufReader::new(stream.twin()), stream }
+    }
+
+    pub fn send(&mut self, text: impl AsRef<[u8]>) {
+        self.stream.write_all(text.as_ref()).unwrap();
+    }
+
+    /// The next line; an empty text when the server has closed.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line
+    }
+
+    pub fn reply(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    pub fn ask(&mut self, method: &str, params: Value) -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.send(format!("{request}\n"));
+        self.reply()
+    }
+
+    pub fn result(&mut self, method: &str, params: Value) -> Value {
+        let mut reply = self.ask(method, params);
+        assert!(reply.get("error").is_none(), "{method}: {reply}");
+        reply["result"].take()
+    }
+
+    pub fn error(&mut self, method: &str, params: Value) -> (i64, String) {
+        let reply = self.ask(method, params);
+        let error = &reply["error"];
+        let message = error["message"].as_str().unwrap_or_else(|| panic!("{method}: {reply}"));
+        (error["code"].as_i64().unwrap(), message.to_owned())
+    }
+}

@@ -1,0 +1,87 @@
+//! Every word that scripts are given is documented, and every example in its documentation is true.
+//! (Examples that need a server are executed where there is one.)
+
+use std::path::Path;
+use std::rc::Rc;
+
+use rhai::Engine;
+use zinit_host::engine::{self, Words};
+use zinit_host::interrupt::Interrupt;
+use zinit_host::native::Session;
+use zinit_host::words::{Word, words};
+
+fn session() -> Rc<Session> {
+    Session::new(
+        Path::new("/nowhere/zinit.sock"),
+        &Interrupt::new().expect("a descriptor"),
+    )
+}
+
+fn with_engine<T: Send>(work: impl FnOnce(&Engine) -> T + Send) -> T {
+    engine::on_deep_stack(|| work(&engine::script(&session(), Words::All))).expect("no panic")
+}
+
+#[test]
+fn every_word_is_documented_with_an_example() {
+    let bare = |word: &Word| {
+        let sentence = word.doc.lines().next().is_some_and(|it| it.len() > 8);
+        let examples = word.examples("rhai").len() + word.examples("rhai,server").len();
+        !sentence || examples == 0
+    };
+    let undocumented: Vec<String> = with_engine(|it| {
+        words(it)
+            .iter()
+            .filter(|it| bare(it))
+            .map(Word::signature)
+            .collect()
+    });
+    assert_eq!(undocumented, [""; 0]);
+}
+
+#[test]
+fn every_example_that_needs_no_server_is_true() {
+    let wrong: Vec<String> = with_engine(|engine| {
+        let examples = |it: &Word| {
+            it.examples("rhai")
+                .into_iter()
+                .map(|line| (it.signature(), line))
+                .collect::<Vec<_>>()
+        };
+        let all: Vec<_> = words(engine).iter().flat_map(examples).collect();
+        assert!(all.len() > 40, "only {} examples were found", all.len());
+        let wrong = |(word, line): (String, String)| match engine.eval::<bool>(&line) {
+            Ok(true) => None,
+            other => Some(format!("{word}: `{line}` is {other:?}")),
+        };
+        all.into_iter().filter_map(wrong).collect()
+    });
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn examples_that_need_a_server_compile() {
+    let wrong: Vec<String> = with_engine(|engine| {
+        let lines = words(engine)
+            .into_iter()
+            .flat_map(|it| it.examples("rhai,server"));
+        lines
+            .filter_map(|it| Some(format!("{it}: {}", engine.compile(&it).err()?)))
+            .collect()
+    });
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn the_words_of_the_readme_are_there() {
+    let known = with_engine(|it| words(it).into_iter().map(|it| it.name).collect::<Vec<_>>());
+    let promised = "new_service zinit_service_new start name exec test_cmd test_tcp test_http tcp_kill \
+        oneshot after env dir log shutdown_timeout signal_stop register wait zinit_list zinit_status \
+        zinit_stats zinit_is_running zinit_start zinit_stop zinit_restart zinit_delete zinit_kill \
+        zinit_logs zinit_logs_filter zinit_start_all zinit_stop_all zinit_shutdown zinit_ping sleep \
+        sleep_ms get_env set_env file_exists check_tcp check_http kill_port";
+    let missing: Vec<&str> = promised
+        .split_whitespace()
+        .filter(|it| !known.iter().any(|known| known == it))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -1,0 +1,370 @@
+//! The brain's process and the socket to it.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use crate::command::Command;
+use crate::keep::{BRAIN, Keep, RETRY};
+use crate::launch::{Progress, Streams};
+use crate::packet::{self, Heard};
+use crate::reap::{self, Dead};
+use crate::slot::{Life, Slot};
+use crate::wire::{Exit, SOCKET_ENV};
+
+/// A brain that lived longer than this after its `Hello` is started again at once.
+const STABLE: Duration = Duration::from_secs(1);
+
+/// The wait before another start is doubled from the first to the second of these.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// A brain that closed its socket, or said farewell, gets this long to end.
+const HUNG_UP_GRACE: Duration = Duration::from_secs(1);
+const FAREWELL_GRACE: Duration = Duration::from_secs(10);
+
+/// What is left of the services after a farewell gets this long to die.
+const LEFTOVERS_GRACE: Duration = Duration::from_secs(2);
+
+/// So many packets are read before other events get their turn.
+const PACKETS_PER_TURN: usize = 64;
+
+/// So many packets of a dead brain are read: more than its socket holds, unless somebody else, who
+/// has inherited it, keeps sending.
+const LAST_PACKETS_MAX: usize = 4096;
+
+/// The brain: how it is started, what runs now, and what it has said about itself.
+pub(crate) struct Brain {
+    program: PathBuf,
+    args: Vec<OsString>,
+    ready: Option<OwnedFd>,
+    pid: Option<i32>,
+    link: Option<Link>,
+    served: bool,
+    /// It lived long enough to be started again at once.
+    stable: bool,
+    /// It will end of its own accord, to be started again.
+    renewing: bool,
+    backoff: Duration,
+    start_at: Option<Instant>,
+    kill_at: Option<Instant>,
+    farewell: Option<i32>,
+    leave_at: Option<Instant>,
+    /// The keeper's exit status, when the very first start failed.
+    stillborn: Option<i32>,
+}
+
+struct Link {
+    socket: OwnedFd,
+    /// When it said `Hello`; nothing is told before.
+    hello: Option<Instant>,
+    /// `Hello` waits until nothing is between request and fork, so that the table is whole.
+    unanswered: bool,
+    /// The last packet found no room.
+    full: bool,
+    interest: EpollFlags,
+}
+
+impl Brain {
+    pub(crate) fn new(program: PathBuf, args: Vec<OsString>, ready: Option<OwnedFd>) -> Self {
+        Self {
+            program,
+            args,
+            ready,
+            pid: None,
+            link: None,
+            served: false,
+            stable: false,
+            renewing: false,
+            backoff: BACKOFF.0,
+            start_at: None,
+            kill_at: None,
+            farewell: None,
+            leave_at: None,
+            stillborn: None,
+        }
+    }
+
+    pub(crate) fn is(&self, pid: i32) -> bool {
+        self.pid == Some(pid)
+    }
+
+    pub(crate) fn has_said_farewell(&self) -> bool {
+        self.farewell.is_some()
+    }
+
+    pub(crate) fn alarms(&self) -> [Option<Instant>; 3] {
+        [self.start_at, self.kill_at, self.leave_at]
+    }
+
+    pub(crate) fn says_hello(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.hello.get_or_insert_with(Instant::now);
+            link.unanswered = true;
+        }
+    }
+
+    pub(crate) fn serves(&mut self) {
+        self.served = true;
+        if let Some(ready) = self.ready.take() {
+            let _ = nix::unistd::write(&ready, b"\n");
+        }
+    }
+
+    pub(crate) fn says_farewell(&mut self, code: i32) {
+        self.farewell = Some(code);
+        self.kill_at = Some(Instant::now() + FAREWELL_GRACE);
+    }
+}
+
+impl Keep {
+    pub(crate) fn start_brain(&mut self) {
+        self.brain.start_at = None;
+        self.reports.take_back(libc::SIGUSR1);
+        if let Err((step, errno)) = self.try_start_brain() {
+            let exit = Exit::Launch { step: step.to_owned(), errno };
+            self.after_brain(exit);
+        }
+    }
+
+    fn try_start_brain(&mut self) -> Result<(), (&'static str, i32)> {
+        let place = self.brain_place();
+        let (ours, theirs) = packet::pair()
+            .map_err(|error| ("socketpair", error.raw_os_error().unwrap_or_default()))?;
+        let variable = (SOCKET_ENV, self.launcher.kept(place));
+        let brain = &self.brain;
+        let command =
+            Command::brain(brain.program.as_os_str(), &brain.args, variable, &self.environ)
+                .map_err(|_| ("exec", libc::EINVAL))?;
+        let born = self.launcher.launch(place, command, Streams::Own(theirs.as_fd()))?;
+        self.watch_launch(place);
+        self.brain.pid = Some(born.pid);
+        let interest = EpollFlags::EPOLLIN;
+        if let Err(errno) = self.epoll.add(&ours, EpollEvent::new(interest, BRAIN)) {
+            self.complaints.say(format_args!("cannot listen to the brain: {errno}"));
+            reap::signal_group(born.pid, libc::SIGKILL);
+        }
+        let (hello, unanswered, full) = (None, false, false);
+        self.brain.link = Some(Link { socket: ours, hello, unanswered, full, interest });
+        Ok(())
+    }
+
+    /// A signal that is not about children is the brain's business.
+    pub(crate) fn pass_on(&mut self, signal: i32) {
+        let up = self.brain.pid.is_some();
+        match signal {
+            libc::SIGUSR1 if up => self.brain.renewing = true,
+            _ if up || self.brain.has_said_farewell() => {}
+            // It is about to be started anyway; somebody who is asked to end does not wait for that.
+            _ => self.brain.start_at = Some(Instant::now()),
+        }
+        if up || signal != libc::SIGUSR1 {
+            self.reports.signalled(signal);
+        }
+    }
+
+    /// Handles what the brain has sent, a packet at a time.
+    pub(crate) fn hear_brain(&mut self) {
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(link) = &mut self.brain.link else { return };
+            link.full = false;
+            if link.unanswered || self.reports.greeting() {
+                self.notice_hang_up();
+                return;
+            }
+            match self.hear_packet() {
+                Heard::Packet(_) | Heard::TooLarge => {}
+                Heard::Nothing => return,
+                Heard::Gone => return self.hung_up(),
+            }
+        }
+    }
+
+    fn hear_packet(&mut self) -> Heard {
+        let Some(link) = &self.brain.link else { return Heard::Gone };
+        // Descriptors that a brain sends are for a newer keeper; they are closed here.
+        let heard = packet::receive(link.socket.as_fd(), &mut self.inbox, &mut Vec::new());
+        match heard {
+            Ok(Heard::Packet(length)) => self.hear_lines(length),
+            Ok(Heard::TooLarge) => {
+                self.complaints.say(format_args!("the brain sent a packet that is too large"));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.complaints.say(format_args!("cannot hear the brain: {error}"));
+                return Heard::Gone;
+            }
+        }
+        heard.unwrap_or(Heard::Gone)
+    }
+
+    /// While the table is on its way nothing is read, but a closed socket is still noticed.
+    fn notice_hang_up(&mut self) {
+        let Some(link) = &self.brain.link else { return };
+        if packet::hung_up(link.socket.as_fd()) {
+            self.hung_up();
+        }
+    }
+
+    /// The socket is closed: usually the process is on its way out, and SIGCHLD follows.
+    fn hung_up(&mut self) {
+        self.drop_link();
+        self.brain.kill_at.get_or_insert(Instant::now() + HUNG_UP_GRACE);
+    }
+
+    /// Everything that the brain has said counts, then it is forgotten.
+    fn drop_link(&mut self) {
+        self.reports.forget_brain();
+        for _ in 0..LAST_PACKETS_MAX {
+            let (Heard::Packet(_) | Heard::TooLarge) = self.hear_packet() else { break };
+        }
+        self.reports.forget_brain();
+        if let Some(link) = self.brain.link.take() {
+            let _ = self.epoll.delete(&link.socket);
+            self.brain.stable = link.hello.is_some_and(|it| it.elapsed() > STABLE);
+        }
+    }
+
+    pub(crate) fn brain_died(&mut self, dead: Dead) {
+        let place = self.brain_place();
+        let word = self.launcher.last_word(place);
+        self.leave(place);
+        reap::signal_group(dead.pid, libc::SIGKILL);
+        reap::reap(dead.pid);
+        self.brain.pid = None;
+        self.drop_link();
+        self.brain.kill_at = None;
+        self.after_brain(match word {
+            Progress::Failed((step, errno)) => Exit::Launch { step: step.to_owned(), errno },
+            Progress::Gone | Progress::Underway => dead.exit,
+        });
+    }
+
+    /// Decides what follows a brain: the end, or another one.
+    fn after_brain(&mut self, exit: Exit) {
+        let renewing = std::mem::take(&mut self.brain.renewing) && exit == Exit::Code(0);
+        let stable = std::mem::take(&mut self.brain.stable);
+        if self.brain.has_said_farewell() {
+            return self.end_leftovers();
+        }
+        if let Exit::Launch { step, errno } = &exit {
+            let (program, errno) = (self.brain.program.display(), Errno::from_raw(*errno));
+            self.complaints.say(format_args!("cannot run `{program}`: {step}: {}", errno.desc()));
+        }
+        if !self.brain.served && !self.slots.iter().any(Slot::lives) && self.waiting.is_empty() {
+            self.brain.stillborn = Some(status(&exit));
+        } else if renewing || stable {
+            self.brain.backoff = BACKOFF.0;
+            self.brain.start_at = Some(Instant::now());
+        } else {
+            let wait = self.brain.backoff;
+            self.brain.start_at = Some(Instant::now() + wait);
+            self.brain.backoff = (wait * 2).min(BACKOFF.1);
+            let wait = wait.as_millis();
+            self.complaints.say(format_args!("the server ended ({exit:?}), next in {wait} ms"));
+        }
+    }
+
+    /// The brain said that all was down. What is not is taken down now.
+    fn end_leftovers(&mut self) {
+        let left: Vec<&Slot> =
+            self.slots.iter().filter(|it| matches!(it.life, Life::Up { .. })).collect();
+        for slot in &left {
+            reap::signal_group(slot.pid, libc::SIGKILL);
+        }
+        if !left.is_empty() {
+            let count = left.len();
+            self.complaints.say(format_args!("the server left {count} services; killed"));
+        }
+        self.brain.leave_at = Some(Instant::now() + LEFTOVERS_GRACE);
+    }
+
+    pub(crate) fn look_at_brain(&mut self) {
+        let due = |at: Option<Instant>| at.is_some_and(|it| it <= Instant::now());
+        if due(self.brain.kill_at) {
+            self.brain.kill_at = None;
+            if let Some(pid) = self.brain.pid {
+                self.complaints.say(format_args!("the server does not end; killed"));
+                reap::signal_group(pid, libc::SIGKILL);
+            }
+        }
+        if due(self.brain.start_at) {
+            self.start_brain();
+        }
+    }
+
+    /// The status to end with, when it is time to.
+    pub(crate) fn finished(&self) -> Option<i32> {
+        if self.brain.pid.is_some() {
+            return None;
+        }
+        let late = self.brain.leave_at.is_some_and(|it| it <= Instant::now());
+        let empty = late || !self.slots.iter().any(Slot::lives);
+        self.brain.stillborn.or(self.brain.farewell.filter(|_| empty))
+    }
+
+    /// Tells the brain what is due, as long as the socket takes it.
+    pub(crate) fn tell_brain(&mut self) {
+        self.answer_hello();
+        while self.reports.anything_due(&self.slots) && self.retry_at.is_none() {
+            let Some(link) = &mut self.brain.link else { return };
+            if link.hello.is_none() || link.unanswered || link.full {
+                break;
+            }
+            let mut fds = Vec::new();
+            let told = self.reports.compose(&self.slots, &mut self.outbox, &mut fds);
+            let sent = match self.outbox.is_empty() {
+                true => Ok(true), // What was due has become void.
+                false => packet::send(link.socket.as_fd(), &self.outbox, &fds),
+            };
+            drop(fds);
+            match sent {
+                Ok(true) => self.reports.sent(told, &mut self.slots),
+                Ok(false) => link.full = true,
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return, // It hung up.
+                Err(error) => {
+                    self.complaints.say(format_args!("cannot tell the brain: {error}"));
+                    self.retry_at = Some(Instant::now() + RETRY);
+                }
+            }
+        }
+        self.set_interest();
+    }
+
+    fn answer_hello(&mut self) {
+        if let Some(link) = &mut self.brain.link
+            && link.unanswered
+            && self.waiting.is_empty()
+        {
+            link.unanswered = false;
+            self.reports.greet(&mut self.slots);
+        }
+    }
+
+    /// Listens while requests are welcome, and waits for room only when there is none.
+    fn set_interest(&mut self) {
+        let Some(link) = &mut self.brain.link else { return };
+        let mut interest = EpollFlags::empty();
+        interest.set(EpollFlags::EPOLLIN, !link.unanswered && !self.reports.greeting());
+        interest.set(EpollFlags::EPOLLOUT, link.full);
+        if interest != link.interest {
+            let mut event = EpollEvent::new(interest, BRAIN);
+            if self.epoll.modify(&link.socket, &mut event).is_ok() {
+                link.interest = interest;
+            }
+        }
+    }
+}
+
+/// The exit status that says the same, as a shell has it.
+fn status(exit: &Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => *code,
+        Exit::Signal { signal, .. } => 128 + signal,
+        Exit::Launch { .. } => 127,
+    }
+}

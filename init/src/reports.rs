@@ -1,0 +1,150 @@
+//! What the brain is still to be told, and how that is put into packets.
+//!
+//! Reports are levels: what is due is a few bits in each slot, and a report is written only when there
+//! is room in the socket. A brain that does not read costs the keeper nothing.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+
+use nix::libc::{SIGINT, SIGTERM};
+use nix::unistd::getpid;
+
+use crate::slot::Slots;
+use crate::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, VERSION};
+
+/// A packet is sent when it has grown to this size; one large report may make it larger.
+const PACKET_AIM: usize = 32 * 1024;
+
+/// The most refusals that wait to be told. A brain that causes more and reads none loses some.
+const REFUSALS_MAX: usize = 256;
+
+/// The reports that are due, except those that the slots remember themselves.
+#[derive(Default)]
+pub(crate) struct Reports {
+    /// `Hello` is to be answered.
+    pub(crate) welcome: bool,
+    /// How many slots of the table are still to be told.
+    pub(crate) table_left: usize,
+    /// Signals to pass on, each once.
+    signals: Vec<i32>,
+    /// The signal that asked for the end; each new brain is told again.
+    ending: Option<i32>,
+    refusals: VecDeque<Report>,
+}
+
+/// What a packet told, to be crossed off when it was sent.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Told {
+    welcome: bool,
+    signals: usize,
+    refusals: usize,
+    slots: usize,
+}
+
+impl Reports {
+    pub(crate) fn signalled(&mut self, signal: i32) {
+        if matches!(signal, SIGTERM | SIGINT) {
+            self.ending = Some(signal);
+        }
+        if !self.signals.contains(&signal) {
+            self.signals.push(signal);
+        }
+    }
+
+    /// Drops a signal that has found its purpose without the brain.
+    pub(crate) fn take_back(&mut self, signal: i32) {
+        self.signals.retain(|it| *it != signal);
+    }
+
+    /// Queues a refusal; false when there are too many.
+    pub(crate) fn refused(&mut self, service: &str, incarnation: u64, why: &str) -> bool {
+        if self.refusals.len() >= REFUSALS_MAX {
+            return false;
+        }
+        let (service, why) = (service.chars().take(64).collect(), why.to_owned());
+        self.refusals.push_back(Report::Refused { service, incarnation, why });
+        true
+    }
+
+    /// A brain has said `Hello`: it is due a welcome, and everything that is.
+    pub(crate) fn greet(&mut self, slots: &mut Slots) {
+        slots.mark_all();
+        (self.welcome, self.table_left) = (true, slots.len());
+        self.signals.extend(self.ending.filter(|it| !self.signals.contains(it)));
+    }
+
+    /// The brain is gone: what was addressed to it alone is void.
+    pub(crate) fn forget_brain(&mut self) {
+        (self.welcome, self.table_left) = (false, 0);
+        self.refusals.clear();
+    }
+
+    /// Whether the answer to `Hello` is not out yet.
+    pub(crate) fn greeting(&self) -> bool {
+        self.welcome || self.table_left > 0
+    }
+
+    pub(crate) fn anything_due(&self, slots: &Slots) -> bool {
+        self.welcome
+            || !self.signals.is_empty()
+            || !self.refusals.is_empty()
+            || slots.anything_due()
+    }
+
+    /// Writes as much as fits one packet.
+    pub(crate) fn compose<'a>(
+        &self,
+        slots: &'a Slots,
+        bytes: &mut Vec<u8>,
+        fds: &mut Vec<BorrowedFd<'a>>,
+    ) -> Told {
+        bytes.clear();
+        let mut told = Told::default();
+        if self.welcome {
+            let (version, keeper) = (VERSION, getpid().as_raw());
+            told.welcome = append(bytes, &Report::Welcome { version, keeper, slots: slots.len() });
+        }
+        let signals = self.signals.iter().filter(|_| self.table_left == 0);
+        told.signals =
+            signals.take_while(|it| append(bytes, &Report::Signalled { signal: **it })).count();
+        told.refusals = self.refusals.iter().take_while(|it| append(bytes, it)).count();
+        let mut reports = Vec::new();
+        for slot in slots.due() {
+            let (length, descriptors) = (bytes.len(), fds.len());
+            slot.tell(&mut reports, fds);
+            let fits = fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
+            if !fits {
+                bytes.truncate(length);
+                fds.truncate(descriptors);
+                break;
+            }
+            told.slots += 1;
+        }
+        told
+    }
+
+    /// Crosses off what was sent.
+    pub(crate) fn sent(&mut self, told: Told, slots: &mut Slots) {
+        self.welcome &= !told.welcome;
+        self.signals.drain(..told.signals);
+        self.refusals.drain(..told.refusals);
+        self.table_left = self.table_left.saturating_sub(told.slots);
+        slots.told(told.slots);
+    }
+}
+
+/// Appends a report as a line, unless the packet is full.
+fn append(bytes: &mut Vec<u8>, report: &Report) -> bool {
+    if bytes.len() >= PACKET_AIM {
+        return false;
+    }
+    let before = bytes.len();
+    let written = serde_json::to_writer(&mut *bytes, report).is_ok();
+    bytes.push(b'\n');
+    // Only a first report can be larger than what is left: notes and names are bounded.
+    if !written || bytes.len() > PACKET_MAX {
+        bytes.truncate(before);
+        return false;
+    }
+    true
+}

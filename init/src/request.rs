@@ -1,0 +1,146 @@
+//! What the brain asks, and how far the keeper goes along.
+
+use std::os::fd::AsFd;
+
+use nix::libc;
+
+use crate::command::Command;
+use crate::keep::Keep;
+use crate::reap;
+use crate::slot::{Life, SlotId, due};
+use crate::wire::{Exit, Launch, NOTE_MAX, Request};
+
+/// Signals that do not end a process that has no handler for them.
+const HARMLESS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+impl Keep {
+    /// Handles a packet whole. A line that means nothing does not spoil the others.
+    pub(crate) fn hear_lines(&mut self, length: usize) {
+        let inbox = std::mem::take(&mut self.inbox);
+        for line in inbox[..length].split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(request) => self.hear_request(request, line),
+                Err(error) => {
+                    self.complaints.say(format_args!("the server sent a bad line: {error}"));
+                }
+            }
+        }
+        self.inbox = inbox;
+    }
+
+    fn hear_request(&mut self, request: Request, line: &[u8]) {
+        if self.brain.has_said_farewell() {
+            return;
+        }
+        match request {
+            Request::Hello { .. } => self.brain.says_hello(),
+            Request::Launch(launch) => self.accept(&launch, line),
+            Request::Signal { service, incarnation, signal } => {
+                self.signal(&service, incarnation, signal);
+            }
+            Request::Ack { service, incarnation } => self.acknowledge(&service, incarnation),
+            Request::Note { service, note } => self.note(&service, note),
+            Request::Forget { service } => self.forget(&service),
+            Request::Serving => self.brain.serves(),
+            Request::Farewell { code } => self.brain.says_farewell(code),
+            Request::Unknown => {}
+        }
+    }
+
+    /// Queues a launch, or says why not.
+    fn accept(&mut self, launch: &Launch, line: &[u8]) {
+        let accepted = Command::of(launch, &self.environ).and_then(|_| {
+            let id = self.slots.obtain(&launch.service)?;
+            let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
+            slot.refuses(launch.incarnation).map_or(Ok(()), Err)?;
+            (slot.incarnation, slot.pid) = (launch.incarnation, 0);
+            slot.life = Life::Waiting(line.into());
+            Ok(id)
+        });
+        match accepted {
+            Ok(id) => {
+                self.slots.unmark(id);
+                self.waiting.push_back(id);
+            }
+            Err(why) => {
+                if !self.reports.refused(&launch.service, launch.incarnation, why) {
+                    self.complaints.say(format_args!("launches are refused faster than read"));
+                }
+            }
+        }
+    }
+
+    /// Signals the process group of an incarnation that is still ours to signal.
+    fn signal(&mut self, service: &str, incarnation: u64, signal: i32) {
+        if !(1..=libc::SIGRTMAX()).contains(&signal) {
+            return self.complaints.say(format_args!("there is no signal {signal}"));
+        }
+        let Some(id) = self.of(service, incarnation) else { return };
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        match &slot.life {
+            Life::Up { pidfd, .. } => {
+                // Just born, it may not lead a group yet, and is alone.
+                if !reap::signal_group(slot.pid, signal) {
+                    reap::signal_one(pidfd.as_fd(), signal);
+                }
+            }
+            Life::Waiting(..) if !HARMLESS.contains(&signal) => {
+                slot.life = Life::Ended(Exit::Signal { signal, core: false });
+                self.waiting.retain(|it| *it != id);
+                self.slots.mark(id, due::EXITED);
+            }
+            Life::Waiting(..) | Life::Down | Life::Emptying { .. } | Life::Ended(_) => {}
+        }
+    }
+
+    fn acknowledge(&mut self, service: &str, incarnation: u64) {
+        if let Some(slot) = self.of(service, incarnation).and_then(|id| self.slots.get_mut(id))
+            && matches!(slot.life, Life::Ended(_))
+        {
+            slot.life = Life::Down;
+        }
+    }
+
+    fn note(&mut self, service: &str, note: String) {
+        if note.len() > NOTE_MAX {
+            let length = note.len();
+            return self.complaints.say(format_args!("a note of {length} bytes is too long"));
+        }
+        match self.slots.obtain(service) {
+            Ok(id) => {
+                if let Some(slot) = self.slots.get_mut(id) {
+                    slot.note = note.into_boxed_str();
+                }
+            }
+            Err(why) => self.complaints.say(format_args!("a note is lost: {why}")),
+        }
+    }
+
+    fn forget(&mut self, service: &str) {
+        let Some(id) = self.slots.find(service) else { return };
+        match self.slots.get(id) {
+            Some(slot) if slot.lives() => {
+                self.complaints.say(format_args!("cannot forget `{service}`, which lives"));
+            }
+            _ => {
+                self.waiting.retain(|it| *it != id);
+                self.slots.remove(id);
+            }
+        }
+    }
+
+    /// The slot of a service, if this is its latest incarnation.
+    fn of(&self, service: &str, incarnation: u64) -> Option<SlotId> {
+        let id = self.slots.find(service)?;
+        (self.slots.get(id)?.incarnation == incarnation).then_some(id)
+    }
+}

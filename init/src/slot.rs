@@ -1,0 +1,283 @@
+//! The services, as far as the keeper knows them.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+
+use crate::wire::{self, Exit, Report};
+
+/// The most services. A brain that asks for more is told so.
+const SLOTS_MAX: usize = 16 * 1024;
+
+/// The longest name of a service, in bytes.
+const NAME_MAX: usize = 255;
+
+/// Names a slot while it exists.
+pub(crate) type SlotId = usize;
+
+/// A service: its latest process, what that writes to, and what the brain wants remembered.
+pub(crate) struct Slot {
+    pub(crate) name: Rc<str>,
+    pub(crate) incarnation: u64,
+    /// The process id of the latest incarnation, alive or not; 0 when it never had one.
+    pub(crate) pid: i32,
+    pub(crate) life: Life,
+    pub(crate) pipes: Option<Pipes>,
+    pub(crate) note: Box<str>,
+    /// What this brain has not been told yet; a set of [`due`] bits.
+    due: u8,
+    /// Whether this brain has the reading ends.
+    pipes_told: bool,
+    queued: bool,
+}
+
+/// Where the latest incarnation is in its life.
+pub(crate) enum Life {
+    /// There is none, or its exit was acknowledged.
+    Down,
+    /// Waiting for a place to be forked in. The request is kept as it came, which is its smallest
+    /// form: what 1,000 of them would add to the heap, each fork would copy.
+    Waiting(Box<[u8]>),
+    /// It was forked, and is not reaped.
+    Up { pidfd: OwnedFd, started: bool },
+    /// It is reaped, and others of its group are still dying. Not told until they have, or until
+    /// the time is up.
+    Emptying { exit: Exit, until: Instant },
+    /// It is gone, and no brain has acknowledged that.
+    Ended(Exit),
+}
+
+/// Both ends of a service's stdout and stderr, kept so that a process that outlives every reader
+/// never sees a broken pipe.
+pub(crate) struct Pipes {
+    pub(crate) out: (OwnedFd, OwnedFd),
+    pub(crate) err: (OwnedFd, OwnedFd),
+}
+
+/// What may be due to be told.
+pub(crate) mod due {
+    pub(crate) const LAUNCHED: u8 = 1;
+    pub(crate) const STARTED: u8 = 2;
+    pub(crate) const EXITED: u8 = 4;
+    /// The whole slot, instead of all of these.
+    pub(crate) const TABLE: u8 = 8;
+}
+
+impl Pipes {
+    pub(crate) fn new() -> nix::Result<Self> {
+        let pair = || {
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+            fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            Ok((reader, writer))
+        };
+        Ok(Self { out: pair()?, err: pair()? })
+    }
+}
+
+impl Slot {
+    fn new(name: Rc<str>) -> Self {
+        let (life, note) = (Life::Down, Box::default());
+        Self {
+            name,
+            incarnation: 0,
+            pid: 0,
+            life,
+            pipes: None,
+            note,
+            due: 0,
+            pipes_told: false,
+            queued: false,
+        }
+    }
+
+    /// Why nothing may be launched here now.
+    pub(crate) fn refuses(&self, incarnation: u64) -> Option<&'static str> {
+        match self.life {
+            Life::Waiting(..) => Some("an earlier launch waits for its turn"),
+            Life::Up { .. } => Some("a process of the service lives"),
+            Life::Emptying { .. } => Some("processes of the service are still dying"),
+            Life::Ended(_) => Some("an exit of the service is not acknowledged"),
+            Life::Down if incarnation <= self.incarnation => Some("the incarnation is not a new one"),
+            Life::Down => None,
+        }
+    }
+
+    /// Whether processes of it may be alive.
+    pub(crate) fn lives(&self) -> bool {
+        matches!(self.life, Life::Up { .. } | Life::Emptying { .. })
+    }
+
+    fn sends_pipes(&self) -> bool {
+        self.pipes.is_some() && !self.pipes_told && self.due & (due::LAUNCHED | due::TABLE) != 0
+    }
+
+    /// Appends what is due, and the descriptors that go with it.
+    pub(crate) fn tell<'a>(&'a self, out: &mut Vec<Report>, fds: &mut Vec<BorrowedFd<'a>>) {
+        let pipes = self.sends_pipes();
+        if let (true, Some(both)) = (pipes, &self.pipes) {
+            fds.extend([both.out.0.as_fd(), both.err.0.as_fd()]);
+        }
+        let (service, incarnation) = (self.name.to_string(), self.incarnation);
+        if self.due & due::TABLE != 0 {
+            out.push(Report::Slot(self.as_told(pipes)));
+            return;
+        }
+        if self.due & due::LAUNCHED != 0 {
+            let service = service.clone();
+            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes });
+        }
+        if self.due & due::STARTED != 0 {
+            out.push(Report::Started { service: service.clone(), incarnation });
+        }
+        if let (true, Life::Ended(exit)) = (self.due & due::EXITED != 0, &self.life) {
+            out.push(Report::Exited { service, incarnation, exit: exit.clone() });
+        }
+    }
+
+    fn as_told(&self, pipes: bool) -> wire::Slot {
+        let (pid, started) = match &self.life {
+            Life::Up { started, .. } => (self.pid, *started),
+            Life::Emptying { .. } => (self.pid, true),
+            Life::Down | Life::Waiting(..) | Life::Ended(_) => (0, false),
+        };
+        let exit = match &self.life {
+            Life::Ended(exit) => Some(exit.clone()),
+            _ => None,
+        };
+        let (service, note) = (self.name.to_string(), self.note.to_string());
+        wire::Slot { service, incarnation: self.incarnation, pid, started, exit, note, pipes }
+    }
+}
+
+/// All slots, found by id, by name and by process id.
+#[derive(Default)]
+pub(crate) struct Slots {
+    all: Vec<Option<Slot>>,
+    free: Vec<SlotId>,
+    names: HashMap<Rc<str>, SlotId>,
+    pids: HashMap<i32, SlotId>,
+    /// Slots with something due, in the order in which it came up; each is here at most once.
+    told_next: VecDeque<SlotId>,
+}
+
+impl Slots {
+    pub(crate) fn get(&self, id: SlotId) -> Option<&Slot> {
+        self.all.get(id)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.all.get_mut(id)?.as_mut()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<SlotId> {
+        self.names.get(name).copied()
+    }
+
+    /// The slot of that name, made when there is none; half a sentence when there cannot be one.
+    pub(crate) fn obtain(&mut self, name: &str) -> Result<SlotId, &'static str> {
+        if let Some(id) = self.find(name) {
+            return Ok(id);
+        }
+        if name.is_empty() || name.len() > NAME_MAX {
+            return Err("a service's name has 1 to 255 bytes");
+        }
+        if self.names.len() >= SLOTS_MAX {
+            return Err("the keeper holds as many services as it can");
+        }
+        let name: Rc<str> = name.into();
+        let slot = Some(Slot::new(Rc::clone(&name)));
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id] = slot;
+                id
+            }
+            None => {
+                self.all.push(slot);
+                self.all.len() - 1
+            }
+        };
+        self.names.insert(name, id);
+        Ok(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        let Some(slot) = self.all.get_mut(id).and_then(Option::take) else { return };
+        self.names.remove(&slot.name);
+        self.free.push(id);
+        if slot.queued {
+            self.told_next.retain(|it| *it != id);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.all.iter().flatten()
+    }
+
+    /// Remembers whose process this is.
+    pub(crate) fn bind(&mut self, pid: i32, id: SlotId) {
+        self.pids.insert(pid, id);
+    }
+
+    /// Whose process this was.
+    pub(crate) fn unbind(&mut self, pid: i32) -> Option<SlotId> {
+        self.pids.remove(&pid)
+    }
+
+    pub(crate) fn of_pid(&self, pid: i32) -> Option<SlotId> {
+        self.pids.get(&pid).copied()
+    }
+
+    /// Makes something due to be told.
+    pub(crate) fn mark(&mut self, id: SlotId, what: u8) {
+        let Some(slot) = self.all.get_mut(id).and_then(Option::as_mut) else { return };
+        slot.due |= what;
+        if !slot.queued {
+            slot.queued = true;
+            self.told_next.push_back(id);
+        }
+    }
+
+    /// Takes back what is due of a slot whose story begins anew.
+    pub(crate) fn unmark(&mut self, id: SlotId) {
+        if let Some(slot) = self.get_mut(id) {
+            slot.due &= due::TABLE;
+        }
+    }
+
+    /// A new brain knows nothing: everything is due, as a table.
+    pub(crate) fn mark_all(&mut self) {
+        self.told_next.clear();
+        for (id, slot) in self.all.iter_mut().enumerate() {
+            let Some(slot) = slot else { continue };
+            (slot.due, slot.pipes_told, slot.queued) = (due::TABLE, false, true);
+            self.told_next.push_back(id);
+        }
+    }
+
+    /// The slots with something due, the longest waiting first.
+    pub(crate) fn due(&self) -> impl Iterator<Item = &Slot> {
+        self.told_next.iter().filter_map(|id| self.get(*id))
+    }
+
+    pub(crate) fn anything_due(&self) -> bool {
+        !self.told_next.is_empty()
+    }
+
+    /// The first `count` of [`due`](Self::due) have been told.
+    pub(crate) fn told(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(id) = self.told_next.pop_front() else { return };
+            let Some(slot) = self.get_mut(id) else { continue };
+            slot.pipes_told |= slot.sends_pipes();
+            (slot.due, slot.queued) = (0, false);
+        }
+    }
+}

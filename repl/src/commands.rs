@@ -1,0 +1,317 @@
+//! The table of commands: what `zinit` understands, and what each does.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use zinit_host::home::Home;
+use zinit_host::refusal::{Kind, Refusal, nearest};
+use zinit_host::rpc::client::Client;
+
+use crate::render::{self, Paint};
+use crate::{run, server};
+
+/// How long a start or restart is watched before it is left to itself.
+const WATCH_SECS: f64 = 5.0;
+
+/// Keeps processes running, and runs scripts that say how.
+#[derive(Debug, Parser)]
+#[command(name = "zinit", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(override_usage = "zinit [OPTIONS] [COMMAND | FILE.rhai [ARGS]... | DIR/]")]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Runs this script
+    #[arg(
+        short = 'c',
+        long = "command",
+        value_name = "SCRIPT",
+        conflicts_with = "stdin"
+    )]
+    pub(crate) script: Option<String>,
+    /// Runs the script that comes from standard input
+    #[arg(short = 'i', long = "stdin")]
+    pub(crate) stdin: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What holds for every command.
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// The server's socket [default: var/zinit.sock in ZINIT_HOME or ~/hero]
+    #[arg(short = 's', long, value_name = "PATH", global = true)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Prints the server's answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Starts a server in the background first, if none answers
+    #[arg(long, global = true)]
+    pub(crate) start: bool,
+    /// Where a server that is started finds its services
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) config_dir: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+A FILE.rhai is run as a script, a DIR/ runs all scripts in it, sorted by name.
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no server, 4 timed out, 130 interrupted.";
+
+/// One command. Its doc comment is its help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows whether the server answers
+    Ping,
+    /// Lists all services
+    #[command(visible_alias = "ls")]
+    List,
+    /// Shows what is known of services
+    Status(Names),
+    /// Starts services, and waits a few seconds for them to be up
+    Start(Names),
+    /// Stops services, and waits until nothing of them runs
+    Stop(Names),
+    /// Stops services and starts them again
+    Restart(Names),
+    /// Stops services, forgets them and removes their files
+    Delete(Names),
+    /// Sends a signal to the processes of a service
+    Kill {
+        /// The service
+        name: String,
+        /// The signal
+        #[arg(default_value = "SIGTERM")]
+        signal: String,
+    },
+    /// Shows the memory and CPU time that services use
+    Stats(Names),
+    /// Shows what services wrote
+    Logs {
+        /// The service [default: all]
+        name: Option<String>,
+        /// The last so many lines only
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<usize>,
+    },
+    /// Runs a script
+    Run {
+        /// The script, or a directory of scripts
+        file: PathBuf,
+        /// What the script finds in `args`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Starts, stops, restarts or shows the server
+    Server {
+        #[command(subcommand)]
+        action: server::Action,
+    },
+    /// Stops all services, then the server
+    Shutdown,
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Names {
+    /// The services
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) home: Home,
+    pub(crate) flags: Flags,
+    pub(crate) paint: Paint,
+}
+
+/// How a command ended: with an exit code of its own, or refused.
+pub(crate) type Outcome = Result<u8, Refusal>;
+
+impl Context {
+    pub(crate) fn connect(&self) -> Result<Client, Refusal> {
+        Client::connect(&self.home.socket)
+    }
+
+    /// Prints the answer as JSON if that is wanted, else what `text` makes of it.
+    pub(crate) fn show(&self, answer: &Value, text: impl FnOnce(Paint) -> String) -> Outcome {
+        let out = if self.flags.json {
+            format!("{answer:#}\n")
+        } else {
+            text(self.paint)
+        };
+        render::print(&out);
+        Ok(0)
+    }
+
+    /// Does something for each service; the first that is refused does not keep the others from it.
+    fn each(&self, names: &Names, mut act: impl FnMut(&mut Client, &str) -> Outcome) -> Outcome {
+        let mut client = self.connect()?;
+        let mut worst = 0;
+        for name in &names.names {
+            worst = worst.max(match act(&mut client, name) {
+                Ok(code) => code,
+                Err(refusal) => render::complain(&refusal),
+            });
+        }
+        Ok(worst)
+    }
+
+    fn done(&self, what: &str, name: &str) -> Outcome {
+        let answer = json!({ "name": name, "done": what.to_lowercase() });
+        self.show(&answer, |_| format!("{what} service: {name}\n"))
+    }
+}
+
+impl Command {
+    pub(crate) fn run(self, cx: &Context) -> Outcome {
+        match self {
+            Self::Ping => ping(cx),
+            Self::List => list(cx),
+            Self::Status(names) => cx.each(&names, |client, name| {
+                let status = client.call("service.status", json!([name]))?;
+                cx.show(&status, |paint| render::status(&status, paint))
+            }),
+            Self::Start(names) => {
+                cx.each(&names, |client, name| bring_up(cx, client, "start", name))
+            }
+            Self::Restart(names) => {
+                cx.each(&names, |client, name| bring_up(cx, client, "restart", name))
+            }
+            Self::Stop(names) => cx.each(&names, |client, name| {
+                client.call("service.stop", json!([name]))?;
+                cx.done("Stopped", name)
+            }),
+            Self::Delete(names) => cx.each(&names, |client, name| {
+                client.call("service.delete", json!([name]))?;
+                cx.done("Deleted", name)
+            }),
+            Self::Kill { name, signal } => kill(cx, &name, &signal),
+            Self::Stats(names) => cx.each(&names, |client, name| {
+                let stats = client.call("service.stats", json!([name]))?;
+                cx.show(&stats, |paint| render::stats(name, &stats, paint))
+            }),
+            Self::Logs { name, lines } => logs(cx, name.as_deref(), lines),
+            Self::Run { file, args } => run::path(cx, &file, &args),
+            Self::Server { action } => action.run(cx),
+            Self::Shutdown => shutdown(cx),
+            Self::Other(words) => other(cx, &words),
+        }
+    }
+}
+
+fn ping(cx: &Context) -> Outcome {
+    let pong = cx
+        .connect()?
+        .call_within("system.ping", json!([]), Duration::from_secs(5))?;
+    cx.show(&pong, |_| {
+        let fact = |key: &str| pong[key].as_str().unwrap_or("?").to_owned();
+        format!(
+            "Server: {} (version {})\n",
+            fact("message"),
+            fact("version")
+        )
+    })
+}
+
+fn list(cx: &Context) -> Outcome {
+    let all = cx.connect()?.call("service.status_all", json!([]))?;
+    cx.show(&all, |paint| render::list(&all, paint))
+}
+
+/// Asks for it, watches it for a moment, and tells the truth about it.
+fn bring_up(cx: &Context, client: &mut Client, verb: &str, name: &str) -> Outcome {
+    client.call(&format!("service.{verb}"), json!([name]))?;
+    let up = match client.call("service.wait", json!([name, WATCH_SECS, "up"])) {
+        Err(refusal) if refusal.kind == Kind::TimedOut => false,
+        other => other? == true,
+    };
+    let status = client.call("service.status", json!([name]))?;
+    let state = status["state"].as_str().unwrap_or_default();
+    let reason = status["reason"].as_str().unwrap_or_default();
+    if !up && ["Failed", "Stopped", "Backoff"].contains(&state) {
+        return Err(Refusal::new(
+            Kind::Internal,
+            format!("service `{name}` did not come up: {reason}"),
+        )
+        .hint(format!("`zinit logs {name}` shows what it wrote"))
+        .with("service", name));
+    }
+    let done = if verb == "restart" {
+        "Restarted"
+    } else {
+        "Started"
+    };
+    let still = if up {
+        String::new()
+    } else {
+        format!(" ({state}: {reason})")
+    };
+    cx.show(&status, |_| format!("{done} service: {name}{still}\n"))
+}
+
+fn kill(cx: &Context, name: &str, signal: &str) -> Outcome {
+    cx.connect()?.call("service.kill", json!([name, signal]))?;
+    let answer = json!({ "name": name, "done": "signalled", "signal": signal });
+    cx.show(&answer, |_| format!("Sent {signal} to service: {name}\n"))
+}
+
+fn logs(cx: &Context, name: Option<&str>, lines: Option<usize>) -> Outcome {
+    let mut client = cx.connect()?;
+    let (method, params) = match (name, lines) {
+        (Some(name), _) => {
+            // The log of a service that does not exist is not empty: it is a mistake.
+            client.call("service.status", json!([name]))?;
+            ("logs.filter", json!([name]))
+        }
+        (None, Some(count)) => ("logs.tail", json!([count])),
+        (None, None) => ("logs.get", json!([])),
+    };
+    let mut found = client.call(method, params)?;
+    if let (Some(count), Some(found)) = (lines, found.as_array_mut()) {
+        found.drain(..found.len().saturating_sub(count));
+    }
+    cx.show(&found, |_| render::lines(&found))
+}
+
+fn shutdown(cx: &Context) -> Outcome {
+    let answer = cx.connect()?.call("system.shutdown", json!([]))?;
+    cx.show(&answer, |_| "Server is shutting down\n".to_owned())
+}
+
+/// What is no command may be a script.
+fn other(cx: &Context, words: &[String]) -> Outcome {
+    let Some((word, args)) = words.split_first() else {
+        return Ok(2);
+    };
+    let path = PathBuf::from(word);
+    if path.exists() {
+        return run::path(cx, &path, args);
+    }
+    if word.contains('/') || word.contains('.') {
+        return Err(Refusal::new(
+            Kind::Storage,
+            format!("there is no file {word}"),
+        ));
+    }
+    render::complain(&unknown_command(word));
+    Ok(2)
+}
+
+fn unknown_command(word: &str) -> Refusal {
+    let table = <Line as clap::CommandFactory>::command();
+    let known: Vec<&str> = table
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
+    let refusal = Refusal::new(
+        Kind::BadArgument,
+        format!("`{word}` is neither a command nor a script that is there"),
+    );
+    match nearest(word, known.into_iter()) {
+        Some(near) => refusal.hint(format!("did you mean `zinit {near}`?")),
+        None => refusal.hint("`zinit --help` lists the commands"),
+    }
+}

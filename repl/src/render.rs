@@ -1,0 +1,286 @@
+//! What users see: texts from answers, and sentences from refusals. Drawing only.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _, stderr, stdout};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nu_ansi_term::{Color, Style};
+use serde_json::Value;
+use zinit_host::refusal::{Kind, Refusal};
+
+/// Whether to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Colours on a terminal, unless `NO_COLOR` is set.
+    pub(crate) fn for_stdout() -> Self {
+        Self(stdout().is_terminal() && wanted())
+    }
+
+    fn for_stderr() -> Self {
+        Self(stderr().is_terminal() && wanted())
+    }
+
+    fn on(self, style: Style, text: &str) -> String {
+        if self.0 {
+            style.paint(text).to_string()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.on(Style::new().bold(), text)
+    }
+
+    fn state(self, state: &str) -> String {
+        let colour = match state {
+            "Running" | "Success" => Color::Green,
+            "Spawned" | "Stopping" => Color::Yellow,
+            "Blocked" | "Backoff" => Color::Cyan,
+            "Failed" => Color::Red,
+            _ => Color::Blue,
+        };
+        self.on(colour.normal(), state)
+    }
+}
+
+fn wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+}
+
+/// Prints to standard output. Whoever closed it does not want to hear of it.
+pub(crate) fn print(text: &str) {
+    let mut out = stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a refusal to standard error, and returns the exit code that goes with it.
+pub(crate) fn complain(refusal: &Refusal) -> u8 {
+    let _ = stderr().write_all(self::refusal(refusal, Paint::for_stderr()).as_bytes());
+    match refusal.kind {
+        Kind::NoServer => 3,
+        Kind::TimedOut => 4,
+        Kind::Interrupted => 130,
+        _ => 1,
+    }
+}
+
+/// The sentence, the line that it is about with a caret below the place, and the hint.
+pub(crate) fn refusal(refusal: &Refusal, paint: Paint) -> String {
+    let error = paint.on(Color::Red.bold(), "error:");
+    // Where in a script it was noticed does not matter, and one line is enough.
+    if let (Kind::NoServer, Some(hint)) = (refusal.kind, &refusal.hint) {
+        return format!("{error} {}; {hint}\n", refusal.message);
+    }
+    let mut text = format!("{error} {}\n", refusal.message);
+    text += &place(refusal);
+    if let Some(hint) = &refusal.hint {
+        let _ = writeln!(text, "{} {hint}", paint.on(Color::Cyan.bold(), "hint:"));
+    }
+    text
+}
+
+fn place(refusal: &Refusal) -> String {
+    let number = |key: &str| refusal.data.get(key).and_then(Value::as_u64);
+    let word = |key: &str| refusal.data.get(key).and_then(Value::as_str);
+    let (Some(path), Some(line)) = (word("path"), number("line")) else {
+        return String::new();
+    };
+    let column = number("column").unwrap_or(1).max(1);
+    let mut text = format!("  --> {path}:{line}:{column}\n");
+    if let Some(source) = word("source") {
+        let source = source.trim_end();
+        let width = line.to_string().len();
+        // Tabs stay tabs, so that the caret stands below its place whatever their width is.
+        let before = source
+            .chars()
+            .chain(std::iter::repeat(' '))
+            .take(usize::try_from(column - 1).unwrap_or(0));
+        let indent: String = before
+            .map(|it| if it == '\t' { '\t' } else { ' ' })
+            .collect();
+        let _ = writeln!(text, " {line} | {source}\n {:width$} | {indent}^", "");
+    }
+    text
+}
+
+/// All services, a line each.
+pub(crate) fn list(all: &Value, paint: Paint) -> String {
+    let Some(all) = all.as_array().filter(|it| !it.is_empty()) else {
+        return "No services registered\n".to_owned();
+    };
+    let mut text = String::from("Services:\n");
+    for it in all {
+        let (name, state) = (word(it, "name"), word(it, "state"));
+        let _ = write!(text, "  {} {}", paint.bold(name), paint.state(state));
+        match number(it, "pid") {
+            0 => {}
+            pid => _ = write!(text, " (pid: {pid})"),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// One service, a fact each line.
+pub(crate) fn status(it: &Value, paint: Paint) -> String {
+    let mut text = format!("Service: {}\n", paint.bold(word(it, "name")));
+    let mut fact = |key: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {key}: {value}");
+        }
+    };
+    fact("State", &paint.state(word(it, "state")));
+    fact("Target", word(it, "target"));
+    fact("PID", &number(it, "pid").to_string());
+    fact("Reason", word(it, "reason"));
+    fact("Since", &since(number(it, "since_ms")));
+    fact("Restarts", &number(it, "restarts").to_string());
+    fact("Last exit", word(it, "last_exit"));
+    let after: Vec<&str> = items(&it["after"]).filter_map(Value::as_str).collect();
+    fact("After", &after.join(", "));
+    text
+}
+
+/// What one service uses.
+pub(crate) fn stats(name: &str, it: &Value, paint: Paint) -> String {
+    let cpu = |it: &Value| it["cpu_usage"].as_f64().unwrap_or_default();
+    let mib = |it: &Value| number(it, "memory_usage") / (1 << 20);
+    let mut text = format!(
+        "Service: {}\n  PID: {}\n  Memory: {} MB\n  CPU: {:.1}%\n",
+        paint.bold(name),
+        number(it, "pid"),
+        mib(it),
+        cpu(it)
+    );
+    for (index, child) in items(&it["children"]).enumerate() {
+        if index == 0 {
+            text += "  Children:\n";
+        }
+        let pid = number(child, "pid");
+        let _ = writeln!(
+            text,
+            "    PID {pid}: {} MB, {:.1}% CPU",
+            mib(child),
+            cpu(child)
+        );
+    }
+    text
+}
+
+/// Log lines as they are.
+pub(crate) fn lines(found: &Value) -> String {
+    items(found)
+        .filter_map(Value::as_str)
+        .flat_map(|it| [it, "\n"])
+        .collect()
+}
+
+/// A moment, as how long ago it was: `3m 20s ago`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an age is drawn when it is looked at"
+)]
+fn since(since_ms: i64) -> String {
+    let Ok(since_ms) = u64::try_from(since_ms) else {
+        return String::new();
+    };
+    let then = UNIX_EPOCH + Duration::from_millis(since_ms);
+    let secs = SystemTime::now()
+        .duration_since(then)
+        .unwrap_or_default()
+        .as_secs();
+    format!("{} ago", ago(secs))
+}
+
+fn ago(secs: u64) -> String {
+    match secs {
+        0..60 => format!("{secs}s"),
+        60..3600 => format!("{}m {}s", secs / 60, secs % 60),
+        3600..86400 => format!("{}h {}m", secs / 3600, secs / 60 % 60),
+        _ => format!("{}d {}h", secs / 86400, secs / 3600 % 24),
+    }
+}
+
+fn word<'a>(it: &'a Value, key: &str) -> &'a str {
+    it[key].as_str().unwrap_or_default()
+}
+
+fn number(it: &Value, key: &str) -> i64 {
+    it[key].as_i64().unwrap_or_default()
+}
+
+fn items(it: &Value) -> impl Iterator<Item = &Value> {
+    it.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PLAIN: Paint = Paint(false);
+
+    #[test]
+    fn services_are_listed_with_state_and_pid() {
+        let all = json!([
+            { "name": "db", "state": "Running", "pid": 12 },
+            { "name": "job", "state": "Success", "pid": 0 },
+        ]);
+        assert_eq!(
+            list(&all, PLAIN),
+            "Services:\n  db Running (pid: 12)\n  job Success\n"
+        );
+        assert_eq!(list(&json!([]), PLAIN), "No services registered\n");
+    }
+
+    #[test]
+    fn a_status_says_why_and_leaves_out_what_is_empty() {
+        let it = json!({ "name": "web", "state": "Blocked", "target": "Up", "pid": 0,
+            "reason": "waits for db", "since_ms": -1, "restarts": 2, "last_exit": "",
+            "after": ["db", "cache"] });
+        let text = "Service: web\n  State: Blocked\n  Target: Up\n  PID: 0\n  \
+            Reason: waits for db\n  Restarts: 2\n  After: db, cache\n";
+        assert_eq!(status(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn a_colour_is_only_there_where_it_is_wanted() {
+        assert_eq!(Paint(true).state("Failed"), "\u{1b}[31mFailed\u{1b}[0m");
+        assert_eq!(PLAIN.state("Failed"), "Failed");
+    }
+
+    #[test]
+    fn a_refusal_with_a_place_shows_the_line_and_a_caret_below_the_place() {
+        let it = Refusal::new(Kind::BadConfig, "unknown key `exce`")
+            .hint("did you mean `exec`?")
+            .with("path", "web.yaml")
+            .with("line", 12)
+            .with("column", 2)
+            .with("source", "\texce: true");
+        let text = "error: unknown key `exce`\n  --> web.yaml:12:2\n 12 | \texce: true\n    | \t^\n\
+            hint: did you mean `exec`?\n";
+        assert_eq!(refusal(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn that_no_server_answers_is_one_line_with_the_command_that_starts_one() {
+        let it = Refusal::new(Kind::NoServer, "no server answers at /s")
+            .hint("`zinit server start` starts one")
+            .with("path", "a.rhai")
+            .with("line", 1);
+        let text = "error: no server answers at /s; `zinit server start` starts one\n";
+        assert_eq!(refusal(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn ages_are_told_in_two_units() {
+        assert_eq!(
+            [59, 61, 7260, 90_000].map(ago),
+            ["59s", "1m 1s", "2h 1m", "1d 1h"]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! The server as a process: starting it in the background, and seeing it go.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+use zinit_host::interrupt::{Deadline, Interrupt};
+use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::rpc::client::Client;
+
+use crate::commands::{Context, Outcome};
+
+/// A stop may take as long as the slowest service.
+const STOP_LIMIT: Duration = Duration::from_secs(300);
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// What can be done with the server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Starts it in the background
+    Start(How),
+    /// Stops all services, then it
+    Stop,
+    /// Stops all services and it, then starts it again
+    Restart(How),
+    /// Shows whether it runs
+    Status,
+}
+
+/// How to start it.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    /// Also listens on this TCP port
+    #[arg(short = 'p', long, value_name = "N")]
+    port: Option<u16>,
+    /// As always: in the background
+    #[arg(short = 'b', long = "background", hide = true)]
+    _background: bool,
+}
+
+impl Action {
+    pub(crate) fn run(self, cx: &Context) -> Outcome {
+        match self {
+            Self::Start(_) if cx.connect().is_ok() => said(cx, "already running"),
+            Self::Start(how) => {
+                launch(cx, how)?;
+                said(cx, "started")
+            }
+            Self::Stop => {
+                stop(cx, cx.connect()?)?;
+                said(cx, "stopped")
+            }
+            Self::Restart(how) => {
+                if let Ok(client) = cx.connect() {
+                    stop(cx, client)?;
+                }
+                launch(cx, how)?;
+                said(cx, "restarted")
+            }
+            Self::Status => status(cx),
+        }
+    }
+}
+
+/// Starts a server unless one answers already.
+pub(crate) fn ensure(cx: &Context) -> Result<(), Refusal> {
+    match cx.connect() {
+        Err(refusal) if refusal.kind == Kind::NoServer => launch(cx, How::default()),
+        other => other.map(drop),
+    }
+}
+
+fn status(cx: &Context) -> Outcome {
+    let pong = cx
+        .connect()?
+        .call_within("system.ping", json!([]), Duration::from_secs(5))?;
+    cx.show(&pong, |_| {
+        let version = pong["version"].as_str().unwrap_or("?");
+        format!(
+            "Server running (version {version}, socket {})\n",
+            cx.home.socket.display()
+        )
+    })
+}
+
+fn said(cx: &Context, what: &str) -> Outcome {
+    cx.show(&json!({ "server": what }), |_| format!("Server {what}\n"))
+}
+
+/// Stops it, and returns when it is gone.
+fn stop(cx: &Context, mut client: Client) -> Result<(), Refusal> {
+    let deadline = Deadline::within(STOP_LIMIT);
+    client.call("system.shutdown", json!([]))?;
+    let gone = client.wait_closed(STOP_LIMIT)? && wait_until(deadline, || cx.connect().is_err());
+    if gone {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            Kind::TimedOut,
+            "the server has not stopped yet",
+        ))
+    }
+}
+
+/// Starts it in the background, and returns when it answers.
+fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
+    let program = program();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server itself, which leaves at once"
+    )]
+    let mut command = Command::new(&program);
+    command
+        .arg("-bg")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    if let Some(socket) = &cx.flags.socket {
+        command.arg("--socket").arg(socket);
+    }
+    if let Some(dir) = &cx.flags.config_dir {
+        command.arg("--config-dir").arg(dir);
+    }
+    if let Some(port) = how.port {
+        command.arg("--port").arg(port.to_string());
+    }
+    let ended = command.status().map_err(|error| {
+        Refusal::new(
+            Kind::Internal,
+            format!("cannot run {}: {error}", program.display()),
+        )
+        .hint("`cargo install zinit_server` installs it")
+    })?;
+    // One that says no may do so because another is just coming up.
+    let patience = if ended.success() {
+        START_LIMIT
+    } else {
+        Duration::from_secs(1)
+    };
+    if wait_until(Deadline::within(patience), || cx.connect().is_ok()) {
+        return Ok(());
+    }
+    let log = cx.home.server_log.display();
+    Err(Refusal::new(Kind::Internal, "the server did not start").hint(format!("see {log}")))
+}
+
+/// The server that was installed with us, or else the one in the PATH.
+fn program() -> PathBuf {
+    let name = "zinit-server";
+    let beside = env::current_exe().ok().map(|it| it.with_file_name(name));
+    beside
+        .filter(|it| it.is_file())
+        .unwrap_or_else(|| name.into())
+}
+
+/// Whether it is so before the deadline. Nothing tells us when a socket appears, so it is looked for.
+fn wait_until(deadline: Deadline, is_so: impl Fn() -> bool) -> bool {
+    let Ok(nobody) = Interrupt::new() else {
+        return is_so();
+    };
+    while !is_so() {
+        if deadline.has_passed() || nobody.sleep(Duration::from_millis(5)).is_err() {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,66 @@
+//! The examples in the documentation of the policy are true.
+
+use rhai::Engine;
+use zinit_host::event::Tick;
+use zinit_host::view::{ExitView, ServiceView};
+use zinit_keeper::wire::Exit;
+
+/// The lines of the `rhai` blocks in a source, each with its line number.
+fn examples(source: &str) -> Vec<(usize, String)> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for (number, line) in source.lines().enumerate() {
+        let Some(doc) = line.trim().strip_prefix("///").map(str::trim) else { continue };
+        match doc {
+            "```rhai" => inside = true,
+            "```" => inside = false,
+            example if inside => found.push((number + 1, example.to_owned())),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn engine() -> Engine {
+    let mut engine = zinit_host::engine::base();
+    zinit_host::action::teach(&mut engine);
+    zinit_host::view::teach(&mut engine);
+    engine.register_fn("sample", ServiceView::sample);
+    engine.register_fn("exit_code", |code: i64| {
+        ExitView(Exit::Code(i32::try_from(code).expect("a small number")))
+    });
+    engine.register_fn("tick", |at: i64| Tick(at));
+    engine
+}
+
+#[test]
+fn every_example_of_the_policy_is_true() {
+    let engine = engine();
+    let mut count = 0;
+    for module in zinit_stdlib::POLICY {
+        let functions = engine.compile(module.source).expect("the bundled policy compiles");
+        for (line, example) in examples(module.source) {
+            let call = engine.compile_expression(&example).expect("an example is an expression");
+            let said = engine.eval_ast::<bool>(&functions.merge(&call));
+            assert!(matches!(said, Ok(true)), "{}:{line}: {example}: {said:?}", module.path);
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "only {count} examples were found");
+}
+
+#[test]
+fn every_public_function_of_the_policy_has_an_example() {
+    let engine = engine();
+    for module in zinit_stdlib::POLICY {
+        let functions = engine.compile(module.source).expect("the bundled policy compiles");
+        for function in functions.iter_functions() {
+            let public = function.access == rhai::FnAccess::Public;
+            let documented = !function.comments.is_empty();
+            assert!(!public || documented, "{}: {} has no doc", module.path, function.name);
+            let shown = function.comments.iter().any(|it| it.contains("```rhai"));
+            let table = function.name == "step";
+            assert!(!public || shown || table, "{}: {} has no example", module.path, function.name);
+        }
+    }
+}

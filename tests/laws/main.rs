@@ -1,0 +1,4 @@
+//! Laws that hold for every history and for every word.
+
+mod exhaustion;
+mod examples;

@@ -1,0 +1,15 @@
+//! Timelines: text in, text out, no process and no sleep. `UPDATE_EXPECT=1 cargo test` writes what
+//! happened into the source.
+
+mod dependencies;
+mod policy;
+mod restarts;
+mod stopping;
+mod successors;
+
+use expect_test::Expect;
+
+/// Plays a timeline and compares what happened.
+fn check(timeline: &str, expected: Expect) {
+    expected.assert_eq(&zinit_tests::sim::play(timeline));
+}

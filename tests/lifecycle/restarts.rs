@@ -1,0 +1,279 @@
+//! What happens after an exit that nobody asked for.
+
+use expect_test::expect;
+
+use crate::check;
+
+#[test]
+fn after_a_stable_run_the_restart_is_immediate() {
+    check(
+        "
+        web
+        0 boot
+        5000 exit web SIGKILL
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            5000 ends (SIGKILL) web
+              arm web 5000
+              web is Backoff: it ended with SIGKILL
+            5000 elapsed web
+              launch web
+              web is Spawned: it was launched
+            5000 started web
+              arm web 5010
+            5010 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_a_stable_run_forgives_it() {
+    check(
+        "
+        web
+        0 boot
+        20 exit web 1
+        130 exit web 1
+        340 exit web 1
+        9000 exit web 1
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            20 ends (exit 1) web
+              arm web 120
+              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+            120 elapsed web
+              launch web
+              web is Spawned: it was launched
+            120 started web
+              arm web 130
+            130 elapsed web
+              web is Running: it is up
+            130 ends (exit 1) web
+              arm web 330
+              web is Backoff: it ended with exit 1; attempt 3 in 200 ms
+            330 elapsed web
+              launch web
+              web is Spawned: it was launched
+            330 started web
+              arm web 340
+            340 elapsed web
+              web is Running: it is up
+            340 ends (exit 1) web
+              arm web 740
+              web is Backoff: it ended with exit 1; attempt 4 in 400 ms
+            740 elapsed web
+              launch web
+              web is Spawned: it was launched
+            740 started web
+              arm web 750
+            750 elapsed web
+              web is Running: it is up
+            9000 ends (exit 1) web
+              arm web 9000
+              web is Backoff: it ended with exit 1
+            9000 elapsed web
+              launch web
+              web is Spawned: it was launched
+            9000 started web
+              arm web 9010
+            9010 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_delay_of_the_services_own_takes_the_place_of_the_first_hundred() {
+    check(
+        "
+        web delay_ms=5000
+        0 boot
+        20 exit web 0
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            20 ends (exit 0) web
+              arm web 5020
+              web is Backoff: it ended with exit 0; attempt 2 in 5000 ms
+            5020 elapsed web
+              launch web
+              web is Spawned: it was launched
+            5020 started web
+              arm web 5030
+            5030 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_failed_and_tried_again() {
+    check(
+        "
+        web lost delay_ms=1000
+        0 boot
+        1500 down web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 ends (exec: No such file or directory (ENOENT)) web
+              arm web 1000
+              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 2 in 1000 ms
+            1000 elapsed web
+              launch web
+              web is Spawned: it was launched
+            1000 ends (exec: No such file or directory (ENOENT)) web
+              arm web 3000
+              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 3 in 2000 ms
+            1500 down web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_oneshot_is_not_tried_again() {
+    check(
+        "
+        job oneshot
+        0 boot
+        20 exit job 3
+        40 up job
+        60 exit job 0
+        ",
+        expect![[r#"
+            0 boot
+              job is Stopped: it was not started
+              launch job
+              job is Spawned: it was launched
+            0 started job
+              job is Running: it is up
+            20 ends (exit 3) job
+              job is Failed: it ended with exit 3
+            40 up job
+              launch job
+              job is Spawned: it was launched
+            40 started job
+              job is Running: it is up
+            60 ends (exit 0) job
+              job is Success: it is done
+        "#]],
+    );
+}
+
+#[test]
+fn an_impatient_user_need_not_wait_for_the_backoff() {
+    check(
+        "
+        web delay_ms=60000
+        0 boot
+        20 exit web 1
+        30 up web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            20 ends (exit 1) web
+              arm web 60020
+              web is Backoff: it ended with exit 1; attempt 2 in 60 s
+            30 up web
+              launch web
+              web is Spawned: it was launched
+            30 started web
+              arm web 40
+            40 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_start_of_what_runs_changes_nothing() {
+    check(
+        "
+        web
+        0 boot
+        50 up web
+        60 up web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            50 up web
+            60 up web
+        "#]],
+    );
+}
+
+#[test]
+fn the_same_configuration_again_restarts_nothing() {
+    check(
+        "
+        web
+        0 boot
+        50 define web
+        60 define web exec=other
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            50 define web
+            60 define web exec=other
+              signal web SIGTERM
+              arm web 10060
+              web is Stopping: its configuration changed
+            60 ends (SIGTERM) web
+              launch web
+              web is Spawned: it was launched
+            60 started web
+              arm web 70
+            70 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}

@@ -1,0 +1,421 @@
+//! How services are brought down.
+
+use expect_test::expect;
+
+use crate::check;
+
+#[test]
+fn a_stop_is_a_signal_and_then_rest() {
+    check(
+        "
+        web
+        0 boot
+        100 down web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            100 down web
+              signal web SIGTERM
+              arm web 10100
+              web is Stopping: a stop was asked for
+            100 ends (SIGTERM) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_deaf_to_its_stop_signal_is_killed_after_the_grace_period() {
+    check(
+        "
+        web grace_ms=500 deaf
+        0 boot
+        2000 down web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            2000 down web
+              signal web SIGTERM
+              arm web 2500
+              web is Stopping: a stop was asked for
+            2500 elapsed web
+              signal web SIGKILL
+            2500 ends (SIGKILL) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_restart_is_a_stop_and_a_start_in_that_order() {
+    check(
+        "
+        web grace_ms=500 deaf
+        0 boot
+        100 restart web
+        150 restart web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            100 restart web
+              signal web SIGTERM
+              arm web 600
+              web is Stopping: a restart was asked for
+            150 restart web
+            600 elapsed web
+              signal web SIGKILL
+            600 ends (SIGKILL) web
+              launch web
+              web is Spawned: it was launched
+            600 started web
+              arm web 610
+            610 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_start_while_it_stops_starts_it_again_afterwards() {
+    check(
+        "
+        web grace_ms=500 deaf
+        0 boot
+        100 down web
+        200 up web
+        300 exit web 0
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            100 down web
+              signal web SIGTERM
+              arm web 600
+              web is Stopping: a stop was asked for
+            200 up web
+            300 ends (exit 0) web
+              launch web
+              web is Spawned: it was launched
+            300 started web
+              arm web 310
+            310 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_while_it_restarts_wins() {
+    check(
+        "
+        web grace_ms=500 deaf
+        0 boot
+        100 restart web
+        200 down web
+        300 exit web 0
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            100 restart web
+              signal web SIGTERM
+              arm web 600
+              web is Stopping: a restart was asked for
+            200 down web
+            300 ends (exit 0) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_before_the_program_runs_reaches_the_process() {
+    check(
+        "
+        web mute
+        0 boot
+        100 down web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            100 down web
+              signal web SIGTERM
+              arm web 10100
+              web is Stopping: a stop was asked for
+            100 ends (SIGTERM) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_in_backoff_ends_the_attempts() {
+    check(
+        "
+        web delay_ms=1000
+        0 boot
+        20 exit web 1
+        30 down web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            20 ends (exit 1) web
+              arm web 1020
+              web is Backoff: it ended with exit 1; attempt 2 in 1000 ms
+            30 down web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_shutdown_stops_dependents_first_and_then_ends() {
+    check(
+        "
+        db
+        web after=db
+        app after=web deaf grace_ms=300
+        lone
+        0 boot
+        1000 shutdown
+        1100 up lone
+        ",
+        expect![[r#"
+            0 boot
+              app is Stopped: it was not started
+              db is Stopped: it was not started
+              lone is Stopped: it was not started
+              web is Stopped: it was not started
+              app is Blocked: it waits for `web`, which is stopped
+              launch db
+              db is Spawned: it was launched
+              launch lone
+              lone is Spawned: it was launched
+              web is Blocked: it waits for `db`
+              app is Blocked: it waits for `web`, which is blocked
+            0 started db
+              arm db 10
+            0 started lone
+              arm lone 10
+            10 elapsed db
+              db is Running: it is up
+              launch web
+              web is Spawned: it was launched
+              app is Blocked: it waits for `web`
+            10 started web
+              arm web 20
+            10 elapsed lone
+              lone is Running: it is up
+            20 elapsed web
+              web is Running: it is up
+              launch app
+              app is Spawned: it was launched
+            20 started app
+              arm app 30
+            30 elapsed app
+              app is Running: it is up
+            1000 shutdown
+              signal lone SIGTERM
+              arm lone 11000
+              lone is Stopping: a stop was asked for
+              signal app SIGTERM
+              arm app 1300
+              app is Stopping: a stop was asked for
+            1000 ends (SIGTERM) lone
+              lone is Stopped: it was stopped
+            1100 up lone
+              refused: the server is stopping
+            1300 elapsed app
+              signal app SIGKILL
+            1300 ends (SIGKILL) app
+              app is Stopped: it was stopped
+              signal web SIGTERM
+              arm web 11300
+              web is Stopping: a stop was asked for
+            1300 ends (SIGTERM) web
+              web is Stopped: it was stopped
+              signal db SIGTERM
+              arm db 11300
+              db is Stopping: a stop was asked for
+            1300 ends (SIGTERM) db
+              db is Stopped: it was stopped
+            ended
+        "#]],
+    );
+}
+
+#[test]
+fn a_crash_of_a_service_that_waits_for_its_turn_to_stop_is_its_stop() {
+    check(
+        "
+        db
+        web after=db deaf grace_ms=300
+        0 boot
+        1000 shutdown
+        1100 exit db 1
+        ",
+        expect![[r#"
+            0 boot
+              db is Stopped: it was not started
+              web is Stopped: it was not started
+              launch db
+              db is Spawned: it was launched
+              web is Blocked: it waits for `db`
+            0 started db
+              arm db 10
+            10 elapsed db
+              db is Running: it is up
+              launch web
+              web is Spawned: it was launched
+            10 started web
+              arm web 20
+            20 elapsed web
+              web is Running: it is up
+            1000 shutdown
+              signal web SIGTERM
+              arm web 1300
+              web is Stopping: a stop was asked for
+            1100 ends (exit 1) db
+              db is Stopped: it was stopped
+            1300 elapsed web
+              signal web SIGKILL
+            1300 ends (SIGKILL) web
+              web is Stopped: it was stopped
+            ended
+        "#]],
+    );
+}
+
+#[test]
+fn members_of_a_cycle_do_not_wait_for_one_another_to_stop() {
+    check(
+        "
+        a
+        b after=a
+        0 boot
+        100 define a after=b exec=other
+        200 stop_all
+        ",
+        expect![[r#"
+            0 boot
+              a is Stopped: it was not started
+              b is Stopped: it was not started
+              launch a
+              a is Spawned: it was launched
+              b is Blocked: it waits for `a`
+            0 started a
+              arm a 10
+            10 elapsed a
+              a is Running: it is up
+              launch b
+              b is Spawned: it was launched
+            10 started b
+              arm b 20
+            20 elapsed b
+              b is Running: it is up
+            100 define a after=b exec=other
+              signal a SIGTERM
+              arm a 10100
+              a is Stopping: its configuration changed
+            100 ends (SIGTERM) a
+              launch a
+              a is Spawned: it was launched
+            100 started a
+              arm a 110
+            110 elapsed a
+              a is Running: it is up
+            200 stop_all
+              signal b SIGTERM
+              arm b 10200
+              b is Stopping: a stop was asked for
+              signal a SIGTERM
+              arm a 10200
+              a is Stopping: a stop was asked for
+            200 ends (SIGTERM) b
+              b is Stopped: it was stopped
+            200 ends (SIGTERM) a
+              a is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn a_delete_stops_and_then_forgets() {
+    check(
+        "
+        web deaf grace_ms=200
+        0 boot
+        100 delete web
+        150 up web
+        400 up web
+        ",
+        expect![[r#"
+            0 boot
+              web is Stopped: it was not started
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              web is Running: it is up
+            100 delete web
+              signal web SIGTERM
+              arm web 300
+              web is Stopping: a stop was asked for
+            150 up web
+            300 elapsed web
+              signal web SIGKILL
+            300 ends (SIGKILL) web
+              launch web
+              web is Spawned: it was launched
+            300 started web
+              arm web 310
+            310 elapsed web
+              web is Running: it is up
+            400 up web
+        "#]],
+    );
+}

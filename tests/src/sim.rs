@@ -1,0 +1,398 @@
+//! A machine in virtual time under the real core and policy: processes are entries in a map, and a
+//! day of supervision takes as long as its decisions.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use nix::sys::signal::Signal;
+use zinit_host::core::{Core, Effect, Survivor};
+use zinit_host::desk::{Answer, Command, Desk, Letter};
+use zinit_host::event::{Happening, Tick};
+use zinit_host::name::ServiceName;
+use zinit_host::policy::Policy;
+use zinit_host::spec::Spec;
+use zinit_host::state::Service;
+use zinit_host::supervise::{self, Machine, Outcome, Wake};
+use zinit_keeper::wire::Exit;
+
+/// Runs a timeline and returns what happened, line by line.
+///
+/// A timeline has a line for each service, `NAME [after=A,B] [oneshot] [grace_ms=N] [delay_ms=N]
+/// [deaf] [mute] [lost]`, and then lines that begin with a time in milliseconds:
+///
+/// | line | what happens |
+/// |---|---|
+/// | `T boot` | the server starts with the services above |
+/// | `T up NAME`, `T down NAME`, `T restart NAME`, `T delete NAME` | somebody asks for it |
+/// | `T define NAME ...` | a new configuration |
+/// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
+/// | `T start_all`, `T stop_all`, `T shutdown` | for all of them |
+/// | `T crash` | the brain dies and a new one begins |
+///
+/// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
+/// program does not exist). It ends when it is told to, unless it is `deaf`.
+pub fn play(timeline: &str) -> String {
+    let (world, script) = parse(timeline);
+    World::run(world, script, Policy::bundled)
+}
+
+/// As [`play`], under a policy of the user's.
+pub fn play_with_policy(policy: &str, timeline: &str) -> String {
+    let (world, script) = parse(timeline);
+    World::run(world, script, || {
+        let mut loaded = Policy::bundled();
+        loaded
+            .load(&[("policy.rhai".into(), policy.to_owned())])
+            .unwrap_or_else(|problems| panic!("the policy is refused: {problems:?}"));
+        loaded
+    })
+}
+
+/// How a simulated service behaves.
+#[derive(Clone, Debug, Default)]
+struct Manner {
+    deaf: bool,
+    mute: bool,
+    lost: bool,
+}
+
+/// Something the timeline says.
+#[derive(Clone, Debug)]
+enum Line {
+    Boot,
+    Crash,
+    Ask(String, Command),
+    Exit(ServiceName, Exit),
+}
+
+/// A process of the simulated keeper.
+#[derive(Clone, Debug)]
+struct Slot {
+    incarnation: u64,
+    pid: i32,
+    started: bool,
+    exit: Option<Exit>,
+}
+
+/// The simulated machine.
+struct World {
+    now: i64,
+    specs: BTreeMap<ServiceName, Spec>,
+    manners: BTreeMap<ServiceName, Manner>,
+    script: VecDeque<(i64, Line)>,
+    soon: VecDeque<(ServiceName, Happening)>,
+    alarms: BTreeMap<ServiceName, Tick>,
+    slots: BTreeMap<ServiceName, Slot>,
+    notes: BTreeMap<ServiceName, Rc<Service>>,
+    pids: i32,
+    shown: BTreeMap<ServiceName, String>,
+    booting: bool,
+    crashed: bool,
+    told: String,
+}
+
+fn parse(timeline: &str) -> (World, VecDeque<(i64, Line)>) {
+    let mut world = World::new();
+    let mut script = VecDeque::new();
+    for line in timeline.lines().map(str::trim).filter(|it| !it.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[0].parse::<i64>() {
+            Ok(at) => script.push_back((at, world.line(&words[1..]))),
+            Err(_) => world.define(words[0], &words[1..]),
+        }
+    }
+    (world, script)
+}
+
+fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text).expect("timelines use proper names")
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: 0,
+            specs: BTreeMap::new(),
+            manners: BTreeMap::new(),
+            script: VecDeque::new(),
+            soon: VecDeque::new(),
+            alarms: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            pids: 100,
+            shown: BTreeMap::new(),
+            booting: false,
+            crashed: false,
+            told: String::new(),
+        }
+    }
+
+    fn run(mut world: Self, script: VecDeque<(i64, Line)>, policy: impl Fn() -> Policy) -> String {
+        world.script = script;
+        let mut core = Core::new(policy());
+        loop {
+            let outcome = supervise::run(&mut core, &mut world);
+            if outcome == Outcome::Ended {
+                world.tell("ended");
+                return world.told;
+            }
+            if world.booting {
+                world.booting = false;
+                let found = world.specs.iter().map(|(name, spec)| (name.clone(), spec.clone(), None));
+                core.boot(Tick(world.now), found.collect());
+            } else if world.crashed {
+                world.crashed = false;
+                core = Core::new(policy());
+                world.soon.clear();
+                world.alarms.clear();
+                let found = world.survivors();
+                core.boot(Tick(world.now), found);
+            } else {
+                return world.told;
+            }
+        }
+    }
+
+    fn define(&mut self, service: &str, options: &[&str]) {
+        let (spec, manner) = spec_of(options);
+        self.specs.insert(name(service), spec);
+        self.manners.insert(name(service), manner);
+    }
+
+    fn line(&mut self, words: &[&str]) -> Line {
+        let text = words.join(" ");
+        let ask = |command| Line::Ask(text.clone(), command);
+        match words {
+            ["boot"] => Line::Boot,
+            ["crash"] => Line::Crash,
+            ["up", it] => ask(Command::Start(name(it))),
+            ["down", it] => ask(Command::Stop(name(it))),
+            ["restart", it] => ask(Command::Restart(name(it))),
+            ["delete", it] => ask(Command::Delete(name(it))),
+            ["start_all"] => ask(Command::StartAll),
+            ["stop_all"] => ask(Command::StopAll),
+            ["shutdown"] => ask(Command::Shutdown),
+            ["define", it, options @ ..] => {
+                let (spec, manner) = spec_of(options);
+                self.manners.entry(name(it)).or_insert(manner);
+                ask(Command::Define(name(it), Box::new(spec)))
+            }
+            ["exit", it, how] => Line::Exit(name(it), exit_of(how)),
+            _ => panic!("a timeline has no line `{text}`"),
+        }
+    }
+
+    fn survivors(&self) -> Vec<(ServiceName, Spec, Option<Survivor>)> {
+        let known = self.notes.values().map(|service| {
+            let slot = self.slots.get(&service.name);
+            let survivor = Survivor {
+                standing: service.standing.clone(),
+                incarnation: slot.map_or(0, |it| it.incarnation),
+                pid: slot.filter(|it| it.exit.is_none()).map_or(0, |it| it.pid),
+                started: slot.is_some_and(|it| it.started),
+                exit: slot.and_then(|it| it.exit.clone()),
+            };
+            (service.name.clone(), (*service.spec).clone(), Some(survivor))
+        });
+        known.collect()
+    }
+
+    fn tell(&mut self, line: &str) {
+        let _ = writeln!(self.told, "{line}");
+    }
+
+    fn ends(&mut self, service: &ServiceName, exit: Exit) {
+        let Some(slot) = self.slots.get_mut(service).filter(|it| it.exit.is_none()) else { return };
+        slot.exit = Some(exit.clone());
+        let incarnation = slot.incarnation;
+        self.soon.push_back((service.clone(), Happening::Exited { incarnation, exit }));
+    }
+
+    fn launched(&mut self, service: &ServiceName, incarnation: u64) {
+        let other = self.slots.get(service).filter(|it| it.exit.is_none());
+        assert!(other.is_none(), "two live processes of {service}");
+        self.pids += 1;
+        let manner = self.manners.get(service).cloned().unwrap_or_default();
+        let started = !manner.mute && !manner.lost;
+        let slot = Slot { incarnation, pid: self.pids, started, exit: None };
+        self.slots.insert(service.clone(), slot);
+        let pid = self.pids;
+        self.soon.push_back((service.clone(), Happening::Launched { incarnation, pid }));
+        if started {
+            self.soon.push_back((service.clone(), Happening::Started { incarnation }));
+        }
+        if manner.lost {
+            self.ends(service, Exit::Launch { step: "exec".to_owned(), errno: 2 });
+        }
+    }
+
+    fn signalled(&mut self, service: &ServiceName, signal: Signal) {
+        let deaf = self.manners.get(service).is_some_and(|it| it.deaf);
+        if signal == Signal::SIGKILL || !deaf {
+            self.ends(service, Exit::Signal { signal: signal as i32, core: false });
+        }
+    }
+
+    /// The time of the next thing to happen, and whether it is an alarm.
+    fn next(&self) -> Option<(i64, bool)> {
+        let alarm = self.alarms.values().map(|it| it.0).min();
+        let line = self.script.front().map(|(at, _)| *at);
+        match (alarm, line) {
+            (Some(alarm), Some(line)) if line < alarm => Some((line, false)),
+            (Some(alarm), _) => Some((alarm, true)),
+            (None, line) => line.map(|at| (at, false)),
+        }
+    }
+
+    fn ring(&mut self) -> Vec<Wake> {
+        let due = self.alarms.iter().find(|(_, at)| at.0 <= self.now).map(|(it, _)| it.clone());
+        let service = due.expect("an alarm is due");
+        self.alarms.remove(&service);
+        self.tell(&format!("{} elapsed {service}", self.now));
+        vec![Wake::Happened(service, Happening::Elapsed)]
+    }
+
+    fn read_script(&mut self) -> Vec<Wake> {
+        let (at, line) = self.script.pop_front().expect("there is a line");
+        match line {
+            Line::Boot => {
+                self.tell(&format!("{at} boot"));
+                self.booting = true;
+                vec![Wake::HandOver]
+            }
+            Line::Crash => {
+                self.tell(&format!("{at} crash"));
+                self.crashed = true;
+                vec![Wake::HandOver]
+            }
+            Line::Ask(text, command) => {
+                self.tell(&format!("{at} {text}"));
+                vec![Wake::Asked(letter(command))]
+            }
+            Line::Exit(service, exit) => {
+                self.ends(&service, exit);
+                self.wait()
+            }
+        }
+    }
+}
+
+/// A letter whose sender does not wait for the answer; the world hears it.
+fn letter(command: Command) -> Letter {
+    let (desk, inbox, _bell) = Desk::new().expect("there are descriptors left");
+    let asked = Box::pin(async move { desk.ask(command).await });
+    let mut asked = asked;
+    let waker = std::task::Waker::noop();
+    let _ = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    inbox.try_recv().expect("the letter was just sent")
+}
+
+impl Machine for World {
+    fn wait(&mut self) -> Vec<Wake> {
+        if let Some((service, what)) = self.soon.pop_front() {
+            if !matches!(what, Happening::Launched { .. }) {
+                self.tell(&format!("{} {} {service}", self.now, in_words(&what)));
+            }
+            return vec![Wake::Happened(service, what)];
+        }
+        let Some((at, is_alarm)) = self.next() else { return Vec::new() };
+        self.now = self.now.max(at);
+        if is_alarm { self.ring() } else { self.read_script() }
+    }
+
+    fn now(&self) -> Tick {
+        Tick(self.now)
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch { service, incarnation, .. } => {
+                self.tell(&format!("  launch {service}"));
+                self.launched(&service, incarnation);
+            }
+            Effect::Signal { service, signal, .. } => {
+                self.tell(&format!("  signal {service} {signal}"));
+                self.signalled(&service, signal);
+            }
+            Effect::Acknowledge { service, .. } => {
+                self.slots.remove(&service);
+            }
+            Effect::Arm { service, at: Some(at) } => {
+                self.tell(&format!("  arm {service} {}", at.0));
+                self.alarms.insert(service, at);
+            }
+            Effect::Arm { service, at: None } => {
+                self.alarms.remove(&service);
+            }
+            Effect::Changed(service) => {
+                let standing = &service.standing;
+                let shown = format!("{}: {}", standing.state.word(), standing.why);
+                self.notes.insert(service.name.clone(), Rc::clone(&service));
+                if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
+                    self.tell(&format!("  {} is {shown}", service.name));
+                }
+            }
+            Effect::Forgotten(service) => {
+                self.notes.remove(&service);
+                self.shown.remove(&service);
+                self.tell(&format!("  {service} is forgotten"));
+            }
+            Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
+            Effect::Ended => {}
+        }
+    }
+
+    fn answer(&mut self, _letter: Letter, answer: Answer) {
+        if let Err(refusal) = answer {
+            self.tell(&format!("  refused: {refusal}"));
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+fn in_words(what: &Happening) -> String {
+    match what {
+        Happening::Exited { exit, .. } => format!("ends ({})", zinit_host::state::describe(exit)),
+        other => other.kind().to_owned(),
+    }
+}
+
+fn exit_of(how: &str) -> Exit {
+    match how.parse() {
+        Ok(code) => Exit::Code(code),
+        Err(_) => {
+            let signal: Signal = how.parse().expect("an exit is a code or a signal");
+            Exit::Signal { signal: signal as i32, core: false }
+        }
+    }
+}
+
+fn spec_of(options: &[&str]) -> (Spec, Manner) {
+    let mut spec = Spec::of_exec("program");
+    let mut manner = Manner::default();
+    for option in options {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let number = || value.parse().expect("a number");
+        match key {
+            "after" => spec.after = value.split(',').map(name).collect(),
+            "oneshot" => spec.oneshot = true,
+            "grace_ms" => spec.shutdown_timeout_ms = number(),
+            "delay_ms" => spec.restart_delay_ms = Some(number()),
+            "exec" => value.clone_into(&mut spec.exec),
+            "status" => {
+                spec.status = match value {
+                    "stop" => zinit_host::spec::Status::Stop,
+                    "ignore" => zinit_host::spec::Status::Ignore,
+                    _ => zinit_host::spec::Status::Start,
+                }
+            }
+            "deaf" => manner.deaf = true,
+            "mute" => manner.mute = true,
+            "lost" => manner.lost = true,
+            _ => panic!("a service has no option `{key}`"),
+        }
+    }
+    (spec, manner)
+}
