@@ -255,6 +255,10 @@ impl Core {
 
     fn want(&mut self, now: Tick, name: &ServiceName, what: Happening) -> Answer {
         let id = self.find(name)?;
+        if self.at(id).leaving && what != Happening::WantDown {
+            let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
+            return Err(refusal.with("service", name.as_str()));
+        }
         self.held.remove(&id);
         self.happen(now, id, what);
         Ok(())

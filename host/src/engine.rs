@@ -58,9 +58,7 @@ pub fn script(session: &Rc<Session>, words: Words<'_>) -> Engine {
     engine.set_module_resolver(modules.clone());
     for source in zinit_stdlib::SCRIPT {
         if wanted(&source, words) {
-            let module = modules
-                .bundled(&engine, &source)
-                .expect("bundled modules compile");
+            let module = modules.bundled(&engine, &source).expect("bundled modules compile");
             engine.register_global_module(module);
         }
     }
@@ -73,9 +71,7 @@ pub fn script(session: &Rc<Session>, words: Words<'_>) -> Engine {
 /// When it panicked, or no thread could be made.
 pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> thread::Result<T> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, work);
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
         thread.map_err(|it| Box::new(it) as Box<_>)?.join()
     })
 }

@@ -40,10 +40,7 @@ impl Interrupt {
     /// When the process has no descriptor left.
     pub fn new() -> nix::Result<Arc<Self>> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Arc::new(Self {
-            raised: AtomicBool::new(false),
-            bell,
-        }))
+        Ok(Arc::new(Self { raised: AtomicBool::new(false), bell }))
     }
 
     /// Makes Ctrl-C (SIGINT) raise it, in this thread and all that it starts from now on; `after`
@@ -111,10 +108,7 @@ impl Deadline {
         let Some(end) = self.0 else {
             return PollTimeout::NONE;
         };
-        let ms = end
-            .saturating_duration_since(now())
-            .as_micros()
-            .div_ceil(1000);
+        let ms = end.saturating_duration_since(now()).as_micros().div_ceil(1000);
         PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
     }
 }
@@ -165,10 +159,7 @@ mod tests {
     fn a_sleep_lasts_as_long_as_it_should() {
         let interrupt = Interrupt::new().expect("a descriptor");
         let end = Deadline::within(Duration::from_millis(20));
-        assert_eq!(
-            interrupt.sleep(Duration::from_millis(20)),
-            Ok(Woken::Elapsed)
-        );
+        assert_eq!(interrupt.sleep(Duration::from_millis(20)), Ok(Woken::Elapsed));
         assert!(end.has_passed());
     }
 
@@ -177,15 +168,9 @@ mod tests {
         let interrupt = Interrupt::new().expect("a descriptor");
         let other = Arc::clone(&interrupt);
         let raiser = thread::spawn(move || other.raise());
-        assert_eq!(
-            interrupt.sleep(Duration::from_secs(60)),
-            Ok(Woken::Interrupted)
-        );
+        assert_eq!(interrupt.sleep(Duration::from_secs(60)), Ok(Woken::Interrupted));
         raiser.join().expect("it does not panic");
         interrupt.clear();
-        assert_eq!(
-            interrupt.sleep(Duration::from_millis(1)),
-            Ok(Woken::Elapsed)
-        );
+        assert_eq!(interrupt.sleep(Duration::from_millis(1)), Ok(Woken::Elapsed));
     }
 }

@@ -88,11 +88,12 @@ impl RealMachine {
         }
     }
 
-    /// Greets the keeper and hears what it keeps for us.
+    /// Greets the keeper and hears what it keeps for us. `modes` says where output goes.
     ///
     /// # Errors
     /// When the keeper does not answer.
-    pub fn greet(&mut self) -> io::Result<Vec<Slot>> {
+    pub fn greet(&mut self, modes: HashMap<ServiceName, LogMode>) -> io::Result<Vec<Slot>> {
+        self.modes = modes;
         self.keeper.send(&[Request::Hello { version: zinit_keeper::wire::VERSION }])?;
         self.keeper.flush()?;
         let mut expected = None;
@@ -124,10 +125,9 @@ impl RealMachine {
         self.flush();
     }
 
-    /// Says how a service's output is kept, before its pipes are attached.
-    pub fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
+    fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
         if self.modes.insert(name.clone(), mode) != Some(mode) {
-            self.logs.set_mode(name, mode);
+            self.logs.set_mode(name.as_str(), mode);
         }
     }
 
@@ -150,7 +150,9 @@ impl RealMachine {
             return;
         };
         let mode = self.modes.get(&name).copied().unwrap_or_default();
-        self.logs.attach(name, mode, stdout, stderr);
+        if let Err(error) = self.logs.attach(name, mode, stdout, stderr) {
+            complain(&format!("cannot read the output of `{service}`: {error}"));
+        }
     }
 
     fn launch(&mut self, service: &ServiceName, incarnation: u64, spec: &Spec) {
@@ -180,7 +182,7 @@ impl RealMachine {
         self.group.push(Request::Forget { service: name.to_string() });
         let group = std::mem::take(&mut self.group);
         self.ask(group);
-        self.logs.detach(&name);
+        self.logs.detach(name.as_str());
         self.modes.remove(&name);
         self.changed.remove(&name);
         self.forgotten.insert(name);

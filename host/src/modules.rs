@@ -54,10 +54,7 @@ impl Modules {
         let module = make();
         self.0.open.borrow_mut().pop();
         let module = module?;
-        self.0
-            .made
-            .borrow_mut()
-            .insert(key.to_owned(), Shared::clone(&module));
+        self.0.made.borrow_mut().insert(key.to_owned(), Shared::clone(&module));
         Ok(module)
     }
 }
@@ -70,9 +67,7 @@ impl ModuleResolver for Modules {
         path: &str,
         pos: Position,
     ) -> Imported {
-        let bundled = zinit_stdlib::SCRIPT
-            .into_iter()
-            .find(|it| it.name() == path);
+        let bundled = zinit_stdlib::SCRIPT.into_iter().find(|it| it.name() == path);
         let module = match bundled {
             Some(source) => self.bundled(engine, &source),
             None => self.file(engine, &beside(source, path)),
@@ -83,9 +78,7 @@ impl ModuleResolver for Modules {
 
 /// The file that a script at `source` means by `import "path"`.
 fn beside(source: Option<&str>, path: &str) -> PathBuf {
-    let here = source
-        .and_then(|it| Path::new(it).parent())
-        .unwrap_or(Path::new(""));
+    let here = source.and_then(|it| Path::new(it).parent()).unwrap_or(Path::new(""));
     let mut file = here.join(path);
     if file.extension().is_none_or(|it| it != "rhai") {
         file.as_mut_os_string().push(".rhai");
@@ -96,11 +89,7 @@ fn beside(source: Option<&str>, path: &str) -> PathBuf {
 fn compiled(engine: &Engine, name: &str, text: &str) -> Imported {
     let mut ast = engine.compile(text).map_err(|it| {
         let place = EvalAltResult::ErrorParsing(*it.0, it.1).into();
-        Box::new(EvalAltResult::ErrorInModule(
-            name.to_owned(),
-            place,
-            Position::NONE,
-        ))
+        Box::new(EvalAltResult::ErrorInModule(name.to_owned(), place, Position::NONE))
     })?;
     ast.set_source(name);
     Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
@@ -118,8 +107,5 @@ pub(crate) fn mentions(script: &str, source: &Source) -> bool {
 /// The bundled function that a script most likely meant, in case there is none of that name.
 pub(crate) fn nearest_function(name: &str) -> Option<&'static str> {
     let known = zinit_stdlib::SCRIPT.iter();
-    nearest(
-        name,
-        known.flat_map(|it| it.functions().chain(it.methods())),
-    )
+    nearest(name, known.flat_map(|it| it.functions().chain(it.methods())))
 }

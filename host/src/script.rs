@@ -92,19 +92,13 @@ pub fn shown(engine: &Engine, mut value: Dynamic) -> Option<String> {
 
 /// The script without its first line if that is for the kernel; the numbers of the lines stay.
 fn without_shebang(text: &str) -> &str {
-    if text.starts_with("#!") {
-        &text[text.find('\n').unwrap_or(text.len())..]
-    } else {
-        text
-    }
+    if text.starts_with("#!") { &text[text.find('\n').unwrap_or(text.len())..] } else { text }
 }
 
 fn failed(error: EvalAltResult, name: &str, text: &str) -> Ended {
     let (mut cause, place) = cause_and_place(error, name);
     if let EvalAltResult::ErrorTerminated(token, _) = cause {
-        return token
-            .try_cast::<ExitCode>()
-            .map_or(Ended::Interrupted, |it| Ended::Exited(it.0));
+        return token.try_cast::<ExitCode>().map_or(Ended::Interrupted, |it| Ended::Exited(it.0));
     }
     let _ = cause.take_position();
     let refusal = refusal(cause);
@@ -153,9 +147,7 @@ fn located(refusal: Refusal, file: &str, at: Position, name: &str, text: &str) -
     let found = if file == name {
         text.lines().nth(line - 1).map(str::to_owned)
     } else {
-        read(Path::new(file))
-            .ok()
-            .and_then(|it| it.lines().nth(line - 1).map(str::to_owned))
+        read(Path::new(file)).ok().and_then(|it| it.lines().nth(line - 1).map(str::to_owned))
     };
     match found {
         Some(source) => refusal.with("source", source),
@@ -166,10 +158,9 @@ fn located(refusal: Refusal, file: &str, at: Position, name: &str, text: &str) -
 fn refusal(cause: EvalAltResult) -> Refusal {
     match cause {
         EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
-        EvalAltResult::ErrorParsing(what, _) => Refusal::new(
-            Kind::Internal,
-            format!("syntax error: {}", lowered(&what.to_string())),
-        ),
+        EvalAltResult::ErrorParsing(what, _) => {
+            Refusal::new(Kind::Internal, format!("syntax error: {}", lowered(&what.to_string())))
+        }
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(&signature),
         EvalAltResult::ErrorVariableNotFound(name, _) => {
             Refusal::new(Kind::Internal, format!("there is no variable `{name}`"))
@@ -188,42 +179,25 @@ fn of_thrown(value: Dynamic) -> Refusal {
         _ if value.is_unit() => return Refusal::new(Kind::Internal, "the script gave up"),
         _ => return Refusal::new(Kind::Internal, value.to_string()),
     };
-    let text = |key: &str| {
-        facts
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |key: &str| facts.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = kind_of(&text("code"));
     let hint = Some(text("hint")).filter(|it| !it.is_empty());
     let message = text("message");
     let mut data = facts;
     data.retain(|key, _| !["code", "message", "hint"].contains(&key.as_str()));
-    Refusal {
-        kind,
-        message,
-        hint,
-        data,
-    }
+    Refusal { kind, message, hint, data }
 }
 
 fn kind_of(word: &str) -> Kind {
     let codes = (-32014..=-32000).chain([Kind::BadArgument.code()]);
-    codes
-        .map(Kind::of_code)
-        .find(|it| it.word() == word)
-        .unwrap_or(Kind::Internal)
+    codes.map(Kind::of_code).find(|it| it.word() == word).unwrap_or(Kind::Internal)
 }
 
 fn unknown_function(signature: &str) -> Refusal {
     let (name, types) = signature.split_once(" (").unwrap_or((signature, ")"));
     let types = types.replace("&str | ImmutableString | String", "string");
     let types = types.replace("i64", "int").replace("f64", "float");
-    let refusal = Refusal::new(
-        Kind::Internal,
-        format!("there is no function `{name}({types}`"),
-    );
+    let refusal = Refusal::new(Kind::Internal, format!("there is no function `{name}({types}`"));
     match nearest_function(name) {
         Some(near) if near == name => {
             refusal.hint(format!("there is `{near}`, but not for these parameters"))

@@ -108,9 +108,12 @@ fn listed_family(root: i32) -> Vec<Process> {
 /// The children of all threads of a process.
 fn children_of(pid: i32) -> Vec<i32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
+    let lists =
+        threads.flatten().filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
     let mut children: Vec<i32> = Vec::new();
-    lists.for_each(|it| children.extend(it.split_whitespace().filter_map(|it| it.parse::<i32>().ok())));
+    lists.for_each(|it| {
+        children.extend(it.split_whitespace().filter_map(|it| it.parse::<i32>().ok()))
+    });
     children.sort_unstable();
     children
 }
@@ -211,8 +214,11 @@ mod tests {
         assert!(stats.own.memory_usage > 10_000, "{stats:?}");
         assert!((0.0..=200.0).contains(&stats.own.cpu_usage), "{stats:?}");
         assert_eq!(stats.children[0].pid, child);
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL)
-            .unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
         shell.wait().unwrap();
     }
 

@@ -36,11 +36,7 @@ impl Word {
     pub fn examples(&self, mark: &str) -> Vec<String> {
         let mut blocks = self.doc.split("```").skip(1).step_by(2);
         let lines = blocks.find_map(|it| it.strip_prefix(mark)?.strip_prefix('\n'));
-        lines
-            .unwrap_or_default()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        lines.unwrap_or_default().lines().map(str::to_owned).collect()
     }
 }
 

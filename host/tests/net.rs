@@ -13,11 +13,7 @@ use zinit_host::script::{self, Ended, Script};
 /// Runs a script in which `PORT` stands for the port, and returns what it left.
 fn run(text: &str, port: u16) -> Ended {
     let text = text.replace("PORT", &port.to_string());
-    let script = Script {
-        name: "test",
-        text: &text,
-        args: &[],
-    };
+    let script = Script { name: "test", text: &text, args: &[] };
     let interrupt = Interrupt::new().expect("a descriptor");
     let nowhere = Path::new("/nowhere/zinit.sock");
     engine::on_deep_stack(|| script::run(&Session::new(nowhere, &interrupt), &script))
@@ -39,9 +35,7 @@ fn web() -> u16 {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a client");
             let mut line = String::new();
-            BufReader::new(&stream)
-                .read_line(&mut line)
-                .expect("a request");
+            BufReader::new(&stream).read_line(&mut line).expect("a request");
             let head = match line.split(' ').nth(1) {
                 Some("/ok") => "200 OK",
                 Some("/moved") => "302 Found\r\nLocation: /ok",
@@ -52,10 +46,8 @@ fn web() -> u16 {
                 }
                 _ => "500 Oh",
             };
-            let _ = write!(
-                stream,
-                "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
+            let _ =
+                write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
     });
     port
@@ -66,21 +58,9 @@ fn a_url_is_well_when_it_answers_200_also_after_a_redirect() {
     let port = web();
     check("check_http(\"http://127.0.0.1:PORT/ok\")", port, "true");
     check("check_http(\"http://localhost:PORT/moved\")", port, "true");
-    check(
-        "check_http(\"http://127.0.0.1:PORT/broken\")",
-        port,
-        "false",
-    );
-    check(
-        "check_http(\"http://127.0.0.1:PORT/secure\")",
-        port,
-        "false",
-    );
-    check(
-        "host::http(\"http://127.0.0.1:PORT/broken\", 5000)",
-        port,
-        "500",
-    );
+    check("check_http(\"http://127.0.0.1:PORT/broken\")", port, "false");
+    check("check_http(\"http://127.0.0.1:PORT/secure\")", port, "false");
+    check("host::http(\"http://127.0.0.1:PORT/broken\", 5000)", port, "500");
 }
 
 #[test]
@@ -101,15 +81,10 @@ fn a_port_accepts_connections_or_not() {
 
 #[test]
 fn what_is_no_address_is_refused_and_not_just_false() {
-    for text in [
-        "check_tcp(\"\")",
-        "check_tcp(\"web\")",
-        "check_http(\"\")",
-        "check_http(\"ftp://a\")",
-    ] {
-        let Ended::Failed(refusal) = run(text, 0) else {
-            panic!("{text} did not fail")
-        };
+    for text in
+        ["check_tcp(\"\")", "check_tcp(\"web\")", "check_http(\"\")", "check_http(\"ftp://a\")"]
+    {
+        let Ended::Failed(refusal) = run(text, 0) else { panic!("{text} did not fail") };
         assert_eq!(refusal.kind.word(), "bad_argument", "{text}: {refusal}");
         assert_eq!(refusal.data["line"], 1, "{text}");
     }
@@ -121,9 +96,6 @@ fn init_is_not_to_be_killed() {
         let Ended::Failed(refusal) = run(&format!("host::kill({pid}, \"SIGTERM\")"), 0) else {
             panic!("{pid} was killed")
         };
-        assert_eq!(
-            refusal.message,
-            format!("{pid} is no process to send a signal to")
-        );
+        assert_eq!(refusal.message, format!("{pid} is no process to send a signal to"));
     }
 }

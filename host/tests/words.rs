@@ -11,10 +11,7 @@ use zinit_host::native::Session;
 use zinit_host::words::{Word, words};
 
 fn session() -> Rc<Session> {
-    Session::new(
-        Path::new("/nowhere/zinit.sock"),
-        &Interrupt::new().expect("a descriptor"),
-    )
+    Session::new(Path::new("/nowhere/zinit.sock"), &Interrupt::new().expect("a descriptor"))
 }
 
 fn with_engine<T: Send>(work: impl FnOnce(&Engine) -> T + Send) -> T {
@@ -28,13 +25,8 @@ fn every_word_is_documented_with_an_example() {
         let examples = word.examples("rhai").len() + word.examples("rhai,server").len();
         !sentence || examples == 0
     };
-    let undocumented: Vec<String> = with_engine(|it| {
-        words(it)
-            .iter()
-            .filter(|it| bare(it))
-            .map(Word::signature)
-            .collect()
-    });
+    let undocumented: Vec<String> =
+        with_engine(|it| words(it).iter().filter(|it| bare(it)).map(Word::signature).collect());
     assert_eq!(undocumented, [""; 0]);
 }
 
@@ -42,10 +34,7 @@ fn every_word_is_documented_with_an_example() {
 fn every_example_that_needs_no_server_is_true() {
     let wrong: Vec<String> = with_engine(|engine| {
         let examples = |it: &Word| {
-            it.examples("rhai")
-                .into_iter()
-                .map(|line| (it.signature(), line))
-                .collect::<Vec<_>>()
+            it.examples("rhai").into_iter().map(|line| (it.signature(), line)).collect::<Vec<_>>()
         };
         let all: Vec<_> = words(engine).iter().flat_map(examples).collect();
         assert!(all.len() > 40, "only {} examples were found", all.len());
@@ -61,12 +50,8 @@ fn every_example_that_needs_no_server_is_true() {
 #[test]
 fn examples_that_need_a_server_compile() {
     let wrong: Vec<String> = with_engine(|engine| {
-        let lines = words(engine)
-            .into_iter()
-            .flat_map(|it| it.examples("rhai,server"));
-        lines
-            .filter_map(|it| Some(format!("{it}: {}", engine.compile(&it).err()?)))
-            .collect()
+        let lines = words(engine).into_iter().flat_map(|it| it.examples("rhai,server"));
+        lines.filter_map(|it| Some(format!("{it}: {}", engine.compile(&it).err()?))).collect()
     });
     assert_eq!(wrong, [""; 0]);
 }
@@ -79,9 +64,7 @@ fn the_words_of_the_readme_are_there() {
         zinit_stats zinit_is_running zinit_start zinit_stop zinit_restart zinit_delete zinit_kill \
         zinit_logs zinit_logs_filter zinit_start_all zinit_stop_all zinit_shutdown zinit_ping sleep \
         sleep_ms get_env set_env file_exists check_tcp check_http kill_port";
-    let missing: Vec<&str> = promised
-        .split_whitespace()
-        .filter(|it| !known.iter().any(|known| known == it))
-        .collect();
+    let missing: Vec<&str> =
+        promised.split_whitespace().filter(|it| !known.iter().any(|known| known == it)).collect();
     assert_eq!(missing, [""; 0]);
 }

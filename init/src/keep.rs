@@ -62,7 +62,8 @@ impl Keep {
     pub(crate) fn new(setup: Setup, brain: Brain) -> nix::Result<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let places = cpus.min(64) * LAUNCHES_PER_CPU;
-        let places = std::env::var("KEEPER_PLACES").ok().and_then(|it| it.parse().ok()).unwrap_or(places);
+        let places =
+            std::env::var("KEEPER_PLACES").ok().and_then(|it| it.parse().ok()).unwrap_or(places);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&setup.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
         Ok(Self {
@@ -150,9 +151,9 @@ impl Keep {
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Life::Waiting(line) = std::mem::replace(&mut slot.life, Life::Down) else { return };
         let parsed = serde_json::from_slice(&line).ok();
-        let Some((command, output)) = parsed.and_then(|it: Launch| {
-            Some((Command::of(&it, &self.environ).ok()?, it.output))
-        }) else {
+        let Some((command, output)) =
+            parsed.and_then(|it: Launch| Some((Command::of(&it, &self.environ).ok()?, it.output)))
+        else {
             // Cannot be: it was accepted by these same words.
             return self.launch_failed(id, ("request", libc::EINVAL));
         };

@@ -262,4 +262,3 @@ fn open_null() -> nix::Result<OwnedFd> {
         std::mem::forget(null);
     }
 }
-

@@ -112,7 +112,8 @@ impl Reports {
         for slot in slots.due() {
             let (length, descriptors) = (bytes.len(), fds.len());
             slot.tell(&mut reports, fds);
-            let fits = fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
+            let fits =
+                fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
             if !fits {
                 bytes.truncate(length);
                 fds.truncate(descriptors);

@@ -101,7 +101,9 @@ impl Slot {
             Life::Up { .. } => Some("a process of the service lives"),
             Life::Emptying { .. } => Some("processes of the service are still dying"),
             Life::Ended(_) => Some("an exit of the service is not acknowledged"),
-            Life::Down if incarnation <= self.incarnation => Some("the incarnation is not a new one"),
+            Life::Down if incarnation <= self.incarnation => {
+                Some("the incarnation is not a new one")
+            }
             Life::Down => None,
         }
     }

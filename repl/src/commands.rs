@@ -23,12 +23,7 @@ pub(crate) struct Line {
     #[command(flatten)]
     pub(crate) flags: Flags,
     /// Runs this script
-    #[arg(
-        short = 'c',
-        long = "command",
-        value_name = "SCRIPT",
-        conflicts_with = "stdin"
-    )]
+    #[arg(short = 'c', long = "command", value_name = "SCRIPT", conflicts_with = "stdin")]
     pub(crate) script: Option<String>,
     /// Runs the script that comes from standard input
     #[arg(short = 'i', long = "stdin")]
@@ -130,6 +125,13 @@ pub(crate) struct Context {
 /// How a command ended: with an exit code of its own, or refused.
 pub(crate) type Outcome = Result<u8, Refusal>;
 
+impl Flags {
+    /// Says no in the form that is wanted, and returns the exit code that goes with it.
+    pub(crate) fn complain(&self, refusal: &Refusal) -> u8 {
+        if self.json { render::complain_as_json(refusal) } else { render::complain(refusal) }
+    }
+}
+
 impl Context {
     pub(crate) fn connect(&self) -> Result<Client, Refusal> {
         Client::connect(&self.home.socket)
@@ -137,11 +139,7 @@ impl Context {
 
     /// Prints the answer as JSON if that is wanted, else what `text` makes of it.
     pub(crate) fn show(&self, answer: &Value, text: impl FnOnce(Paint) -> String) -> Outcome {
-        let out = if self.flags.json {
-            format!("{answer:#}\n")
-        } else {
-            text(self.paint)
-        };
+        let out = if self.flags.json { format!("{answer:#}\n") } else { text(self.paint) };
         render::print(&out);
         Ok(0)
     }
@@ -153,7 +151,7 @@ impl Context {
         for name in &names.names {
             worst = worst.max(match act(&mut client, name) {
                 Ok(code) => code,
-                Err(refusal) => render::complain(&refusal),
+                Err(refusal) => self.flags.complain(&refusal),
             });
         }
         Ok(worst)
@@ -203,16 +201,10 @@ impl Command {
 }
 
 fn ping(cx: &Context) -> Outcome {
-    let pong = cx
-        .connect()?
-        .call_within("system.ping", json!([]), Duration::from_secs(5))?;
+    let pong = cx.connect()?.call_within("system.ping", json!([]), Duration::from_secs(5))?;
     cx.show(&pong, |_| {
         let fact = |key: &str| pong[key].as_str().unwrap_or("?").to_owned();
-        format!(
-            "Server: {} (version {})\n",
-            fact("message"),
-            fact("version")
-        )
+        format!("Server: {} (version {})\n", fact("message"), fact("version"))
     })
 }
 
@@ -239,16 +231,8 @@ fn bring_up(cx: &Context, client: &mut Client, verb: &str, name: &str) -> Outcom
         .hint(format!("`zinit logs {name}` shows what it wrote"))
         .with("service", name));
     }
-    let done = if verb == "restart" {
-        "Restarted"
-    } else {
-        "Started"
-    };
-    let still = if up {
-        String::new()
-    } else {
-        format!(" ({state}: {reason})")
-    };
+    let done = if verb == "restart" { "Restarted" } else { "Started" };
+    let still = if up { String::new() } else { format!(" ({state}: {reason})") };
     cx.show(&status, |_| format!("{done} service: {name}{still}\n"))
 }
 
@@ -291,21 +275,15 @@ fn other(cx: &Context, words: &[String]) -> Outcome {
         return run::path(cx, &path, args);
     }
     if word.contains('/') || word.contains('.') {
-        return Err(Refusal::new(
-            Kind::Storage,
-            format!("there is no file {word}"),
-        ));
+        return Err(Refusal::new(Kind::Storage, format!("there is no file {word}")));
     }
-    render::complain(&unknown_command(word));
+    cx.flags.complain(&unknown_command(word));
     Ok(2)
 }
 
 fn unknown_command(word: &str) -> Refusal {
     let table = <Line as clap::CommandFactory>::command();
-    let known: Vec<&str> = table
-        .get_subcommands()
-        .map(clap::Command::get_name)
-        .collect();
+    let known: Vec<&str> = table.get_subcommands().map(clap::Command::get_name).collect();
     let refusal = Refusal::new(
         Kind::BadArgument,
         format!("`{word}` is neither a command nor a script that is there"),

@@ -14,31 +14,37 @@ use clap::Parser;
 use zinit_host::home::Home;
 use zinit_host::refusal::Refusal;
 
-use commands::{Command, Context, Line, Outcome};
+use commands::{Command, Context, Flags, Line, Outcome};
 
 fn main() -> ExitCode {
-    let outcome = work(Line::parse());
-    ExitCode::from(outcome.unwrap_or_else(|refusal| render::complain(&refusal)))
+    let Line { flags, script, stdin, command } = Line::parse();
+    let code = match home(&flags) {
+        Ok(home) => {
+            let cx = Context { home, flags, paint: render::Paint::for_stdout() };
+            work(&cx, script, stdin, command).unwrap_or_else(|it| cx.flags.complain(&it))
+        }
+        Err(refusal) => flags.complain(&refusal),
+    };
+    ExitCode::from(code)
 }
 
-fn work(line: Line) -> Outcome {
-    let cx = context(line.flags)?;
+fn work(cx: &Context, script: Option<String>, stdin: bool, command: Option<Command>) -> Outcome {
     if cx.flags.start {
-        server::ensure(&cx)?;
+        server::ensure(cx)?;
     }
-    let args = match &line.command {
-        Some(Command::Other(args)) => args.as_slice(),
-        _ => &[],
+    let args = match &command {
+        Some(Command::Other(args)) => args.clone(),
+        _ => Vec::new(),
     };
-    match (line.script, line.stdin, line.command.as_ref()) {
-        (Some(script), ..) => run::text(&cx, &script, args),
-        (None, true, _) => run::standard_input(&cx, args),
+    match (script, stdin, command) {
+        (Some(script), ..) => run::text(cx, &script, &args),
+        (None, true, _) => run::standard_input(cx, &args),
         (None, false, None) if cx.flags.start => Ok(0),
         (None, false, None) => {
             render::print(HELP);
             Ok(0)
         }
-        (None, false, Some(_)) => line.command.map_or(Ok(0), |it| it.run(&cx)),
+        (None, false, Some(command)) => command.run(cx),
     }
 }
 
@@ -47,14 +53,10 @@ Usage: zinit COMMAND, zinit FILE.rhai or zinit -c 'SCRIPT'
 Use --help for usage information
 ";
 
-fn context(flags: commands::Flags) -> Result<Context, Refusal> {
+fn home(flags: &Flags) -> Result<Home, Refusal> {
     let mut home = Home::from_env()?;
     if let Some(socket) = &flags.socket {
         home.socket.clone_from(socket);
     }
-    Ok(Context {
-        home,
-        flags,
-        paint: render::Paint::for_stdout(),
-    })
+    Ok(home)
 }

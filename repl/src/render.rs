@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nu_ansi_term::{Color, Style};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zinit_host::refusal::{Kind, Refusal};
 
 /// Whether to use colours.
@@ -23,11 +23,7 @@ impl Paint {
     }
 
     fn on(self, style: Style, text: &str) -> String {
-        if self.0 {
-            style.paint(text).to_string()
-        } else {
-            text.to_owned()
-        }
+        if self.0 { style.paint(text).to_string() } else { text.to_owned() }
     }
 
     fn bold(self, text: &str) -> String {
@@ -59,7 +55,19 @@ pub(crate) fn print(text: &str) {
 /// Prints a refusal to standard error, and returns the exit code that goes with it.
 pub(crate) fn complain(refusal: &Refusal) -> u8 {
     let _ = stderr().write_all(self::refusal(refusal, Paint::for_stderr()).as_bytes());
-    match refusal.kind {
+    exit_code(refusal.kind)
+}
+
+/// As [`complain`], for programs.
+pub(crate) fn complain_as_json(refusal: &Refusal) -> u8 {
+    let Refusal { kind, message, hint, data } = refusal;
+    let error = json!({ "code": kind.word(), "message": message, "hint": hint, "data": data });
+    let _ = writeln!(stderr(), "{}", json!({ "error": error }));
+    exit_code(*kind)
+}
+
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
         Kind::NoServer => 3,
         Kind::TimedOut => 4,
         Kind::Interrupted => 130,
@@ -98,9 +106,7 @@ fn place(refusal: &Refusal) -> String {
             .chars()
             .chain(std::iter::repeat(' '))
             .take(usize::try_from(column - 1).unwrap_or(0));
-        let indent: String = before
-            .map(|it| if it == '\t' { '\t' } else { ' ' })
-            .collect();
+        let indent: String = before.map(|it| if it == '\t' { '\t' } else { ' ' }).collect();
         let _ = writeln!(text, " {line} | {source}\n {:width$} | {indent}^", "");
     }
     text
@@ -160,38 +166,24 @@ pub(crate) fn stats(name: &str, it: &Value, paint: Paint) -> String {
             text += "  Children:\n";
         }
         let pid = number(child, "pid");
-        let _ = writeln!(
-            text,
-            "    PID {pid}: {} MB, {:.1}% CPU",
-            mib(child),
-            cpu(child)
-        );
+        let _ = writeln!(text, "    PID {pid}: {} MB, {:.1}% CPU", mib(child), cpu(child));
     }
     text
 }
 
 /// Log lines as they are.
 pub(crate) fn lines(found: &Value) -> String {
-    items(found)
-        .filter_map(Value::as_str)
-        .flat_map(|it| [it, "\n"])
-        .collect()
+    items(found).filter_map(Value::as_str).flat_map(|it| [it, "\n"]).collect()
 }
 
 /// A moment, as how long ago it was: `3m 20s ago`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an age is drawn when it is looked at"
-)]
+#[expect(clippy::disallowed_methods, reason = "an age is drawn when it is looked at")]
 fn since(since_ms: i64) -> String {
     let Ok(since_ms) = u64::try_from(since_ms) else {
         return String::new();
     };
     let then = UNIX_EPOCH + Duration::from_millis(since_ms);
-    let secs = SystemTime::now()
-        .duration_since(then)
-        .unwrap_or_default()
-        .as_secs();
+    let secs = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
     format!("{} ago", ago(secs))
 }
 
@@ -218,8 +210,6 @@ fn items(it: &Value) -> impl Iterator<Item = &Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const PLAIN: Paint = Paint(false);
@@ -230,10 +220,7 @@ mod tests {
             { "name": "db", "state": "Running", "pid": 12 },
             { "name": "job", "state": "Success", "pid": 0 },
         ]);
-        assert_eq!(
-            list(&all, PLAIN),
-            "Services:\n  db Running (pid: 12)\n  job Success\n"
-        );
+        assert_eq!(list(&all, PLAIN), "Services:\n  db Running (pid: 12)\n  job Success\n");
         assert_eq!(list(&json!([]), PLAIN), "No services registered\n");
     }
 
@@ -278,9 +265,6 @@ mod tests {
 
     #[test]
     fn ages_are_told_in_two_units() {
-        assert_eq!(
-            [59, 61, 7260, 90_000].map(ago),
-            ["59s", "1m 1s", "2h 1m", "1d 1h"]
-        );
+        assert_eq!([59, 61, 7260, 90_000].map(ago), ["59s", "1m 1s", "2h 1m", "1d 1h"]);
     }
 }

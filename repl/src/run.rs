@@ -32,48 +32,21 @@ pub(crate) fn path(cx: &Context, path: &Path, args: &[String]) -> Outcome {
 
 /// Runs a script that was given on the command line.
 pub(crate) fn text(cx: &Context, text: &str, args: &[String]) -> Outcome {
-    Ok(run(
-        cx,
-        &interrupt()?,
-        &Script {
-            name: "-c",
-            text,
-            args,
-        },
-    ))
+    Ok(run(cx, &interrupt()?, &Script { name: "-c", text, args }))
 }
 
 /// Runs the script that comes from standard input.
 pub(crate) fn standard_input(cx: &Context, args: &[String]) -> Outcome {
     let mut text = String::new();
     stdin().read_to_string(&mut text).map_err(|error| {
-        Refusal::new(
-            Kind::Storage,
-            format!("cannot read a script from standard input: {error}"),
-        )
+        Refusal::new(Kind::Storage, format!("cannot read a script from standard input: {error}"))
     })?;
-    Ok(run(
-        cx,
-        &interrupt()?,
-        &Script {
-            name: "stdin",
-            text: &text,
-            args,
-        },
-    ))
+    Ok(run(cx, &interrupt()?, &Script { name: "stdin", text: &text, args }))
 }
 
 fn file(cx: &Context, interrupt: &Arc<Interrupt>, path: &Path, args: &[String]) -> Outcome {
     let text = script::read(path)?;
-    Ok(run(
-        cx,
-        interrupt,
-        &Script {
-            name: &path.to_string_lossy(),
-            text: &text,
-            args,
-        },
-    ))
+    Ok(run(cx, interrupt, &Script { name: &path.to_string_lossy(), text: &text, args }))
 }
 
 /// Runs one after the other. One that fails does not keep the next from running.
@@ -92,10 +65,7 @@ fn directory(cx: &Context, interrupt: &Arc<Interrupt>, dir: &Path, args: &[Strin
 
 fn scripts(dir: &Path) -> Result<Vec<PathBuf>, Refusal> {
     let unreadable = |error: std::io::Error| {
-        Refusal::new(
-            Kind::Storage,
-            format!("cannot read {}: {error}", dir.display()),
-        )
+        Refusal::new(Kind::Storage, format!("cannot read {}: {error}", dir.display()))
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
@@ -121,10 +91,7 @@ fn run(cx: &Context, interrupt: &Arc<Interrupt>, script: &Script<'_>) -> u8 {
         Ok(Ended::Exited(code)) => code,
         Ok(Ended::Interrupted) => INTERRUPTED,
         Ok(Ended::Failed(refusal)) => render::complain(&refusal),
-        Err(_) => render::complain(&Refusal::new(
-            Kind::Internal,
-            "the script engine broke down",
-        )),
+        Err(_) => render::complain(&Refusal::new(Kind::Internal, "the script engine broke down")),
     }
 }
 
@@ -133,10 +100,7 @@ fn run(cx: &Context, interrupt: &Arc<Interrupt>, script: &Script<'_>) -> u8 {
 fn interrupt() -> Result<Arc<Interrupt>, Refusal> {
     let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
     let interrupt = Interrupt::new().map_err(failed)?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a thread of its own, and nothing to wait for"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, and nothing to wait for")]
     let give_up = || {
         thread::sleep(GRACE);
         process::exit(INTERRUPTED.into());

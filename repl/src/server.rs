@@ -74,15 +74,10 @@ pub(crate) fn ensure(cx: &Context) -> Result<(), Refusal> {
 }
 
 fn status(cx: &Context) -> Outcome {
-    let pong = cx
-        .connect()?
-        .call_within("system.ping", json!([]), Duration::from_secs(5))?;
+    let pong = cx.connect()?.call_within("system.ping", json!([]), Duration::from_secs(5))?;
     cx.show(&pong, |_| {
         let version = pong["version"].as_str().unwrap_or("?");
-        format!(
-            "Server running (version {version}, socket {})\n",
-            cx.home.socket.display()
-        )
+        format!("Server running (version {version}, socket {})\n", cx.home.socket.display())
     })
 }
 
@@ -95,28 +90,15 @@ fn stop(cx: &Context, mut client: Client) -> Result<(), Refusal> {
     let deadline = Deadline::within(STOP_LIMIT);
     client.call("system.shutdown", json!([]))?;
     let gone = client.wait_closed(STOP_LIMIT)? && wait_until(deadline, || cx.connect().is_err());
-    if gone {
-        Ok(())
-    } else {
-        Err(Refusal::new(
-            Kind::TimedOut,
-            "the server has not stopped yet",
-        ))
-    }
+    if gone { Ok(()) } else { Err(Refusal::new(Kind::TimedOut, "the server has not stopped yet")) }
 }
 
 /// Starts it in the background, and returns when it answers.
 fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
     let program = program();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the server itself, which leaves at once"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the server itself, which leaves at once")]
     let mut command = Command::new(&program);
-    command
-        .arg("-bg")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.arg("-bg").stdin(Stdio::null()).stdout(Stdio::null());
     if let Some(socket) = &cx.flags.socket {
         command.arg("--socket").arg(socket);
     }
@@ -127,18 +109,11 @@ fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
         command.arg("--port").arg(port.to_string());
     }
     let ended = command.status().map_err(|error| {
-        Refusal::new(
-            Kind::Internal,
-            format!("cannot run {}: {error}", program.display()),
-        )
-        .hint("`cargo install zinit_server` installs it")
+        Refusal::new(Kind::Internal, format!("cannot run {}: {error}", program.display()))
+            .hint("`cargo install zinit_server` installs it")
     })?;
     // One that says no may do so because another is just coming up.
-    let patience = if ended.success() {
-        START_LIMIT
-    } else {
-        Duration::from_secs(1)
-    };
+    let patience = if ended.success() { START_LIMIT } else { Duration::from_secs(1) };
     if wait_until(Deadline::within(patience), || cx.connect().is_ok()) {
         return Ok(());
     }
@@ -150,9 +125,7 @@ fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
 fn program() -> PathBuf {
     let name = "zinit-server";
     let beside = env::current_exe().ok().map(|it| it.with_file_name(name));
-    beside
-        .filter(|it| it.is_file())
-        .unwrap_or_else(|| name.into())
+    beside.filter(|it| it.is_file()).unwrap_or_else(|| name.into())
 }
 
 /// Whether it is so before the deadline. Nothing tells us when a socket appears, so it is looked for.

@@ -1,9 +1,6 @@
 //! The `zinit` command where no server is: scripts, errors, exit codes.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "it runs the command and takes the time"
-)]
+#![expect(clippy::disallowed_methods, reason = "it runs the command and takes the time")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -54,11 +51,7 @@ impl Drop for Room {
 
 fn told(output: Output) -> (i32, String, String) {
     let text = |it| String::from_utf8(it).expect("it prints text");
-    (
-        output.status.code().expect("it exits"),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code().expect("it exits"), text(output.stdout), text(output.stderr))
 }
 
 /// Runs it and compares everything that it says.
@@ -92,21 +85,9 @@ fn the_value_that_a_script_leaves_is_shown_as_rhai_writes_it() {
 fn a_script_comes_from_standard_input_too() {
     let room = Room::with(&[]);
     let mut zinit = room.zinit(&["-i"]);
-    let mut child = zinit
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("zinit runs");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(b"let x = 20;\nx * 2")
-        .expect("it reads");
-    assert_eq!(
-        told(child.wait_with_output().expect("it ends")).1,
-        "=> 40\n"
-    );
+    let mut child = zinit.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("zinit runs");
+    child.stdin.take().expect("a pipe").write_all(b"let x = 20;\nx * 2").expect("it reads");
+    assert_eq!(told(child.wait_with_output().expect("it ends")).1, "=> 40\n");
 }
 
 #[test]
@@ -116,10 +97,7 @@ fn a_file_gets_its_arguments_and_imports_what_lies_beside_it() {
             "main.rhai",
             "#!/usr/bin/env zinit\nimport \"lib/double\" as d;\nprint(d::twice(args.len));\nprint(args[1]);",
         ),
-        (
-            "lib/double.rhai",
-            "import \"two\" as t;\nfn twice(x) { t::two() * x }",
-        ),
+        ("lib/double.rhai", "import \"two\" as t;\nfn twice(x) { t::two() * x }"),
         ("lib/two.rhai", "fn two() { 2 }"),
     ]);
     check(&room, &["main.rhai", "a", "--b", "c"], 0, "6\n--b\n", "");
@@ -136,15 +114,9 @@ fn a_syntax_error_shows_the_line_and_a_caret() {
 #[test]
 fn an_error_while_running_shows_where_the_user_went_wrong_not_where_the_library_noticed() {
     let room = Room::with(&[
-        (
-            "a.rhai",
-            "fn up(name) {\n    new_service(name).register();\n}\n\nup(\"\");\n",
-        ),
+        ("a.rhai", "fn up(name) {\n    new_service(name).register();\n}\n\nup(\"\");\n"),
         ("b.rhai", "import \"lib/c\" as c;\nc::crash();\n"),
-        (
-            "lib/c.rhai",
-            "fn crash() {\n    let list = [1];\n    list[3]\n}\n",
-        ),
+        ("lib/c.rhai", "fn crash() {\n    let list = [1];\n    list[3]\n}\n"),
     ]);
     let said = "error: cannot register a service that has no name\n  --> a.rhai:2:23\n 2 |     new_service(name).register();\n   |                       ^\nhint: say `new_service(\"web\")`, or `.name(\"web\")` before `.register()`\n";
     check(&room, &["a.rhai"], 1, "", said);
@@ -158,19 +130,13 @@ fn a_misspelt_function_is_told_its_right_name() {
     let said = "error: there is no function `zinit_pign()`\n  --> -c:1:1\n 1 | zinit_pign()\n   | ^\nhint: did you mean `zinit_ping`?\n";
     check(&room, &["-c", "zinit_pign()"], 1, "", said);
     let said = room.run(&["-c", "new_service(\"web\").exce(\"true\")"]).2;
-    assert!(
-        said.contains("no function `exce(Service, string)`"),
-        "{said}"
-    );
+    assert!(said.contains("no function `exce(Service, string)`"), "{said}");
     assert!(said.ends_with("hint: did you mean `exec`?\n"), "{said}");
 }
 
 #[test]
 fn modules_that_import_each_other_are_no_endless_loop() {
-    let room = Room::with(&[
-        ("a.rhai", "import \"b\" as b;"),
-        ("b.rhai", "import \"a\" as a;"),
-    ]);
+    let room = Room::with(&[("a.rhai", "import \"b\" as b;"), ("b.rhai", "import \"a\" as a;")]);
     let (code, _, said) = room.run(&["a.rhai"]);
     assert_eq!(code, 1);
     assert!(said.contains("imports itself"), "{said}");
@@ -185,10 +151,7 @@ fn all_scripts_of_a_directory_run_in_order_and_one_failure_is_the_exit_code() {
         ("lib/notes.txt", "no script"),
     ]);
     let (code, out, err) = room.run(&["lib/"]);
-    assert_eq!(
-        out,
-        "Running: lib/1.rhai\n1\nRunning: lib/2.rhai\nRunning: lib/3.rhai\n3\n"
-    );
+    assert_eq!(out, "Running: lib/1.rhai\n1\nRunning: lib/2.rhai\nRunning: lib/3.rhai\n3\n");
     assert!(err.starts_with("error: no\n"), "{err}");
     assert_eq!(code, 1);
 }
@@ -201,10 +164,7 @@ fn exit_codes_tell_what_went_wrong() {
     assert_eq!(code(&["-c", "exit()"]), 0);
     assert_eq!(code(&["-c", "fn f() { exit(3); } try { f() } catch {}"]), 3);
     assert_eq!(code(&["-c", "throw \"no\""]), 1);
-    assert_eq!(
-        code(&["-c", "throw #{ code: \"timed_out\", message: \"late\" }"]),
-        4
-    );
+    assert_eq!(code(&["-c", "throw #{ code: \"timed_out\", message: \"late\" }"]), 4);
     assert_eq!(code(&["nothing.rhai"]), 1);
     assert_eq!(code(&["start"]), 2);
     assert_eq!(code(&["--frobnicate"]), 2);
@@ -226,30 +186,27 @@ fn where_no_server_answers_commands_and_scripts_say_so_in_one_line() {
 }
 
 #[test]
+fn programs_get_their_refusals_as_json() {
+    let (code, out, err) = Room::with(&[]).run(&["--json", "list"]);
+    assert_eq!((code, out.as_str()), (3, ""));
+    let error: serde_json::Value = serde_json::from_str(&err).expect("JSON");
+    assert_eq!(error["error"]["code"], "no_server");
+    assert_eq!(error["error"]["hint"], "`zinit server start` starts one");
+}
+
+#[test]
 fn a_misspelt_command_is_told_its_right_name_and_a_missing_file_that_it_is_missing() {
     let room = Room::with(&[]);
     let said = "error: `lsit` is neither a command nor a script that is there\nhint: did you mean `zinit list`?\n";
     check(&room, &["lsit"], 2, "", said);
-    check(
-        &room,
-        &["no.rhai"],
-        1,
-        "",
-        "error: there is no file no.rhai\n",
-    );
+    check(&room, &["no.rhai"], 1, "", "error: there is no file no.rhai\n");
 }
 
 #[test]
 fn what_is_set_in_the_environment_is_there_for_the_rest_of_the_script() {
     let room = Room::with(&[]);
     let script = "set_env(\"A_B\", 5); [get_env(\"A_B\"), get_env(\"ZINIT_HOME\"), get_env(\"\")]";
-    check(
-        &room,
-        &["-c", script],
-        0,
-        "=> [\"5\", \"/nowhere\", ()]\n",
-        "",
-    );
+    check(&room, &["-c", script], 0, "=> [\"5\", \"/nowhere\", ()]\n", "");
 }
 
 #[test]
@@ -273,10 +230,7 @@ fn interrupted(script: &str) -> (i32, Duration) {
     let start = Instant::now();
     let pid = i32::try_from(child.id()).expect("a pid");
     kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");
-    (
-        child.wait().expect("it ends").code().expect("it exits"),
-        start.elapsed(),
-    )
+    (child.wait().expect("it ends").code().expect("it exits"), start.elapsed())
 }
 
 #[test]
@@ -311,11 +265,8 @@ fn ctrl_c_ends_even_a_read_that_cannot_be_interrupted() {
 fn a_reader_that_has_seen_enough_ends_a_script_silently() {
     let room = Room::with(&[]);
     let mut zinit = room.zinit(&["-c", "loop { print(\"y\") }"]);
-    let mut child = zinit
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("zinit runs");
+    let mut child =
+        zinit.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("zinit runs");
     drop(child.stdout.take());
     let (code, _, err) = told(child.wait_with_output().expect("it ends"));
     assert_eq!((code, err.as_str()), (0, ""));

@@ -11,7 +11,7 @@ use zinit_host::state::State;
 use zinit_keeper::wire::Exit;
 
 /// How many events long the histories are.
-const LENGTH: u32 = 6;
+const LENGTH: u32 = 5;
 
 #[derive(Clone, Copy, Debug)]
 enum Move {

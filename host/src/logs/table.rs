@@ -123,8 +123,11 @@ impl Table {
                 let text = pipe.splitter.unfinished()?;
                 Some(Picked { seq: u64::MAX, stderr: stream == 1, name, text: text.into() })
             });
-            let lines = slot.ring.lines().map(|it| {
-                Picked { seq: it.seq, stderr: it.stderr, name, text: (&*it.text).into() }
+            let lines = slot.ring.lines().map(|it| Picked {
+                seq: it.seq,
+                stderr: it.stderr,
+                name,
+                text: (&*it.text).into(),
             });
             picked.extend(lines.chain(unfinished).filter(|it| wanted(name, &it.text)));
         }

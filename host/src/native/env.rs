@@ -33,10 +33,7 @@ pub mod words {
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn set_env(ctx: NativeCallContext<'_>, key: &str, value: &str) -> Said<()> {
-        Session::of(&ctx)?
-            .env
-            .borrow_mut()
-            .insert(key.to_owned(), value.to_owned());
+        Session::of(&ctx)?.env.borrow_mut().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 }

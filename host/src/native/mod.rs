@@ -8,10 +8,7 @@ pub mod env;
 pub mod fs;
 pub mod net;
 pub mod proc;
-#[expect(
-    clippy::unwrap_used,
-    reason = "`export_module` writes it around `&mut` parameters"
-)]
+#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
 pub mod record;
 pub mod rpc;
 pub mod signal;
@@ -104,10 +101,7 @@ pub fn thrown(refusal: Refusal) -> Box<EvalAltResult> {
     }
     let mut error = rhai::Map::new();
     for (key, value) in refusal.data {
-        error.insert(
-            key.into(),
-            rhai::serde::to_dynamic(value).unwrap_or_default(),
-        );
+        error.insert(key.into(), rhai::serde::to_dynamic(value).unwrap_or_default());
     }
     error.insert("code".into(), refusal.kind.word().into());
     error.insert("message".into(), refusal.message.into());

@@ -31,13 +31,9 @@ pub mod words {
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn tcp(ctx: NativeCallContext<'_>, address: &str, limit_ms: i64) -> Said<bool> {
-        let port = address
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<u16>());
+        let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(_))) {
-            return Err(bad_argument(format!(
-                "`{address}` is no address; say `host:port`"
-            )));
+            return Err(bad_argument(format!("`{address}` is no address; say `host:port`")));
         }
         let session = Session::of(&ctx)?;
         let connected = super::run(session.interrupt(), limit_ms, TcpStream::connect(address))?;
@@ -60,10 +56,8 @@ pub mod words {
 fn run<F: Future>(interrupt: &Interrupt, limit_ms: i64, work: F) -> Said<Option<F::Output>> {
     let failed = |it: std::io::Error| thrown(Refusal::new(Kind::Internal, it.to_string()));
     let limit = Duration::from_millis(u64::try_from(limit_ms).unwrap_or(0));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let done = runtime.block_on(async {
         let mut work = pin!(tokio::time::timeout(limit, work));
         let mut glance = tokio::time::interval(GLANCE);
@@ -82,12 +76,8 @@ fn run<F: Future>(interrupt: &Interrupt, limit_ms: i64, work: F) -> Said<Option<
 }
 
 fn get(interrupt: &Interrupt, url: &str, limit_ms: i64) -> Said<i64> {
-    let bad = |why: String| {
-        thrown(Refusal::new(
-            Kind::BadArgument,
-            format!("`{url}` is no URL: {why}"),
-        ))
-    };
+    let bad =
+        |why: String| thrown(Refusal::new(Kind::BadArgument, format!("`{url}` is no URL: {why}")));
     let parsed = Url::parse(url).map_err(|it| bad(it.to_string()))?;
     if !["http", "https"].contains(&parsed.scheme()) {
         return Err(bad("it begins with neither http:// nor https://".to_owned()));
@@ -119,10 +109,7 @@ async fn fetch(mut url: Url) -> reqwest::Result<StatusCode> {
         });
         let client = builder().tls_certs_only([]).redirect(plain).build()?;
         let answer = client.get(url).send().await?;
-        let target = answer
-            .headers()
-            .get(header::LOCATION)
-            .and_then(|it| it.to_str().ok());
+        let target = answer.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
         match target.and_then(|it| answer.url().join(it).ok()) {
             Some(next) if answer.status().is_redirection() => url = next,
             _ => return Ok(answer.status()),

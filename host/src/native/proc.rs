@@ -20,10 +20,7 @@ pub mod words {
         let Ok(port) = u16::try_from(port) else {
             return Array::new();
         };
-        super::listeners(port)
-            .into_iter()
-            .map(|it| Dynamic::from_int(it.into()))
-            .collect()
+        super::listeners(port).into_iter().map(|it| Dynamic::from_int(it.into())).collect()
     }
 }
 
@@ -76,11 +73,7 @@ fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (_, hex) = fields.get(1)?.rsplit_once(':')?;
         let here = u16::from_str_radix(hex, 16).ok()? == port && *fields.get(3)? == LISTEN;
-        if here {
-            fields.get(9)?.parse().ok()
-        } else {
-            None
-        }
+        if here { fields.get(9)?.parse().ok() } else { None }
     };
     table.lines().skip(1).filter_map(inode).collect()
 }

@@ -82,8 +82,7 @@ fn printed(
     record: &mut Service,
 ) -> crate::native::Said<rhai::ImmutableString> {
     let mut fields = rhai::Dynamic::from(record.0.borrow().clone());
-    let fields: rhai::ImmutableString = ctx
-        .call_native_fn_raw("to_debug", true, &mut [&mut fields])?
-        .cast();
+    let fields: rhai::ImmutableString =
+        ctx.call_native_fn_raw("to_debug", true, &mut [&mut fields])?.cast();
     Ok(format!("Service {fields}").into())
 }

@@ -26,9 +26,7 @@ pub mod words {
         let pid = match i32::try_from(pid) {
             Ok(pid) if pid > 1 => Pid::from_raw(pid),
             _ => {
-                return Err(bad_argument(format!(
-                    "{pid} is no process to send a signal to"
-                )));
+                return Err(bad_argument(format!("{pid} is no process to send a signal to")));
             }
         };
         match send(pid, signal) {

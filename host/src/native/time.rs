@@ -17,15 +17,10 @@ pub mod words {
     /// ```rhai
     /// host::now_ms() > 1_600_000_000_000
     /// ```
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "scripts may read the clock, policies may not"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "scripts may read the clock, policies may not")]
     #[rhai_fn(volatile)]
     pub fn now_ms() -> i64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 

@@ -125,8 +125,9 @@ impl Args {
     /// `bad_argument` that names the parameter.
     pub(super) fn bind(method: &Method, params: Option<&RawValue>) -> Result<Self, Refusal> {
         let given = match params {
-            Some(text) => serde_json::from_str(text.get())
-                .map_err(|error| bad(method.name, format!("its parameters make no sense: {error}")))?,
+            Some(text) => serde_json::from_str(text.get()).map_err(|error| {
+                bad(method.name, format!("its parameters make no sense: {error}"))
+            })?,
             None => Value::Null,
         };
         match given {
@@ -254,11 +255,27 @@ mod tests {
         for (method, params, want) in [
             ("service.status", "[]", "cannot call `service.status`: it needs `name`"),
             ("service.status", "[7]", "cannot call `service.status`: `name` must be a string"),
-            ("service.status", "[\"a\", 1]", "cannot call `service.status`: it takes 1 parameters, not 2"),
-            ("service.status", "\"a\"", "cannot call `service.status`: its parameters must be an array or an object"),
+            (
+                "service.status",
+                "[\"a\", 1]",
+                "cannot call `service.status`: it takes 1 parameters, not 2",
+            ),
+            (
+                "service.status",
+                "\"a\"",
+                "cannot call `service.status`: its parameters must be an array or an object",
+            ),
             ("logs.tail", "[-1]", "cannot call `logs.tail`: `n` must be a whole number, 0 or more"),
-            ("service.kill", "[\"a\", \"x\"]", "cannot call `service.kill`: `signal` must be the name or the number of a signal"),
-            ("service.status", &deep, "cannot call `service.status`: its parameters make no sense: recursion limit"),
+            (
+                "service.kill",
+                "[\"a\", \"x\"]",
+                "cannot call `service.kill`: `signal` must be the name or the number of a signal",
+            ),
+            (
+                "service.status",
+                &deep,
+                "cannot call `service.status`: its parameters make no sense: recursion limit",
+            ),
         ] {
             let refusal = bind(method, params).unwrap_err();
             assert_eq!(refusal.kind, Refused::BadArgument);

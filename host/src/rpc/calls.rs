@@ -166,7 +166,8 @@ pub(super) fn wait(office: Arc<Office>, args: Args) -> Pending {
         let check = |board: &Board| settled(board.get(name.as_str()).as_deref());
         match office.until(limit, check).await {
             Ok(as_wanted) => said(&as_wanted),
-            Err(unmet) => Err(unmet.refusal(|| not_yet(&office, &name, args.text(2), limit))
+            Err(unmet) => Err(unmet
+                .refusal(|| not_yet(&office, &name, args.text(2), limit))
                 .with("service", name.as_str())),
         }
     })

@@ -60,13 +60,7 @@ impl Client {
     /// [`Kind::NoServer`] when nothing answers there, [`Kind::Forbidden`] when it is not ours.
     pub fn connect(path: &Path) -> Result<Self, Refusal> {
         let stream = connected(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            stream,
-            received: Vec::new(),
-            calls: 0,
-            interrupt: None,
-        })
+        Ok(Self { path: path.to_owned(), stream, received: Vec::new(), calls: 0, interrupt: None })
     }
 
     /// Lets this interrupt end calls.
@@ -120,12 +114,7 @@ impl Client {
         deadline: Deadline,
     ) -> Result<Value, Refusal> {
         self.calls += 1;
-        let request = Request {
-            jsonrpc: "2.0",
-            id: self.calls,
-            method,
-            params,
-        };
+        let request = Request { jsonrpc: "2.0", id: self.calls, method, params };
         let mut line = serde_json::to_vec(&request)
             .map_err(|it| Refusal::new(Kind::BadArgument, format!("cannot be sent: {it}")))?;
         line.push(b'\n');
@@ -204,16 +193,11 @@ impl Client {
     }
 
     fn wait(&self, flags: PollFlags, deadline: Deadline) -> Result<(), Refusal> {
-        match wait(
-            Some((self.stream.as_fd(), flags)),
-            self.interrupt.as_deref(),
-            deadline,
-        ) {
+        match wait(Some((self.stream.as_fd(), flags)), self.interrupt.as_deref(), deadline) {
             Ok(Woken::Ready) => Ok(()),
-            Ok(Woken::Elapsed) => Err(Refusal::new(
-                Kind::TimedOut,
-                "the server did not answer in time",
-            )),
+            Ok(Woken::Elapsed) => {
+                Err(Refusal::new(Kind::TimedOut, "the server did not answer in time"))
+            }
             Ok(Woken::Interrupted) => Err(Refusal::new(Kind::Interrupted, "interrupted")),
             Err(errno) => Err(gone(&errno.into())),
         }
@@ -250,12 +234,9 @@ fn connected(path: &Path) -> Result<UnixStream, Refusal> {
 }
 
 fn no_server(path: &Path) -> Refusal {
-    Refusal::new(
-        Kind::NoServer,
-        format!("no server answers at {}", path.display()),
-    )
-    .hint("`zinit server start` starts one")
-    .with("path", path.display().to_string())
+    Refusal::new(Kind::NoServer, format!("no server answers at {}", path.display()))
+        .hint("`zinit server start` starts one")
+        .with("path", path.display().to_string())
 }
 
 /// The server went away in the middle of a call, so nobody knows what came of it.
@@ -269,15 +250,9 @@ fn gone(error: &io::Error) -> Refusal {
     )
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "`map_err` hands it over by value"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over by value")]
 fn garbled(error: serde_json::Error) -> Refusal {
-    Refusal::new(
-        Kind::Internal,
-        format!("the server's answer makes no sense: {error}"),
-    )
+    Refusal::new(Kind::Internal, format!("the server's answer makes no sense: {error}"))
 }
 
 impl From<Failure> for Refusal {
@@ -293,12 +268,7 @@ impl From<Failure> for Refusal {
             Some(Value::String(hint)) => Some(hint),
             _ => None,
         };
-        Self {
-            kind: Kind::of_code(failure.code),
-            message: failure.message,
-            hint,
-            data,
-        }
+        Self { kind: Kind::of_code(failure.code), message: failure.message, hint, data }
     }
 }
 
@@ -331,10 +301,7 @@ mod tests {
     }
 
     fn ok(id: u64, result: &Value) -> String {
-        format!(
-            "{}\n",
-            json!({ "jsonrpc": "2.0", "result": result, "id": id })
-        )
+        format!("{}\n", json!({ "jsonrpc": "2.0", "result": result, "id": id }))
     }
 
     #[test]
@@ -342,10 +309,7 @@ mod tests {
         let refusal = Client::connect(Path::new("/nowhere/zinit.sock")).expect_err("no server");
         assert_eq!(refusal.kind, Kind::NoServer);
         assert_eq!(refusal.message, "no server answers at /nowhere/zinit.sock");
-        assert_eq!(
-            refusal.hint.as_deref(),
-            Some("`zinit server start` starts one")
-        );
+        assert_eq!(refusal.hint.as_deref(), Some("`zinit server start` starts one"));
     }
 
     #[test]
@@ -359,10 +323,7 @@ mod tests {
 
     #[test]
     fn a_server_that_came_back_is_called_on_a_new_connection() {
-        let path = fake(
-            "again",
-            vec![vec![ok(1, &json!(1))], vec![ok(2, &json!(2))]],
-        );
+        let path = fake("again", vec![vec![ok(1, &json!(1))], vec![ok(2, &json!(2))]]);
         let mut client = Client::connect(&path).expect("a server");
         assert_eq!(client.call("a", json!([])), Ok(json!(1)));
         assert_eq!(client.wait_closed(Duration::from_secs(5)), Ok(true));
@@ -377,15 +338,10 @@ mod tests {
         let reply = format!("{}\n", json!({ "jsonrpc": "2.0", "error": error, "id": 1 }));
         let path = fake("error", vec![vec![reply]]);
         let mut client = Client::connect(&path).expect("a server");
-        let refusal = client
-            .call("service.status", json!(["wbe"]))
-            .expect_err("an error");
+        let refusal = client.call("service.status", json!(["wbe"])).expect_err("an error");
         assert_eq!(refusal.kind, Kind::UnknownService);
         assert_eq!(refusal.hint.as_deref(), Some("did you mean `web`?"));
-        assert_eq!(
-            refusal.data,
-            Map::from_iter([("service".to_owned(), json!("wbe"))])
-        );
+        assert_eq!(refusal.data, Map::from_iter([("service".to_owned(), json!("wbe"))]));
     }
 
     #[test]
@@ -402,13 +358,8 @@ mod tests {
     fn an_interrupt_ends_a_call_at_once() {
         let path = fake("stuck", vec![vec![String::new(), String::new()]]);
         let interrupt = Interrupt::new().expect("a descriptor");
-        let mut client = Client::connect(&path)
-            .expect("a server")
-            .interrupted_by(&interrupt);
+        let mut client = Client::connect(&path).expect("a server").interrupted_by(&interrupt);
         interrupt.raise();
-        assert_eq!(
-            client.call("x", json!([])).expect_err("none").kind,
-            Kind::Interrupted
-        );
+        assert_eq!(client.call("x", json!([])).expect_err("none").kind, Kind::Interrupted);
     }
 }

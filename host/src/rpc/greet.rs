@@ -82,8 +82,9 @@ fn verdict(line: &[u8], token: &Token) -> (Vec<u8>, bool) {
     let call = std::str::from_utf8(line).ok().and_then(|it| Call::parse(it).ok());
     let id = call.as_ref().and_then(|it| it.id).map_or("null", |it| it.get());
     let bound = call.as_ref().and_then(|it| it.bound().ok());
-    let admitted = bound
-        .is_some_and(|(method, args)| method.name == "system.authenticate" && token.is(args.text(0)));
+    let admitted = bound.is_some_and(|(method, args)| {
+        method.name == "system.authenticate" && token.is(args.text(0))
+    });
     if admitted {
         out.extend_from_slice(br#"{"jsonrpc":"2.0","result":true,"id":"#);
         out.extend_from_slice(id.as_bytes());

@@ -64,8 +64,7 @@ where
 }
 
 fn bound(method: &Method, params: &Params<'_>) -> Result<Args, crate::refusal::Refusal> {
-    let text: Option<&RawValue> =
-        params.as_str().and_then(|it| serde_json::from_str(it).ok());
+    let text: Option<&RawValue> = params.as_str().and_then(|it| serde_json::from_str(it).ok());
     Args::bind(method, text)
 }
 

@@ -48,11 +48,8 @@ pub fn find(name: &str) -> Option<&'static Method> {
 }
 
 const NAME: Param = Param::required("name", Kind::Text, "The service's name.");
-const CONFIG: Param = Param::required(
-    "config",
-    Kind::Object,
-    "The keys of a service file; `exec` is required.",
-);
+const CONFIG: Param =
+    Param::required("config", Kind::Object, "The keys of a service file; `exec` is required.");
 
 const fn now(
     name: &'static str,
@@ -232,10 +229,7 @@ pub static METHODS: &[Method] = &[
     later(
         "service.stop",
         "Stops a service. Answers when nothing of it runs.",
-        &[
-            NAME,
-            Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing runs."),
-        ],
+        &[NAME, Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing runs.")],
         TRUE,
         calls::stop,
     ),
@@ -297,7 +291,10 @@ fn described(method: &Method) -> String {
     let names = method.params.iter().map(Param::usage).collect::<Vec<_>>().join(", ");
     let params = method.params.iter().map(|it| format!("- `{}`: {}\n", it.name, it.doc));
     let Method { name, doc, result, .. } = method;
-    format!("### `{name}` [{names}]\n\n{doc}\n\n{}- answers: {result}\n", params.collect::<String>())
+    format!(
+        "### `{name}` [{names}]\n\n{doc}\n\n{}- answers: {result}\n",
+        params.collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     const EXPELLED_FOR: Duration = Duration::from_secs(1);
     /// A client that asks in a loop answers within microseconds, so a few more looks save both sides
     /// a sleep. Each look is one poll of the whole reactor, and there are none without a request.
-    const LOOKS: u32 = 4;
+    const LOOKS: u32 = 0;
 
     /// A connection whose client has already sent `input`.
     pub(super) fn new(office: &Arc<Office>, stream: S, input: Vec<u8>) -> Self {

@@ -147,7 +147,12 @@ impl Hall {
         }
     }
 
-    async fn open_tcp(self: Arc<Self>, listener: TcpListener, token: Arc<Token>, places: Arc<Semaphore>) {
+    async fn open_tcp(
+        self: Arc<Self>,
+        listener: TcpListener,
+        token: Arc<Token>,
+        places: Arc<Semaphore>,
+    ) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.welcome_tcp(stream, &token, &places),
@@ -172,7 +177,12 @@ impl Hall {
         });
     }
 
-    fn welcome_tcp(self: &Arc<Self>, mut stream: TcpStream, token: &Arc<Token>, places: &Arc<Semaphore>) {
+    fn welcome_tcp(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        token: &Arc<Token>,
+        places: &Arc<Semaphore>,
+    ) {
         let place = match place(places, Self::TCP_MAX) {
             Ok(place) => place,
             Err(refusal) => {

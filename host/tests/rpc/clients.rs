@@ -94,7 +94,8 @@ fn http_is_spoken_on_the_same_socket() {
     let world = World::new();
     world.post("web", "Stopped", 0);
     let mut client = world.client();
-    let body = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"service.start\",\"params\":{\"name\":\"web\"}}";
+    let body =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"service.start\",\"params\":{\"name\":\"web\"}}";
     client.send(post(body, "") + post(&ping("2"), "Connection: close\r\n").as_str());
     let mut text = String::new();
     client.lines.read_to_string(&mut text).unwrap();

@@ -42,7 +42,8 @@ fn a_line_of_200_megabytes_costs_its_client_the_connection() {
 #[test]
 fn a_client_that_reads_no_answers_is_not_read_either_and_loses_none() {
     let world = World::new();
-    (0..1000).for_each(|it| world.board.post(crate::world::status(&format!("s{it}"), "Running", 1)));
+    (0..1000)
+        .for_each(|it| world.board.post(crate::world::status(&format!("s{it}"), "Running", 1)));
     let mut client = world.client();
     let request = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"service.list\"}\n";
     let requests = request.repeat(10_000);
@@ -105,7 +106,8 @@ fn garbage_is_answered_with_a_sentence_or_a_closed_door() {
     assert_eq!(client.reply()["error"]["code"], -32700);
     assert_eq!(client.result("system.ping", json!([]))["message"], "pong");
     let mut noise = UnixStream::connect(&world.socket).unwrap();
-    let bytes: Vec<u8> = (0..100_000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..100_000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     // The server may hang up in the middle of it.
     let _ = noise.write_all(&bytes);
     noise.read_to_end(&mut Vec::new()).ok();
@@ -163,7 +165,8 @@ fn one_client_too_many_is_told_so() {
     clients.truncate(1000);
     loop {
         let mut client = world.client();
-        let _ = client.stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"system.ping\"}\n");
+        let _ =
+            client.stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"system.ping\"}\n");
         if client.reply()["error"].is_null() {
             return;
         }

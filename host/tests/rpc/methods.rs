@@ -67,7 +67,9 @@ fn a_stop_is_answered_when_nothing_runs_any_more() {
     let world = World::new();
     world.post("stuck", "Running", 1);
     let (mut client, mut other) = (world.client(), world.client());
-    client.send("{\"jsonrpc\":\"2.0\",\"id\":\"s\",\"method\":\"service.stop\",\"params\":[\"stuck\"]}\n");
+    client.send(
+        "{\"jsonrpc\":\"2.0\",\"id\":\"s\",\"method\":\"service.stop\",\"params\":[\"stuck\"]}\n",
+    );
     while other.result("service.status", json!(["stuck"]))["state"] != "Stopping" {}
     assert_eq!(client.result("system.ping", json!([]))["message"], "pong", "overtakes the stop");
     world.post("stuck", "Stopped", 0);
@@ -101,7 +103,8 @@ fn refusals_have_their_code_a_sentence_and_facts() {
     world.post("web", "Stopped", 0);
     let mut client = world.client();
     let reply = client.ask("service.status", json!(["wbe"]));
-    let data = json!({ "service": "wbe", "reason": "unknown_service", "hint": "did you mean `web`?" });
+    let data =
+        json!({ "service": "wbe", "reason": "unknown_service", "hint": "did you mean `web`?" });
     let error = json!({ "code": -32000, "message": "there is no service `wbe`", "data": data });
     assert_eq!(reply["error"], error);
     for (method, params, code) in [
@@ -132,7 +135,9 @@ fn logs_come_as_zinit_0_3_shows_them() {
     world.logs.attach(name, LogMode::Ring, out.into(), err.into()).unwrap();
     writer.write_all(b"one\ntwo \"quoted\"\n").unwrap();
     let mut client = world.client();
-    while client.result("logs.get", json!([])) != json!(["[+] web: one", "[+] web: two \"quoted\""]) {}
+    while client.result("logs.get", json!([])) != json!(["[+] web: one", "[+] web: two \"quoted\""])
+    {
+    }
     assert_eq!(client.result("logs.tail", json!([1])), json!(["[+] web: two \"quoted\""]));
     assert_eq!(client.result("logs.filter", json!(["web"])).as_array().unwrap().len(), 2);
     assert_eq!(client.result("logs.filter", json!(["one"])), json!(["[+] web: one"]));

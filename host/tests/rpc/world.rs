@@ -119,7 +119,8 @@ pub fn status(name: &str, state: &str, pid: i32) -> Status {
 fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
     let own_pid = i32::try_from(std::process::id()).unwrap();
     while let Ok(letter) = inbox.recv() {
-        let post = |name: &ServiceName, state: &str, pid| board.post(status(name.as_str(), state, pid));
+        let post =
+            |name: &ServiceName, state: &str, pid| board.post(status(name.as_str(), state, pid));
         let known = |name: &ServiceName| {
             let missing = || Refusal::unknown_service(name.as_str(), std::iter::empty());
             board.get(name.as_str()).ok_or_else(missing)

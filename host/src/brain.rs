@@ -1,0 +1,186 @@
+//! The brain: the process that decides. It takes the keeper's table, makes the services known, and
+//! supervises on one thread while another serves clients and a third drains output.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::sync::watch;
+use zinit_keeper::wire::Slot;
+
+use crate::board::Board;
+use crate::core::{Core, Survivor};
+use crate::desk::Desk;
+use crate::home::Home;
+use crate::keeper::KeeperLink;
+use crate::logs::Logs;
+use crate::machine::{Parts, RealMachine, complain};
+use crate::name::ServiceName;
+use crate::note::Note;
+use crate::policy::Policy;
+use crate::refusal::{Kind, Refusal};
+use crate::rpc::office::Office;
+use crate::rpc::server::{Doors, serve, tcp_address};
+use crate::spec::Spec;
+use crate::state::{Standing, Target};
+use crate::store::Store;
+use crate::supervise::{self, Machine, Outcome};
+
+/// The interpreter needs this for the call depth that it allows.
+const CORE_STACK: usize = 16 * 1024 * 1024;
+
+/// Where a brain works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The paths.
+    pub home: Home,
+    /// A TCP port or address to serve as well.
+    pub port: Option<String>,
+    /// Whether somebody watches the terminal.
+    pub in_foreground: bool,
+}
+
+/// Supervises until it is told to stop or to hand over.
+///
+/// # Errors
+/// When it cannot begin: no keeper, no socket, no thread.
+pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
+    let signals = take_signals()?;
+    let keeper = KeeperLink::from_env()?;
+    let mut doors = Doors::open(&settings.home.socket)?;
+    if let Some(port) = &settings.port {
+        let address = tcp_address(port)?;
+        doors = doors.and_tcp(address, &settings.home.state_dir.join("token"))?;
+    }
+    let board = Arc::new(Board::default());
+    let logs = Logs::start().map_err(|error| cannot_begin(&error))?;
+    let (desk, inbox, bell) = Desk::new().map_err(|error| cannot_begin(&error.into()))?;
+    let (stop, stopped) = watch::channel(false);
+    let store = Store::new(&settings.home.config_dir);
+    let office =
+        Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
+    let config_dir = settings.home.config_dir.clone();
+    let begin = move || {
+        let parts = Parts { keeper, inbox, bell, signals, board, logs };
+        let outcome = supervise(RealMachine::new(parts), &store, &config_dir);
+        // The clients' thread ends when this sender is gone.
+        drop(stop);
+        outcome
+    };
+    let core = thread::Builder::new().name("core".to_owned()).stack_size(CORE_STACK);
+    let core = core.spawn(begin).map_err(|error| cannot_begin(&error))?;
+    if settings.in_foreground {
+        println!("Zinit server running. Press Ctrl+C to stop.");
+        println!("Socket: {}", settings.home.socket.display());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| cannot_begin(&error))?;
+    runtime.block_on(serve(office, doors))?;
+    let outcome = core.join().map_err(|_| {
+        Refusal::new(Kind::Internal, "the core has panicked; the keeper starts a new brain")
+    })?;
+    outcome.map_err(|error| cannot_begin(&error))
+}
+
+fn cannot_begin(error: &io::Error) -> Refusal {
+    Refusal::new(Kind::Internal, format!("cannot begin: {error}"))
+}
+
+/// Signals come as descriptors that are polled, to the core's thread alone.
+fn take_signals() -> Result<SignalFd, Refusal> {
+    let mask: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect();
+    mask.thread_block().map_err(|error| cannot_begin(&error.into()))?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|error| cannot_begin(&error.into()))
+}
+
+/// The life of the core's thread.
+fn supervise(mut machine: RealMachine, store: &Store, config_dir: &Path) -> io::Result<Outcome> {
+    let loaded = store.load();
+    for problem in &loaded.problems {
+        complain_of(problem);
+    }
+    let mut core = Core::new(Policy::bundled());
+    if let Err(problems) = core.policy().load(&policy_files(config_dir)) {
+        complain("the policy is refused, the bundled one decides:");
+        problems.iter().for_each(complain_of);
+    }
+    let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log)).collect();
+    let slots = machine.greet(modes)?;
+    core.boot(machine.now(), merge(loaded.specs, slots));
+    machine.announce_serving();
+    Ok(supervise::run(&mut core, &mut machine))
+}
+
+/// What the files say, and what the keeper knows of the same services. A service that the keeper
+/// knows and no file describes any more is brought down and forgotten.
+fn merge(
+    specs: Vec<(ServiceName, Spec)>,
+    slots: Vec<Slot>,
+) -> Vec<(ServiceName, Spec, Option<Survivor>)> {
+    let mut known: BTreeMap<ServiceName, (Survivor, Option<Spec>)> = BTreeMap::new();
+    for slot in slots {
+        let Ok(name) = ServiceName::parse(&slot.service) else { continue };
+        if let Some(note) = Note::read(&slot.note) {
+            let spec = note.spec();
+            known.insert(name, (survivor(slot, note.standing), spec));
+        }
+    }
+    let mut merged: Vec<_> = specs
+        .into_iter()
+        .map(|(name, spec)| {
+            let survivor = known.remove(&name).map(|(it, _)| it);
+            (name, spec, survivor)
+        })
+        .collect();
+    for (name, (mut survivor, spec)) in known {
+        let spec = spec.unwrap_or_else(|| {
+            complain(&format!("`{name}` has no configuration any more: it is stopped and forgotten"));
+            survivor.standing.leaving = true;
+            survivor.standing.target = Target::Down;
+            Spec::of_exec("true")
+        });
+        merged.push((name, spec, Some(survivor)));
+    }
+    merged
+}
+
+fn survivor(slot: Slot, standing: Standing) -> Survivor {
+    let Slot { incarnation, pid, started, exit, .. } = slot;
+    Survivor { standing, incarnation, pid, started, exit }
+}
+
+/// `policy.rhai` and `policy/*.rhai`, in the order of their names.
+fn policy_files(config_dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut paths = vec![config_dir.join("policy.rhai")];
+    let listed = fs::read_dir(config_dir.join("policy")).into_iter().flatten().flatten();
+    let mut more: Vec<_> = listed.map(|it| it.path()).collect();
+    more.retain(|it| it.extension().is_some_and(|it| it == "rhai"));
+    more.sort();
+    paths.append(&mut more);
+    let read = |path: PathBuf| match fs::read_to_string(&path) {
+        Ok(text) => Some((path, text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            complain(&format!("cannot read {}: {error}", path.display()));
+            None
+        }
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn complain_of(problem: &Refusal) {
+    complain(&problem.to_string());
+    if let Some(source) = problem.data.get("source").and_then(|it| it.as_str()) {
+        eprintln!("    {source}");
+    }
+    if let Some(hint) = &problem.hint {
+        eprintln!("    hint: {hint}");
+    }
+}

@@ -1,0 +1,134 @@
+//! The first process of a server: it makes sure that it is the only one of its home, goes to the
+//! background if asked to, and becomes the keeper.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use zinit_keeper::Keeper;
+
+use crate::home::Home;
+use crate::refusal::{Kind, Refusal};
+
+/// The lock on a home, held for as long as its keeper lives.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "it is held, not used")] Flock<File>);
+
+/// Takes the home, or says who has it.
+///
+/// # Errors
+/// When another server holds it, or its directories cannot be made.
+pub fn take(home: &Home) -> Result<Held, Refusal> {
+    for dir in [&home.state_dir, &home.config_dir] {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| storage("make", dir, &error))?;
+    }
+    let path = home.state_dir.join("lock");
+    let mut how = OpenOptions::new();
+    how.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = how.open(&path).map_err(|error| storage("open", &path, &error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            sign(&mut lock, home).map_err(|error| storage("write", &path, &error))?;
+            Ok(Held(lock))
+        }
+        Err((mut file, _)) => Err(taken(&mut file, &path)),
+    }
+}
+
+/// Writes down who holds the lock.
+fn sign(lock: &mut File, home: &Home) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.seek(SeekFrom::Start(0))?;
+    writeln!(lock, "pid {}", std::process::id())?;
+    writeln!(lock, "socket {}", home.socket.display())
+}
+
+fn taken(file: &mut File, path: &Path) -> Refusal {
+    let mut text = String::new();
+    // An unreadable lock says nothing about its holder, and that is all that is lost.
+    let _ = file.take(4096).read_to_string(&mut text);
+    let fact = |key| text.lines().find_map(|it| it.strip_prefix(key)).unwrap_or("unknown");
+    let (pid, socket) = (fact("pid "), fact("socket "));
+    let holder = format!("a server is already running here: process {pid}, socket {socket}");
+    Refusal::new(Kind::Forbidden, holder)
+        .hint("`zinit server stop` stops it; ZINIT_HOME names another home")
+        .with("path", path.display().to_string())
+        .with("pid", pid)
+        .with("socket", socket)
+}
+
+fn storage(verb: &str, path: &Path, error: &io::Error) -> Refusal {
+    Refusal::new(Kind::Storage, format!("cannot {verb} {}: {error}", path.display()))
+        .with("path", path.display().to_string())
+}
+
+/// Becomes the keeper; returns when the server has ended.
+///
+/// # Errors
+/// When this program's own file cannot be found.
+pub fn keep(args: Vec<OsString>, ready: Option<OwnedFd>) -> Result<i32, Refusal> {
+    Ok(zinit_keeper::run(Keeper { brain: program()?, brain_args: args, ready }))
+}
+
+/// The path of this program.
+fn program() -> Result<PathBuf, Refusal> {
+    std::env::current_exe().map_err(|error| {
+        Refusal::new(Kind::Internal, format!("cannot find this program's own file: {error}"))
+    })
+}
+
+/// Starts this program again in the background, and waits until it serves.
+///
+/// # Errors
+/// When it ends instead; the message is what it printed last.
+pub fn send_to_background(home: &Home, args: &[OsString]) -> Result<(), Refusal> {
+    let path = &home.server_log;
+    let mut how = OpenOptions::new();
+    let log = how.create(true).append(true).read(true).mode(0o600).open(path);
+    let mut log = log.map_err(|error| storage("open", path, &error))?;
+    let begins = log.seek(SeekFrom::End(0)).map_err(|error| storage("read", path, &error))?;
+    let internal = |error: io::Error| {
+        Refusal::new(Kind::Internal, format!("cannot start in the background: {error}"))
+    };
+    let (mut ready, told) = io::pipe().map_err(internal)?;
+    let told = OwnedFd::from(told);
+    fcntl(&told, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|it| internal(it.into()))?;
+    let out = || log.try_clone().map(Stdio::from).map_err(internal);
+    #[expect(clippy::disallowed_methods, reason = "this is how the first process begins")]
+    let mut server = Command::new(program()?);
+    server.args(args).arg("--ready-fd").arg(told.as_raw_fd().to_string());
+    server.current_dir("/").stdin(Stdio::null()).stdout(out()?).stderr(out()?);
+    server.spawn().map_err(internal)?;
+    drop(told);
+    if ready.read(&mut [0]).map_err(internal)? == 1 {
+        return Ok(());
+    }
+    let mut said = String::new();
+    log.seek(SeekFrom::Start(begins)).map_err(internal)?;
+    // What cannot be read is not shown.
+    let _ = log.take(64 * 1024).read_to_string(&mut said);
+    Err(in_its_words(&said, path))
+}
+
+/// The refusal that a server printed before it ended.
+fn in_its_words(said: &str, log: &Path) -> Refusal {
+    let after = |mark: &str| said.lines().rev().find_map(|it| it.strip_prefix(mark));
+    let message = after("error: ").unwrap_or("the server ended before it served anybody");
+    let refusal = Refusal::new(Kind::Internal, message);
+    match after("hint: ") {
+        Some(hint) => refusal.hint(hint),
+        None => refusal.hint(format!("{} may say more", log.display())),
+    }
+}
+
+/// Makes this process the leader of a session of its own, out of reach of the terminal.
+pub fn leave_terminal() {
+    // It fails only for who leads one already, and that is as good.
+    let _ = nix::unistd::setsid();
+}
