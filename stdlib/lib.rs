@@ -11,19 +11,13 @@ pub struct Source {
 
 macro_rules! source {
     ($path:literal) => {
-        Source {
-            path: $path,
-            source: include_str!($path),
-        }
+        Source { path: $path, source: include_str!($path) }
     };
 }
 
 /// The modules that decide: the lifecycle table, and the functions that a user may replace.
-pub const POLICY: [Source; 3] = [
-    source!("zinit/lifecycle.rhai"),
-    source!("zinit/policy.rhai"),
-    source!("zinit/order.rhai"),
-];
+pub const POLICY: [Source; 3] =
+    [source!("zinit/lifecycle.rhai"), source!("zinit/policy.rhai"), source!("zinit/order.rhai")];
 
 /// The modules that scripts are given: the words of the README, over the primitives of `host::`.
 ///
@@ -55,9 +49,7 @@ impl Source {
 
     /// What stands between `fn` and the parameters, at the begin of a line.
     fn heads(&self) -> impl Iterator<Item = &'static str> {
-        self.source
-            .lines()
-            .filter_map(|it| Some(it.strip_prefix("fn ")?.split_once('(')?.0))
+        self.source.lines().filter_map(|it| Some(it.strip_prefix("fn ")?.split_once('(')?.0))
     }
 }
 
@@ -68,10 +60,7 @@ mod tests {
     #[test]
     fn a_source_knows_its_name_its_functions_and_its_methods() {
         let text = "fn a(x) {}\nprivate fn b() {}\nfn Service.c() {}";
-        let source = Source {
-            path: "zinit/x.rhai",
-            source: text,
-        };
+        let source = Source { path: "zinit/x.rhai", source: text };
         assert_eq!(source.name(), "zinit/x");
         assert_eq!(source.functions().collect::<Vec<_>>(), ["a"]);
         assert_eq!(source.methods().collect::<Vec<_>>(), ["c"]);

@@ -41,7 +41,8 @@ pub fn teach(engine: &mut Engine) {
 }
 
 fn enter(state: &str, why: &str, step: i64) -> Made {
-    let state = State::of_word(state, step).ok_or_else(|| wrong(format!("`{state}` is no state")))?;
+    let state =
+        State::of_word(state, step).ok_or_else(|| wrong(format!("`{state}` is no state")))?;
     Ok(Action::Enter(state, why.to_owned()))
 }
 

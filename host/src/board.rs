@@ -3,6 +3,7 @@
 //! Readers never wait for the core and the core never waits for readers. The core is the only one
 //! that posts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -20,11 +21,11 @@ pub struct Status {
     /// The process id of its main process, 0 when there is none.
     pub pid: i32,
     /// Running, Success, Failed, Blocked, Spawned, Stopped, Stopping or Backoff.
-    pub state: String,
+    pub state: Cow<'static, str>,
     /// `Up` or `Down`: what the user wants.
-    pub target: String,
+    pub target: Cow<'static, str>,
     /// Why it is in this state, as half a sentence.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// When it entered this state, in milliseconds since 1970.
     pub since_ms: i64,
     /// How often it was started again after an exit that nobody asked for.
@@ -41,7 +42,7 @@ impl Status {
     /// Whether a wait for the service to be up is over: `Some(true)` up or done, `Some(false)` it
     /// will not come up without help.
     pub fn settled(&self) -> Option<bool> {
-        match self.state.as_str() {
+        match &*self.state {
             "Running" | "Success" => Some(true),
             "Failed" => Some(false),
             "Stopped" if self.target == "Down" => Some(false),

@@ -62,8 +62,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (desk, inbox, bell) = Desk::new().map_err(|error| cannot_begin(&error.into()))?;
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
-    let office =
-        Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
+    let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
     let config_dir = settings.home.config_dir.clone();
     let begin = move || {
         let parts = Parts { keeper, inbox, bell, signals, board, logs };
@@ -141,7 +140,9 @@ fn merge(
         .collect();
     for (name, (mut survivor, spec)) in known {
         let spec = spec.unwrap_or_else(|| {
-            complain(&format!("`{name}` has no configuration any more: it is stopped and forgotten"));
+            complain(&format!(
+                "`{name}` has no configuration any more: it is stopped and forgotten"
+            ));
             survivor.standing.leaving = true;
             survivor.standing.target = Target::Down;
             Spec::of_exec("true")

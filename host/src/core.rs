@@ -5,12 +5,16 @@
 //! a draft of the service and counts only if every invariant holds for the draft; so a policy can be
 //! silly, but it cannot lose a service.
 
+mod boot;
+mod fleet;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 use rhai::{Array, Dynamic};
-use zinit_keeper::wire::Exit;
+
+pub use boot::Survivor;
 
 use crate::action::Action;
 use crate::desk::{Answer, Command};
@@ -69,21 +73,6 @@ pub enum Effect {
     Ended,
 }
 
-/// A process that the keeper knows of when a brain begins.
-#[derive(Clone, Debug)]
-pub struct Survivor {
-    /// Where the service stood.
-    pub standing: Standing,
-    /// The keeper's latest incarnation of it.
-    pub incarnation: u64,
-    /// The process id of that, 0 when it does not live.
-    pub pid: i32,
-    /// Whether it runs its own program.
-    pub started: bool,
-    /// Its end, if no brain has acted on it.
-    pub exit: Option<Exit>,
-}
-
 /// All services, and the policy that decides about them.
 pub struct Core {
     policy: Policy,
@@ -139,66 +128,6 @@ impl Core {
     /// The names of all services, in no order.
     pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
         self.nodes.iter().filter(|it| it.service.is_some()).map(|it| &it.name)
-    }
-
-    /// Makes all these services known, then goes on with those that a brain before this one knew,
-    /// and starts those that start with the server.
-    pub fn boot(&mut self, now: Tick, found: Vec<(ServiceName, Spec, Option<Survivor>)>) {
-        let mut restored = Vec::new();
-        let mut ids = Vec::new();
-        let mut fresh = Vec::new();
-        for (name, spec, survivor) in found {
-            let id = self.know(now, name, Rc::new(spec));
-            ids.push(id);
-            if let Some(survivor) = survivor {
-                let process = survivor.standing.process;
-                self.live += usize::from(process.is_some());
-                self.draw(id).standing = survivor.standing.clone();
-                restored.push((id, survivor));
-            } else {
-                fresh.push(id);
-            }
-        }
-        for (id, survivor) in restored {
-            self.arm(id);
-            self.show(id);
-            self.reconsider(id);
-            self.catch_up(now, id, survivor);
-        }
-        let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
-        for id in &fresh {
-            self.show(*id);
-        }
-        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
-        for id in self.in_order("start_order", ids) {
-            self.happen(now, id, Happening::WantUp);
-        }
-    }
-
-    /// Tells a restored service what happened while no brain was there.
-    fn catch_up(&mut self, now: Tick, id: Id, survivor: Survivor) {
-        let Standing { state, process, incarnation, alarm, leaving, .. } = survivor.standing;
-        let Some(process) = process else {
-            match state {
-                _ if leaving => self.happen(now, id, Happening::WantDown),
-                State::Blocked => self.happen(now, id, Happening::Nudged),
-                _ => {}
-            }
-            return;
-        };
-        if survivor.incarnation != incarnation {
-            let exit = Exit::Launch { step: "its launch was lost".to_owned(), errno: 0 };
-            return self.happen(now, id, Happening::Exited { incarnation, exit });
-        }
-        if survivor.pid != 0 && survivor.pid != process.pid {
-            self.happen(now, id, Happening::Launched { incarnation, pid: survivor.pid });
-        }
-        if survivor.started && state == State::Spawned && alarm.is_none() {
-            self.happen(now, id, Happening::Started { incarnation });
-        }
-        if let Some(exit) = survivor.exit {
-            self.happen(now, id, Happening::Exited { incarnation, exit });
-        }
     }
 
     /// Handles one event and all that follows from it. An event of a process or service that is no
@@ -302,70 +231,6 @@ impl Core {
         // Those who wait for it have to learn that it exists, or waits for others now.
         self.reconsider(id);
         self.settle_queue(now);
-    }
-
-    fn start_all(&mut self, now: Tick) {
-        let mut all = self.known();
-        all.retain(|id| self.spec(*id).status != Status::Ignore);
-        for id in self.in_order("start_order", all) {
-            self.held.remove(&id);
-            self.happen(now, id, Happening::WantUp);
-        }
-    }
-
-    /// Brings everything down, each service after those that depend on it.
-    fn stop_all(&mut self, now: Tick) {
-        let all = self.known();
-        self.stop_these(now, &all);
-    }
-
-    fn leave(&mut self, now: Tick, ids: &[Id]) {
-        for id in ids {
-            self.draw(*id).standing.leaving = true;
-        }
-        self.stop_these(now, ids);
-    }
-
-    fn stop_these(&mut self, now: Tick, ids: &[Id]) {
-        for id in ids {
-            self.draw(*id).standing.target = Target::Down;
-        }
-        self.held.extend(ids);
-        self.release(now, ids.to_vec());
-    }
-
-    /// Stops those of `ids` that are held and have no dependent that is held or lives.
-    fn release(&mut self, now: Tick, mut ids: Vec<Id>) {
-        ids.retain(|id| self.held.contains(id));
-        let (kept, free): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.is_needed(*id));
-        for id in self.in_order("stop_order", free) {
-            if self.held.remove(&id) {
-                self.happen(now, id, Happening::WantDown);
-            }
-        }
-        for id in kept {
-            if self.held.contains(&id) {
-                self.show(id);
-            }
-        }
-    }
-
-    /// Whether a dependent of `id` lives that is going down, too. Members of a cycle do not wait for
-    /// one another.
-    fn is_needed(&mut self, id: Id) -> bool {
-        let goes_first = |it: &Id| {
-            let service = self.nodes[it.index()].service.as_ref();
-            let standing = service.map(|it| &it.standing);
-            *it != id
-                && standing.is_some_and(|it| it.process.is_some() && it.target == Target::Down)
-        };
-        self.graph.dependents(id).iter().any(goes_first) && self.graph.cycle(id).is_empty()
-    }
-
-    fn known(&self) -> Vec<Id> {
-        let mut known: Vec<_> = self.ids.iter().filter(|(_, id)| self.is_known(**id)).collect();
-        known.sort();
-        known.into_iter().map(|(_, id)| *id).collect()
     }
 
     fn is_known(&self, id: Id) -> bool {
@@ -581,26 +446,6 @@ impl Core {
         let way = if unmet > 0 { self.graph.cycle(id) } else { Vec::new() };
         let cycle = way.into_iter().map(|it| self.nodes[it.index()].name.clone()).collect();
         ServiceView::new(Seen { service: draft.service(), obstacle, unmet, cycle })
-    }
-
-    /// These services in the order that the policy wants; whom it leaves out comes last.
-    fn in_order(&mut self, hook: &str, ids: Vec<Id>) -> Vec<Id> {
-        const ASKED_MAX: usize = 16_384;
-        if ids.len() < 2 || ids.len() > ASKED_MAX {
-            return ids;
-        }
-        let names: Array =
-            ids.iter().map(|id| Dynamic::from(self.nodes[id.index()].name.to_string())).collect();
-        let answer = self.policy.ask(hook, (names,), |said| {
-            said.into_typed_array::<String>().map_err(|kind| format!("it answered with {kind}"))
-        });
-        self.effects.extend(answer.fault.map(Effect::Complain));
-        let mut left: BTreeSet<Id> = ids.iter().copied().collect();
-        let said = answer.said.unwrap_or_default();
-        let first = said.iter().filter_map(|it| self.ids.get(it.as_str()).copied());
-        let mut order: Vec<Id> = first.filter(|id| left.remove(id)).collect();
-        order.extend(ids.into_iter().filter(|id| left.contains(id)));
-        order
     }
 }
 

@@ -1,10 +1,12 @@
 //! The first process of a server: it makes sure that it is the only one of its home, goes to the
 //! background if asked to, and becomes the keeper.
 
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +19,10 @@ use crate::refusal::{Kind, Refusal};
 
 /// The lock on a home, held for as long as its keeper lives.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "it is held, not used")] Flock<File>);
+pub struct Held(Flock<File>);
+
+/// The first argument of a process that is to be nothing but a keeper.
+pub const KEEP: &str = "--keep";
 
 /// Takes the home, or says who has it.
 ///
@@ -68,19 +73,54 @@ fn storage(verb: &str, path: &Path, error: &io::Error) -> Refusal {
         .with("path", path.display().to_string())
 }
 
-/// Becomes the keeper; returns when the server has ended.
-///
-/// # Errors
-/// When this program's own file cannot be found.
-pub fn keep(args: Vec<OsString>, ready: Option<OwnedFd>) -> Result<i32, Refusal> {
-    Ok(zinit_keeper::run(Keeper { brain: program()?, brain_args: args, ready }))
+/// Becomes the keeper: this program begins anew, so that nothing of getting here stays in the
+/// memory of a process that lives for years and forks often. Returns only when that fails.
+pub fn become_keeper(held: &Held, ready: Option<&OwnedFd>, args: &[OsString]) -> Refusal {
+    let begin = || -> io::Result<Infallible> {
+        let mut argv = vec![CString::from(c"zinit-keeper"), CString::new(KEEP)?];
+        for fd in [Some(held.0.as_fd()), ready.map(AsFd::as_fd)].into_iter().flatten() {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        let ready = ready.map_or(-1, AsRawFd::as_raw_fd);
+        argv.push(CString::new(ready.to_string())?);
+        for arg in args {
+            argv.push(CString::new(arg.as_bytes())?);
+        }
+        let program = CString::new(program()?.into_os_string().into_vec())?;
+        Ok(nix::unistd::execv(&program, &argv)?)
+    };
+    let Err(error) = begin();
+    Refusal::new(Kind::Internal, format!("cannot begin anew as the keeper: {error}"))
+}
+
+/// The life of a process that was begun by [`become_keeper`], with the arguments after [`KEEP`].
+/// The lock is among the descriptors that it was left, and stays open until it ends.
+pub fn keep(mut args: impl Iterator<Item = OsString>) -> i32 {
+    let ready = args.next().and_then(|it| it.to_str()?.parse().ok()).filter(|it| *it >= 0);
+    match program() {
+        Ok(brain) => zinit_keeper::run(Keeper {
+            brain,
+            brain_args: args.collect(),
+            ready: ready.map(inherited),
+        }),
+        Err(error) => {
+            eprintln!("error: cannot find this program's own file: {error}");
+            1
+        }
+    }
+}
+
+/// The descriptor of that number, which another process left to this one.
+#[expect(unsafe_code, reason = "a descriptor that is inherited has a number and nothing else")]
+pub fn inherited(fd: i32) -> OwnedFd {
+    // SAFETY: the number was given by the process that left the descriptor to this one; nothing
+    // else here knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// The path of this program.
-fn program() -> Result<PathBuf, Refusal> {
-    std::env::current_exe().map_err(|error| {
-        Refusal::new(Kind::Internal, format!("cannot find this program's own file: {error}"))
-    })
+fn program() -> io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 /// Starts this program again in the background, and waits until it serves.
@@ -101,7 +141,7 @@ pub fn send_to_background(home: &Home, args: &[OsString]) -> Result<(), Refusal>
     fcntl(&told, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|it| internal(it.into()))?;
     let out = || log.try_clone().map(Stdio::from).map_err(internal);
     #[expect(clippy::disallowed_methods, reason = "this is how the first process begins")]
-    let mut server = Command::new(program()?);
+    let mut server = Command::new(program().map_err(internal)?);
     server.args(args).arg("--ready-fd").arg(told.as_raw_fd().to_string());
     server.current_dir("/").stdin(Stdio::null()).stdout(out()?).stderr(out()?);
     server.spawn().map_err(internal)?;

@@ -45,7 +45,8 @@ impl Draft {
     pub fn prepare(service: &Rc<Service>, now: Tick, what: &Happening) -> Option<Self> {
         let mut draft = Self { now, ..Self::of(service) };
         let standing = &service.standing;
-        let current = standing.process.is_some() && what.incarnation() == Some(standing.incarnation);
+        let current =
+            standing.process.is_some() && what.incarnation() == Some(standing.incarnation);
         match what {
             Happening::WantUp | Happening::WantRestart => draft.standing().target = Target::Up,
             Happening::WantDown => draft.standing().target = Target::Down,
@@ -148,7 +149,7 @@ impl Draft {
             standing.since = now;
         }
         standing.state = state;
-        standing.why = why;
+        standing.why = why.into();
         standing.alarm = None;
     }
 

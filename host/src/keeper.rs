@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_group_that_fits_no_packet_is_an_error_and_nothing_of_it_is_sent() {
         let (mut link, keeper) = link();
-        let error = link.send(&[forget("a"), forget(&"x".repeat(PACKET_MAX))]).expect_err("too big");
+        let error =
+            link.send(&[forget("a"), forget(&"x".repeat(PACKET_MAX))]).expect_err("too big");
         assert_eq!(error.raw_os_error(), Some(Errno::E2BIG as i32));
         link.flush().expect("nothing to send");
         assert_eq!(hear(&keeper), None);
@@ -197,7 +198,8 @@ mod tests {
         drop(keeper);
         let mut heard = Vec::new();
         assert!(!link.receive(&mut heard).expect("received"), "the keeper is gone");
-        let with: Vec<_> = heard.iter().map(|(report, pipes)| (report.clone(), pipes.is_some())).collect();
+        let with: Vec<_> =
+            heard.iter().map(|(report, pipes)| (report.clone(), pipes.is_some())).collect();
         let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
         let launched = Report::Launched { service, incarnation, pid, pipes };
         assert_eq!(

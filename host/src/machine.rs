@@ -160,7 +160,7 @@ impl RealMachine {
         let launch = Launch {
             service: service.to_string(),
             incarnation,
-            argv: spec.argv.clone(),
+            argv: spec.argv(),
             env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             dir: spec.dir.clone(),
             output: if spec.log == LogMode::None { Output::Null } else { Output::Pipes },
@@ -205,7 +205,9 @@ impl RealMachine {
                 self.attach(&service, pipes);
                 (service, Happening::Launched { incarnation, pid })
             }
-            Report::Started { service, incarnation } => (service, Happening::Started { incarnation }),
+            Report::Started { service, incarnation } => {
+                (service, Happening::Started { incarnation })
+            }
             Report::Exited { service, incarnation, exit } => {
                 (service, Happening::Exited { incarnation, exit })
             }
@@ -213,7 +215,9 @@ impl RealMachine {
                 let exit = Exit::Launch { step: why, errno: 0 };
                 (service, Happening::Exited { incarnation, exit })
             }
-            Report::Signalled { signal } => return wakes.extend(Signal::try_from(signal).ok().and_then(meaning)),
+            Report::Signalled { signal } => {
+                return wakes.extend(Signal::try_from(signal).ok().and_then(meaning));
+            }
             Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
         };
         if let Ok(name) = ServiceName::parse(&service) {
@@ -242,9 +246,9 @@ impl RealMachine {
         Status {
             name: service.name.clone(),
             pid: standing.process.map_or(0, |it| it.pid),
-            state: standing.state.word().to_owned(),
-            target: standing.target.word().to_owned(),
-            reason: standing.why.clone(),
+            state: standing.state.word().into(),
+            target: standing.target.word().into(),
+            reason: Arc::clone(&standing.why),
             since_ms: self.epoch_ms + standing.since.0,
             restarts: standing.restarts,
             last_exit: last_exit(standing),

@@ -3,7 +3,6 @@
 //! The first process becomes the keeper; the keeper starts this program again as the brain.
 
 use std::ffi::OsString;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +40,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|it| it == daemon::KEEP) {
+        return code(daemon::keep(std::env::args_os().skip(2)));
+    }
     let args: Vec<OsString> = std::env::args_os()
         .map(|it| if it == "-bg" { OsString::from("--background") } else { it })
         .collect();
@@ -67,13 +69,15 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
         return go_to_background(&home, &given);
     }
     let held = daemon::take(&home)?;
-    let ready = args.ready_fd.map(inherited);
+    let ready = args.ready_fd.map(daemon::inherited);
     if ready.is_some() {
         daemon::leave_terminal();
     }
-    let code = daemon::keep(given, ready)?;
-    drop(held);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    Err(daemon::become_keeper(&held, ready.as_ref(), &given))
+}
+
+fn code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 fn home(args: &Args) -> Result<Home, Refusal> {
@@ -114,12 +118,4 @@ fn go_to_background(home: &Home, given: &[OsString]) -> Result<ExitCode, Refusal
     daemon::send_to_background(home, given)?;
     println!("Zinit server started in background");
     Ok(ExitCode::SUCCESS)
-}
-
-/// The descriptor that was left to this process by `send_to_background`.
-#[expect(unsafe_code, reason = "a descriptor that is inherited has a number and nothing else")]
-fn inherited(fd: i32) -> OwnedFd {
-    // SAFETY: the number was given by the process that left the descriptor to this one; nothing
-    // else here knows it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -99,7 +99,8 @@ impl Policy {
         for (path, source) in files {
             match self.compile_user(path, source) {
                 Ok(ast) => {
-                    origin.extend(ast.iter_functions().map(|it| (it.name.to_owned(), path.clone())));
+                    origin
+                        .extend(ast.iter_functions().map(|it| (it.name.to_owned(), path.clone())));
                     merged = merged.merge(&ast);
                 }
                 Err(found) => problems.extend(found),
@@ -140,11 +141,8 @@ impl Policy {
         let files: Vec<_> =
             user.files.values().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         let files = files.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
-        let benched = if user.faults >= FAULTS_MAX {
-            "; it is not asked again until it changes"
-        } else {
-            ""
-        };
+        let benched =
+            if user.faults >= FAULTS_MAX { "; it is not asked again until it changes" } else { "" };
         format!(
             "the policy of {files} failed in `{function}`: {error}; the bundled policy decided{benched}"
         )
@@ -194,8 +192,10 @@ impl Policy {
         })?;
         if !ast.statements().is_empty() {
             return Err(vec![
-                refuse("a policy holds functions only, and something stands outside of them".into())
-                    .hint("put it into a function"),
+                refuse(
+                    "a policy holds functions only, and something stands outside of them".into(),
+                )
+                .hint("put it into a function"),
             ]);
         }
         let wrong = |it: rhai::ScriptFnMetadata<'_>| self.why_not(&it).map(|why| refuse(why));

@@ -15,6 +15,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -26,10 +27,8 @@ use crate::refusal::Refusal;
 /// here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The command line as written.
+    /// The command line as written; it can be split as a shell would, into at least one word.
     pub exec: String,
-    /// The same, split as a shell would; never empty.
-    pub argv: Vec<String>,
     /// Whether it starts with the server.
     pub status: Status,
     /// It is meant to end; exit code 0 is its success.
@@ -48,10 +47,10 @@ pub struct Spec {
     pub dir: String,
     /// Milliseconds before the first restart, if the user wants another delay than the policy's.
     pub restart_delay_ms: Option<i64>,
-    /// Its health checks.
-    pub health: Health,
+    /// Its health checks; services without any share theirs.
+    pub health: Arc<Health>,
     /// Its on-demand proxy.
-    pub xinit: Option<Xinit>,
+    pub xinit: Option<Box<Xinit>>,
     /// It stands in no file: it lasts as long as the keeper.
     pub transient: bool,
 }
@@ -155,14 +154,18 @@ impl Spec {
     /// # Panics
     /// When no command can be made of the text: this is for tests and constants.
     pub fn of_exec(exec: &str) -> Self {
-        let argv = read::argv(exec).expect("the command line is written by a programmer");
-        Self::new(exec.to_owned(), argv)
+        read::argv(exec).expect("the command line is written by a programmer");
+        Self::new(exec.to_owned())
     }
 
-    fn new(exec: String, argv: Vec<String>) -> Self {
+    /// The command line, split as a shell would.
+    pub fn argv(&self) -> Vec<String> {
+        read::argv(&self.exec).expect("a command line is split once before it is a service's")
+    }
+
+    fn new(exec: String) -> Self {
         Self {
             exec,
-            argv,
             status: Status::default(),
             oneshot: false,
             shutdown_timeout_ms: 10_000,
@@ -173,9 +176,17 @@ impl Spec {
             dir: String::new(),
             restart_delay_ms: None,
             transient: false,
-            health: Health::default(),
+            health: Health::none(),
             xinit: None,
         }
+    }
+}
+
+impl Health {
+    /// No checks at all.
+    pub fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<Health>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a service stands: its state, and all that a new server needs to go on with it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zinit_keeper::wire::Exit;
@@ -111,7 +112,7 @@ pub struct Standing {
     /// What is.
     pub state: State,
     /// Why it is in this state, as half a sentence.
-    pub why: String,
+    pub why: Arc<str>,
     /// Since when.
     pub since: Tick,
     /// The process that lives, if one does.
@@ -119,15 +120,24 @@ pub struct Standing {
     /// How many processes were launched, which is also the name of the latest.
     pub incarnation: u64,
     /// When `Elapsed` is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarm: Option<Tick>,
     /// How many attempts in a row were short-lived.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: i64,
     /// How often it was launched again after an exit that nobody asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: i64,
     /// How the latest process ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
     /// Whether it is to be forgotten as soon as it is down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
+}
+
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 impl Standing {
@@ -136,7 +146,7 @@ impl Standing {
         Self {
             target,
             state: State::Stopped,
-            why: "it was not started".to_owned(),
+            why: "it was not started".into(),
             since: now,
             process: None,
             incarnation: 0,

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
+use crate::clock;
 use crate::command::Command;
 use crate::keep::{BRAIN, Keep, RETRY};
 use crate::launch::{Progress, Streams};
@@ -103,7 +104,7 @@ impl Brain {
 
     pub(crate) fn says_hello(&mut self) {
         if let Some(link) = &mut self.link {
-            link.hello.get_or_insert_with(Instant::now);
+            link.hello.get_or_insert_with(clock::now);
             link.unanswered = true;
         }
     }
@@ -117,7 +118,7 @@ impl Brain {
 
     pub(crate) fn says_farewell(&mut self, code: i32) {
         self.farewell = Some(code);
-        self.kill_at = Some(Instant::now() + FAREWELL_GRACE);
+        self.kill_at = Some(clock::now() + FAREWELL_GRACE);
     }
 }
 
@@ -146,7 +147,7 @@ impl Keep {
         let interest = EpollFlags::EPOLLIN;
         if let Err(errno) = self.epoll.add(&ours, EpollEvent::new(interest, BRAIN)) {
             self.complaints.say(format_args!("cannot listen to the brain: {errno}"));
-            reap::signal_group(born.pid, libc::SIGKILL);
+            reap::signal_one(born.pidfd.as_fd(), libc::SIGKILL);
         }
         let (hello, unanswered, full) = (None, false, false);
         self.brain.link = Some(Link { socket: ours, hello, unanswered, full, interest });
@@ -160,7 +161,7 @@ impl Keep {
             libc::SIGUSR1 if up => self.brain.renewing = true,
             _ if up || self.brain.has_said_farewell() => {}
             // It is about to be started anyway; somebody who is asked to end does not wait for that.
-            _ => self.brain.start_at = Some(Instant::now()),
+            _ => self.brain.start_at = Some(clock::now()),
         }
         if up || signal != libc::SIGUSR1 {
             self.reports.signalled(signal);
@@ -213,7 +214,7 @@ impl Keep {
     /// The socket is closed: usually the process is on its way out, and SIGCHLD follows.
     fn hung_up(&mut self) {
         self.drop_link();
-        self.brain.kill_at.get_or_insert(Instant::now() + HUNG_UP_GRACE);
+        self.brain.kill_at.get_or_insert(clock::now() + HUNG_UP_GRACE);
     }
 
     /// Everything that the brain has said counts, then it is forgotten.
@@ -225,7 +226,8 @@ impl Keep {
         self.reports.forget_brain();
         if let Some(link) = self.brain.link.take() {
             let _ = self.epoll.delete(&link.socket);
-            self.brain.stable = link.hello.is_some_and(|it| it.elapsed() > STABLE);
+            self.brain.stable =
+                link.hello.is_some_and(|it| clock::now().duration_since(it) > STABLE);
         }
     }
 
@@ -259,10 +261,10 @@ impl Keep {
             self.brain.stillborn = Some(status(&exit));
         } else if renewing || stable {
             self.brain.backoff = BACKOFF.0;
-            self.brain.start_at = Some(Instant::now());
+            self.brain.start_at = Some(clock::now());
         } else {
             let wait = self.brain.backoff;
-            self.brain.start_at = Some(Instant::now() + wait);
+            self.brain.start_at = Some(clock::now() + wait);
             self.brain.backoff = (wait * 2).min(BACKOFF.1);
             let wait = wait.as_millis();
             self.complaints.say(format_args!("the server ended ({exit:?}), next in {wait} ms"));
@@ -274,17 +276,17 @@ impl Keep {
         let left: Vec<&Slot> =
             self.slots.iter().filter(|it| matches!(it.life, Life::Up { .. })).collect();
         for slot in &left {
-            reap::signal_group(slot.pid, libc::SIGKILL);
+            slot.signal(libc::SIGKILL);
         }
         if !left.is_empty() {
             let count = left.len();
             self.complaints.say(format_args!("the server left {count} services; killed"));
         }
-        self.brain.leave_at = Some(Instant::now() + LEFTOVERS_GRACE);
+        self.brain.leave_at = Some(clock::now() + LEFTOVERS_GRACE);
     }
 
     pub(crate) fn look_at_brain(&mut self) {
-        let due = |at: Option<Instant>| at.is_some_and(|it| it <= Instant::now());
+        let due = |at: Option<Instant>| at.is_some_and(|it| it <= clock::now());
         if due(self.brain.kill_at) {
             self.brain.kill_at = None;
             if let Some(pid) = self.brain.pid {
@@ -302,7 +304,7 @@ impl Keep {
         if self.brain.pid.is_some() {
             return None;
         }
-        let late = self.brain.leave_at.is_some_and(|it| it <= Instant::now());
+        let late = self.brain.leave_at.is_some_and(|it| it <= clock::now());
         let empty = late || !self.slots.iter().any(Slot::lives);
         self.brain.stillborn.or(self.brain.farewell.filter(|_| empty))
     }
@@ -328,7 +330,7 @@ impl Keep {
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return, // It hung up.
                 Err(error) => {
                     self.complaints.say(format_args!("cannot tell the brain: {error}"));
-                    self.retry_at = Some(Instant::now() + RETRY);
+                    self.retry_at = Some(clock::now() + RETRY);
                 }
             }
         }

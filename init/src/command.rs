@@ -82,7 +82,7 @@ impl Command {
         env: Vec<CString>,
         environ: &Environ,
     ) -> Self {
-        let keys: Vec<&[u8]> = env.iter().map(|it| key(it)).collect();
+        let keys: Vec<&[u8]> = env.iter().map(key).collect();
         let kept = environ.vars.iter().filter(|it| !keys.contains(&key(it)));
         let env_pointers = pointers(kept.chain(&env));
         let argv_pointers = pointers(argv.iter());

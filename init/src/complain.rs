@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::clock;
+
 /// So many complaints may be made in one [`WINDOW`].
 const WINDOW_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -22,7 +24,7 @@ pub(crate) struct Complaints {
 impl Complaints {
     /// Says one line, unless too much has been said lately or nobody reads it.
     pub(crate) fn say(&mut self, what: fmt::Arguments<'_>) {
-        let now = Instant::now();
+        let now = clock::now();
         if self.window.is_none_or(|it| now.duration_since(it) > WINDOW) {
             (self.window, self.said) = (Some(now), 0);
         }

@@ -229,11 +229,14 @@ impl Launcher {
 }
 
 /// Gives every signal its default disposition, so that all children begin with it.
-#[expect(unsafe_code, reason = "sigaction with the raw signal number")]
+#[expect(unsafe_code, reason = "sigaction past libc, which keeps two signals for itself")]
 pub(crate) fn reset_dispositions() {
+    /// `struct sigaction` of the kernel, all zeroes: SIG_DFL, no flags. At most so many words.
+    const DEFAULT: [u64; 8] = [0; 8];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default disposition runs no code. An error (SIGKILL, libc's own) changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let none = std::ptr::null_mut::<u64>();
+        // SAFETY: the default disposition runs no code. SIGKILL and SIGSTOP refuse, and have it.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, 8) };
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod brain;
 mod child;
+mod clock;
 mod command;
 mod complain;
 mod keep;

@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use crate::wire::{PACKET_FDS_MAX, SOCKET_ENV};
@@ -144,7 +143,8 @@ unsafe fn adopt(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while let Some(it) = header.as_ref() {
             if it.cmsg_level == libc::SOL_SOCKET && it.cmsg_type == libc::SCM_RIGHTS {
-                let payload = it.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let length = it.cmsg_len as u64 as usize; // Its type differs between libcs.
+                let payload = length.saturating_sub(libc::CMSG_LEN(0) as usize);
                 let numbers = libc::CMSG_DATA(header).cast::<RawFd>();
                 for index in 0..payload / size_of::<RawFd>() {
                     fds.push(OwnedFd::from_raw_fd(numbers.add(index).read_unaligned()));
@@ -156,10 +156,10 @@ unsafe fn adopt(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
 }
 
 /// Whether the other end is closed; an empty packet looks the same to `recvmsg`.
+#[expect(unsafe_code, reason = "poll for POLLRDHUP, which nix does not know")]
 pub(crate) fn hung_up(socket: BorrowedFd<'_>) -> bool {
-    let half = PollFlags::from_bits_retain(libc::POLLRDHUP);
-    let mut looks = [PollFd::new(socket, half)];
-    let _ = poll(&mut looks, PollTimeout::ZERO);
-    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | half;
-    looks.iter().filter_map(PollFd::revents).any(|it| it.intersects(gone))
+    let mut look = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one pollfd, as it says.
+    let ready = unsafe { libc::poll(&raw mut look, 1, 0) };
+    ready > 0 && look.revents & (libc::POLLHUP | libc::POLLRDHUP | libc::POLLERR) != 0
 }

@@ -1,14 +1,14 @@
 //! What the brain asks, and how far the keeper goes along.
 
-use std::os::fd::AsFd;
-
 use nix::libc;
 
 use crate::command::Command;
 use crate::keep::Keep;
-use crate::reap;
 use crate::slot::{Life, SlotId, due};
 use crate::wire::{Exit, Launch, NOTE_MAX, Request};
+
+/// The most that launches which wait may take, in bytes of their requests.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Signals that do not end a process that has no handler for them.
 const HARMLESS: [i32; 8] = [
@@ -59,6 +59,9 @@ impl Keep {
     /// Queues a launch, or says why not.
     fn accept(&mut self, launch: &Launch, line: &[u8]) {
         let accepted = Command::of(launch, &self.environ).and_then(|_| {
+            if self.waiting_bytes + line.len() > WAITING_BYTES_MAX {
+                return Err("too many launches wait");
+            }
             let id = self.slots.obtain(&launch.service)?;
             let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
             slot.refuses(launch.incarnation).map_or(Ok(()), Err)?;
@@ -68,6 +71,7 @@ impl Keep {
         });
         match accepted {
             Ok(id) => {
+                self.waiting_bytes += line.len();
                 self.slots.unmark(id);
                 self.waiting.push_back(id);
             }
@@ -87,15 +91,13 @@ impl Keep {
         let Some(id) = self.of(service, incarnation) else { return };
         let Some(slot) = self.slots.get_mut(id) else { return };
         match &slot.life {
-            Life::Up { pidfd, .. } => {
-                // Just born, it may not lead a group yet, and is alone.
-                if !reap::signal_group(slot.pid, signal) {
-                    reap::signal_one(pidfd.as_fd(), signal);
-                }
-            }
+            Life::Up { .. } => slot.signal(signal),
             Life::Waiting(..) if !HARMLESS.contains(&signal) => {
-                slot.life = Life::Ended(Exit::Signal { signal, core: false });
+                self.take_waiting(id);
                 self.waiting.retain(|it| *it != id);
+                if let Some(slot) = self.slots.get_mut(id) {
+                    slot.life = Life::Ended(Exit::Signal { signal, core: false });
+                }
                 self.slots.mark(id, due::EXITED);
             }
             Life::Waiting(..) | Life::Down | Life::Emptying { .. } | Life::Ended(_) => {}
@@ -132,7 +134,9 @@ impl Keep {
                 self.complaints.say(format_args!("cannot forget `{service}`, which lives"));
             }
             _ => {
-                self.waiting.retain(|it| *it != id);
+                if self.take_waiting(id).is_some() {
+                    self.waiting.retain(|it| *it != id);
+                }
                 self.slots.remove(id);
             }
         }

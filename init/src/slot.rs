@@ -8,6 +8,7 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
+use crate::reap;
 use crate::wire::{self, Exit, Report};
 
 /// The most services. A brain that asks for more is told so.
@@ -111,6 +112,15 @@ impl Slot {
     /// Whether processes of it may be alive.
     pub(crate) fn lives(&self) -> bool {
         matches!(self.life, Life::Up { .. } | Life::Emptying { .. })
+    }
+
+    /// Signals the process group, if its leader is not reaped.
+    pub(crate) fn signal(&self, signal: i32) {
+        let Life::Up { pidfd, .. } = &self.life else { return };
+        // Just born, it may not lead a group yet, and is alone.
+        if !reap::signal_group(self.pid, signal) {
+            reap::signal_one(pidfd.as_fd(), signal);
+        }
     }
 
     fn sends_pipes(&self) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
+use zinit_host::daemon;
 use zinit_host::interrupt::{Deadline, Interrupt};
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
@@ -31,11 +32,11 @@ pub(crate) enum Action {
 }
 
 /// How to start it.
-#[derive(clap::Args, Clone, Copy, Debug, Default)]
+#[derive(clap::Args, Debug, Default)]
 pub(crate) struct How {
     /// Also listens on this TCP port
-    #[arg(short = 'p', long, value_name = "N")]
-    port: Option<u16>,
+    #[arg(short = 'p', long, value_name = "[ADDRESS:]N")]
+    port: Option<String>,
     /// As always: in the background
     #[arg(short = 'b', long = "background", hide = true)]
     _background: bool,
@@ -46,7 +47,7 @@ impl Action {
         match self {
             Self::Start(_) if cx.connect().is_ok() => said(cx, "already running"),
             Self::Start(how) => {
-                launch(cx, how)?;
+                launch(cx, &how)?;
                 said(cx, "started")
             }
             Self::Stop => {
@@ -57,7 +58,7 @@ impl Action {
                 if let Ok(client) = cx.connect() {
                     stop(cx, client)?;
                 }
-                launch(cx, how)?;
+                launch(cx, &how)?;
                 said(cx, "restarted")
             }
             Self::Status => status(cx),
@@ -68,7 +69,7 @@ impl Action {
 /// Starts a server unless one answers already.
 pub(crate) fn ensure(cx: &Context) -> Result<(), Refusal> {
     match cx.connect() {
-        Err(refusal) if refusal.kind == Kind::NoServer => launch(cx, How::default()),
+        Err(refusal) if refusal.kind == Kind::NoServer => launch(cx, &How::default()),
         other => other.map(drop),
     }
 }
@@ -85,16 +86,19 @@ fn said(cx: &Context, what: &str) -> Outcome {
     cx.show(&json!({ "server": what }), |_| format!("Server {what}\n"))
 }
 
-/// Stops it, and returns when it is gone.
+/// Stops it, and returns when it is gone and has let go of the home.
 fn stop(cx: &Context, mut client: Client) -> Result<(), Refusal> {
     let deadline = Deadline::within(STOP_LIMIT);
     client.call("system.shutdown", json!([]))?;
-    let gone = client.wait_closed(STOP_LIMIT)? && wait_until(deadline, || cx.connect().is_err());
-    if gone { Ok(()) } else { Err(Refusal::new(Kind::TimedOut, "the server has not stopped yet")) }
+    let is_free = || cx.connect().is_err() && daemon::take(&cx.home).is_ok();
+    if client.wait_closed(STOP_LIMIT)? && wait_until(deadline, is_free) {
+        return Ok(());
+    }
+    Err(Refusal::new(Kind::TimedOut, "the server has not stopped yet"))
 }
 
 /// Starts it in the background, and returns when it answers.
-fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
+fn launch(cx: &Context, how: &How) -> Result<(), Refusal> {
     let program = program();
     #[expect(clippy::disallowed_methods, reason = "the server itself, which leaves at once")]
     let mut command = Command::new(&program);
@@ -105,8 +109,8 @@ fn launch(cx: &Context, how: How) -> Result<(), Refusal> {
     if let Some(dir) = &cx.flags.config_dir {
         command.arg("--config-dir").arg(dir);
     }
-    if let Some(port) = how.port {
-        command.arg("--port").arg(port.to_string());
+    if let Some(port) = &how.port {
+        command.arg("--port").arg(port);
     }
     let ended = command.status().map_err(|error| {
         Refusal::new(Kind::Internal, format!("cannot run {}: {error}", program.display()))

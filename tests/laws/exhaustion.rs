@@ -133,7 +133,8 @@ fn walk(oneshot: bool) {
     for history in 0..base.pow(LENGTH) {
         let name = ServiceName::parse("it").expect("it is a name");
         let past = Vec::new();
-        let life = &mut Life { core: &mut core, name, now: 0, live: false, alarm: None, past, oneshot };
+        let life =
+            &mut Life { core: &mut core, name, now: 0, live: false, alarm: None, past, oneshot };
         life.obey(Command::Define(life.name.clone(), Box::new(life.spec())));
         life.watch(Move::Up);
         let mut rest = history;

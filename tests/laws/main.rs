@@ -1,4 +1,4 @@
 //! Laws that hold for every history and for every word.
 
-mod exhaustion;
 mod examples;
+mod exhaustion;

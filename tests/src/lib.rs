@@ -1,4 +1,5 @@
 //! What the tests stand on: a simulated machine under the real core, and real servers in homes of
 //! their own.
 
+pub mod daemon;
 pub mod sim;

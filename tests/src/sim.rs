@@ -139,7 +139,8 @@ impl World {
             }
             if world.booting {
                 world.booting = false;
-                let found = world.specs.iter().map(|(name, spec)| (name.clone(), spec.clone(), None));
+                let found =
+                    world.specs.iter().map(|(name, spec)| (name.clone(), spec.clone(), None));
                 core.boot(Tick(world.now), found.collect());
             } else if world.crashed {
                 world.crashed = false;

@@ -167,6 +167,7 @@ fn ends_of(pipes: [Pipe; 2]) -> Vec<Arc<OwnedFd>> {
     pipes.into_iter().filter_map(|it| it.end).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a line has the time at which it was read")]
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -19,6 +19,7 @@ fn service(logs: &Logs, name: &str, mode: LogMode) -> Writer {
 }
 
 /// The lines once they are so; the thread has its own pace.
+#[expect(clippy::disallowed_methods, reason = "a test that is stuck fails in the end")]
 fn eventually(mut lines: impl FnMut() -> Vec<String>, want: &[&str]) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while lines() != want {
@@ -82,6 +83,7 @@ fn pipes_can_be_replaced_modes_changed_and_services_forgotten() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test that is stuck fails in the end")]
 fn the_thread_ends_with_the_last_handle() {
     let logs = Logs::start().unwrap();
     let shared = Arc::downgrade(&logs.0.0);

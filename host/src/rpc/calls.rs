@@ -302,8 +302,8 @@ fn still_there(left: &[ServiceName]) -> String {
 
 fn not_yet(office: &Office, name: &ServiceName, want: &str, limit: Duration) -> String {
     let now = office.board.get(name.as_str());
-    let state = now.as_ref().map_or("gone", |it| it.state.as_str());
-    let reason = now.as_ref().map_or("", |it| it.reason.as_str());
+    let state = now.as_ref().map_or("gone", |it| &*it.state);
+    let reason = now.as_ref().map_or("", |it| &*it.reason);
     let seconds = limit.as_secs_f64();
     format!("`{name}` is not {want} after {seconds} s: it is {state}: {reason}")
 }

@@ -24,6 +24,7 @@ mod calls;
 pub mod client;
 mod greet;
 mod http;
+mod lookout;
 pub mod methods;
 mod ndjson;
 pub mod office;

@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 use super::answer::{answer, not_text, too_long, write_error};
+use super::lookout::{Lookout, look_again};
 use super::office::Office;
 
 /// The connection.
@@ -32,8 +33,7 @@ pub(super) struct Connection<S> {
     later: JoinSet<Vec<u8>>,
     phase: Phase,
     office_closed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// How often to look once more before sleeping.
-    looks: u32,
+    lookout: Lookout,
 }
 
 /// What one read takes at most, and an idle buffer keeps.
@@ -68,9 +68,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Lines answered before others have their turn.
     const TURN: usize = 128;
     const EXPELLED_FOR: Duration = Duration::from_secs(1);
-    /// A client that asks in a loop answers within microseconds, so a few more looks save both sides
-    /// a sleep. Each look is one poll of the whole reactor, and there are none without a request.
-    const LOOKS: u32 = 0;
 
     /// A connection whose client has already sent `input`.
     pub(super) fn new(office: &Arc<Office>, stream: S, input: Vec<u8>) -> Self {
@@ -84,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             later: JoinSet::new(),
             phase: Phase::Open,
             office_closed: Box::pin(office.closed()),
-            looks: 0,
+            lookout: Lookout::new(&office.lookout),
         }
     }
 
@@ -153,7 +150,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             begin = end + 1;
             answered += 1;
         };
-        self.looks = if answered > 0 { Self::LOOKS } else { self.looks };
+        if answered > 0 {
+            self.lookout.renew();
+        }
         self.keep(input, begin);
         pause
     }
@@ -215,13 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut bytes = [MaybeUninit::uninit(); READ];
         let mut buffer = ReadBuf::uninit(&mut bytes);
         if Pin::new(&mut self.stream).poll_read(cx, &mut buffer)?.is_pending() {
-            if self.looks > 0 {
-                self.looks -= 1;
+            if self.lookout.goes_on() {
                 return look_again(cx);
             }
             self.release();
             return Poll::Pending;
         }
+        self.lookout.leave();
         let received = buffer.filled();
         match self.phase {
             _ if received.is_empty() => self.finish(),
@@ -246,11 +245,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.output = Vec::new();
         }
     }
-}
-
-/// Sleeps until the reactor has been polled once without waiting.
-fn look_again<T>(cx: &mut Context<'_>) -> Poll<T> {
-    // The first poll arranges to be woken; the rest of the future does nothing.
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
-    Poll::Pending
 }

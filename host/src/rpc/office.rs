@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::lookout::Post;
 use super::shown::Shown;
 use crate::board::{Board, Status};
 use crate::desk::{Answer, Command, Desk};
@@ -28,6 +29,7 @@ pub struct Office {
     /// The files of the services.
     pub store: Store,
     pub(super) shown: Shown,
+    pub(super) lookout: Post,
     stop: watch::Receiver<bool>,
 }
 
@@ -49,7 +51,15 @@ impl Office {
         store: Store,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        Arc::new(Self { board, desk, logs, store, shown: Shown::default(), stop })
+        Arc::new(Self {
+            board,
+            desk,
+            logs,
+            store,
+            shown: Shown::default(),
+            lookout: Post::default(),
+            stop,
+        })
     }
 
     /// Returns when the office closes.

@@ -37,6 +37,7 @@ impl Shown {
     const KEPT_MAX: usize = 64;
 
     /// The answer for this status, which comes from the board.
+    #[expect(clippy::disallowed_methods, reason = "the age of an answer is the rim's affair")]
     pub(super) fn of(&self, status: Arc<Status>) -> Result<Arc<RawValue>, Refusal> {
         let now = Instant::now();
         let mut kept = self.0.lock().expect("nothing panics while it holds the answers");

@@ -1,6 +1,7 @@
 //! Every key of a service, its default and what it may hold: one walk over the tree of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
@@ -87,8 +88,8 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     };
     let at = exec.at;
     let exec = text(exec, "exec")?;
-    let argv = argv(&exec).map_err(|(what, hint)| Fault::new(at, "exec", what).hint(hint))?;
-    let mut spec = Spec::new(exec, argv);
+    argv(&exec).map_err(|(what, hint)| Fault::new(at, "exec", what).hint(hint))?;
+    let mut spec = Spec::new(exec);
     keys.read("status", word(&Status::WORDS), &mut spec.status)?;
     keys.read("oneshot", flag, &mut spec.oneshot)?;
     keys.read("shutdown_timeout", period, &mut spec.shutdown_timeout_ms)?;
@@ -101,10 +102,11 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
         |it, key| period(it, key).map(Some),
         &mut spec.restart_delay_ms,
     )?;
-    keys.read("health", |it, _| health(it), &mut spec.health)?;
+    keys.read("health", |it, _| health(it).map(Arc::new), &mut spec.health)?;
     spec.stop_signal = stop_signal(&mut keys)?;
     if let Some(node) = keys.take("xinit") {
-        spec.xinit = Some(xinit(node, &spec.health)?).filter(|it| *it != Xinit::default());
+        let xinit = xinit(node, &spec.health)?;
+        spec.xinit = (xinit != Xinit::default()).then(|| Box::new(xinit));
     }
     Ok(spec)
 }

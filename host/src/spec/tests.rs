@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use std::sync::Arc;
+
 use super::*;
 
 fn parsed(yaml: &str) -> Spec {
@@ -83,7 +85,7 @@ xinit:
   single_connection: true
 "#,
     );
-    assert_eq!(spec.argv, ["python3", "-m", "http.server", "80 80"]);
+    assert_eq!(spec.argv(), ["python3", "-m", "http.server", "80 80"]);
     assert_eq!(
         spec.after.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
         ["db", "cache"]
@@ -130,7 +132,7 @@ xinit:
         test_http: vec!["http://localhost/".to_owned()],
         tcp_kill: true,
     };
-    assert_eq!(spec.health, health);
+    assert_eq!(*spec.health, health);
     let xinit = Xinit {
         enabled: true,
         listen: vec!["/tmp/pg.sock".to_owned(), "0.0.0.0:16379".to_owned()],
@@ -139,7 +141,7 @@ xinit:
         idle_timeout_ms: 3_600_000,
         single_connection: true,
     };
-    assert_eq!(spec.xinit, Some(xinit));
+    assert_eq!(spec.xinit, Some(Box::new(xinit)));
 }
 
 #[test]
@@ -463,10 +465,10 @@ fn a_file_is_written_for_people() {
         stop_signal: Signal::SIGINT,
         restart_delay_ms: Some(1_500),
         transient: false,
-        health: Health {
+        health: Arc::new(Health {
             test_tcp: vec!["localhost:8080".to_owned()],
             ..Health::default()
-        },
+        }),
         ..Spec::of_exec("sh -c 'while true; do date; sleep 1; done'")
     };
     let told = "exec: sh -c 'while true; do date; sleep 1; done'\nafter:\n  - db\nenv:\n  \
@@ -575,15 +577,17 @@ impl Dice {
                 .take(self.roll(5))
                 .map(|it| ServiceName::parse(it).expect("a name"))
                 .collect(),
-            health: Health {
+            health: Arc::new(Health {
                 test_cmd: commands,
                 retry: 5,
                 ..Health::default()
-            },
-            xinit: (self.roll(2) == 0).then(|| Xinit {
-                listen: vec![format!("/{}", self.text())],
-                idle_timeout_ms: 1,
-                ..Xinit::default()
+            }),
+            xinit: (self.roll(2) == 0).then(|| {
+                Box::new(Xinit {
+                    listen: vec![format!("/{}", self.text())],
+                    idle_timeout_ms: 1,
+                    ..Xinit::default()
+                })
             }),
             ..Spec::of_exec(&exec)
         }

@@ -13,7 +13,7 @@ impl Spec {
     /// assert_eq!(spec.to_yaml(), "exec: \"echo 'hi: there'\"\noneshot: true\n");
     /// ```
     pub fn to_yaml(&self) -> String {
-        let usual = Self::new(String::new(), Vec::new());
+        let usual = Self::new(String::new());
         let mut yaml = Yaml::default();
         yaml.text("exec", &self.exec, "");
         yaml.plain("status", self.status.word(), Status::default().word());
@@ -41,7 +41,7 @@ impl Spec {
         });
         yaml.open("health", |yaml| health(yaml, &self.health));
         yaml.open("xinit", |yaml| {
-            xinit(yaml, self.xinit.as_ref().unwrap_or(&Xinit::default()))
+            xinit(yaml, self.xinit.as_deref().unwrap_or(&Xinit::default()))
         });
         yaml.out
     }
@@ -53,9 +53,9 @@ impl Spec {
             test_tcp,
             test_http,
             ..
-        } = &self.health;
+        } = &*self.health;
         let off = Xinit::default();
-        let xinit = self.xinit.as_ref().unwrap_or(&off);
+        let xinit = self.xinit.as_deref().unwrap_or(&off);
         // One address is plain text, as zinit 0.3 has it.
         let listen = match xinit.listen.as_slice() {
             [] => json!(""),

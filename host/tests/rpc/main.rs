@@ -1,5 +1,7 @@
 //! The RPC server against well-behaved and hostile clients. The core is a fake that does as it is told.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows only functions with #[test] as tests")]
+
 mod clients;
 mod hostile;
 mod methods;

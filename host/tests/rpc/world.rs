@@ -23,21 +23,21 @@ use zinit_host::rpc::server::{Doors, serve, tcp_address};
 use zinit_host::store::Store;
 
 /// How long anything here may take before it counts as stuck.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server. Dropping it stops it, and fails if it does not stop.
-pub struct World {
-    pub dir: PathBuf,
-    pub socket: PathBuf,
-    pub board: Arc<Board>,
-    pub logs: Logs,
-    pub tcp: Option<SocketAddr>,
+pub(crate) struct World {
+    pub(crate) dir: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) board: Arc<Board>,
+    pub(crate) logs: Logs,
+    pub(crate) tcp: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// A directory of its own for each test.
-pub fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("zinit-rpc-{}-{count}", std::process::id()));
@@ -46,11 +46,11 @@ pub fn scratch() -> PathBuf {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|doors, _| doors)
     }
 
-    pub fn with_tcp() -> Self {
+    pub(crate) fn with_tcp() -> Self {
         Self::with(|doors, dir| {
             doors.and_tcp(tcp_address("0").unwrap(), &dir.join("token")).unwrap()
         })
@@ -73,17 +73,17 @@ impl World {
         Self { dir, socket, board, logs, tcp, stop, threads: vec![server, core] }
     }
 
-    pub fn client(&self) -> Client<UnixStream> {
+    pub(crate) fn client(&self) -> Client<UnixStream> {
         Client::new(UnixStream::connect(&self.socket).unwrap())
     }
 
-    pub fn post(&self, name: &str, state: &str, pid: i32) {
+    pub(crate) fn post(&self, name: &str, state: &str, pid: i32) {
         self.board.post(status(name, state, pid));
         self.board.announce();
     }
 
     /// Stops the server and waits until it has.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.send_replace(true);
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
@@ -100,11 +100,11 @@ impl Drop for World {
     }
 }
 
-pub fn status(name: &str, state: &str, pid: i32) -> Status {
+pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
     Status {
         name: ServiceName::parse(name).unwrap(),
         pid,
-        state: state.into(),
+        state: state.to_owned().into(),
         target: if state == "Stopped" { "Down" } else { "Up" }.into(),
         reason: "the test says so".into(),
         since_ms: 1,
@@ -119,8 +119,14 @@ pub fn status(name: &str, state: &str, pid: i32) -> Status {
 fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
     let own_pid = i32::try_from(std::process::id()).unwrap();
     while let Ok(letter) = inbox.recv() {
-        let post =
-            |name: &ServiceName, state: &str, pid| board.post(status(name.as_str(), state, pid));
+        let post = |name: &ServiceName, state: &str, pid| {
+            board.post(status(name.as_str(), state, pid));
+            Ok(())
+        };
+        let forget = |name: &ServiceName| {
+            board.remove(name.as_str());
+            Ok(())
+        };
         let known = |name: &ServiceName| {
             let missing = || Refusal::unknown_service(name.as_str(), std::iter::empty());
             board.get(name.as_str()).ok_or_else(missing)
@@ -128,22 +134,25 @@ fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
         let names = || board.all().into_iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         let answer = match &letter.command {
             Command::Start(name) | Command::Restart(name) => {
-                known(name).map(|_| post(name, "Running", own_pid))
+                known(name).and_then(|_| post(name, "Running", own_pid))
             }
             Command::Stop(name) if name.as_str().starts_with("stuck") => {
-                known(name).map(|_| post(name, "Stopping", own_pid))
+                known(name).and_then(|_| post(name, "Stopping", own_pid))
             }
-            Command::Stop(name) => known(name).map(|_| post(name, "Stopped", 0)),
-            Command::Delete(name) => known(name).map(|_| board.remove(name.as_str())),
+            Command::Stop(name) => known(name).and_then(|_| post(name, "Stopped", 0)),
+            Command::Delete(name) => known(name).and_then(|_| forget(name)),
             Command::Kill(name, signal) => known(name).and_then(|it| match it.pid {
                 0 => Err(Refusal::new(Kind::ServiceDown, format!("{signal}: it is down"))),
                 _ => Ok(()),
             }),
-            Command::Define(name, _) => Ok(post(name, "Running", own_pid)),
-            Command::StartAll => Ok(names().iter().for_each(|it| post(it, "Running", own_pid))),
-            Command::StopAll => Ok(names().iter().for_each(|it| post(it, "Stopped", 0))),
-            Command::DeleteAll => Ok(names().iter().for_each(|it| board.remove(it.as_str()))),
-            Command::Shutdown => Ok(drop(stop.send_replace(true))),
+            Command::Define(name, _) => post(name, "Running", own_pid),
+            Command::StartAll => names().iter().try_for_each(|it| post(it, "Running", own_pid)),
+            Command::StopAll => names().iter().try_for_each(|it| post(it, "Stopped", 0)),
+            Command::DeleteAll => names().iter().try_for_each(forget),
+            Command::Shutdown => {
+                stop.send_replace(true);
+                Ok(())
+            }
         };
         board.announce();
         let _ = letter.answer.send(answer);
@@ -151,7 +160,7 @@ fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
 }
 
 /// A stream whose reads give up in time.
-pub trait Stream: std::io::Read + Write {
+pub(crate) trait Stream: std::io::Read + Write {
     fn impatient(&self);
     fn twin(&self) -> Self;
 }
@@ -177,46 +186,46 @@ impl Stream for std::net::TcpStream {
 }
 
 /// A client that sends what it is told, and reads lines.
-pub struct Client<S> {
-    pub stream: S,
-    pub lines: BufReader<S>,
+pub(crate) struct Client<S> {
+    pub(crate) stream: S,
+    pub(crate) lines: BufReader<S>,
 }
 
 impl<S: Stream> Client<S> {
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         stream.impatient();
         Self { lines: BufReader::new(stream.twin()), stream }
     }
 
-    pub fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).unwrap();
     }
 
     /// The next line; an empty text when the server has closed.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         line
     }
 
-    pub fn reply(&mut self) -> Value {
+    pub(crate) fn reply(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    pub fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         self.send(format!("{request}\n"));
         self.reply()
     }
 
-    pub fn result(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn result(&mut self, method: &str, params: Value) -> Value {
         let mut reply = self.ask(method, params);
         assert!(reply.get("error").is_none(), "{method}: {reply}");
         reply["result"].take()
     }
 
-    pub fn error(&mut self, method: &str, params: Value) -> (i64, String) {
+    pub(crate) fn error(&mut self, method: &str, params: Value) -> (i64, String) {
         let reply = self.ask(method, params);
         let error = &reply["error"];
         let message = error["message"].as_str().unwrap_or_else(|| panic!("{method}: {reply}"));

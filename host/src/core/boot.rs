@@ -1,0 +1,89 @@
+//! How a core begins: with what the files say, and what the keeper remembers.
+
+use std::rc::Rc;
+
+use zinit_keeper::wire::Exit;
+
+use super::Core;
+use crate::event::{Happening, Tick};
+use crate::graph::Id;
+use crate::name::ServiceName;
+use crate::spec::Spec;
+use crate::state::{Standing, State, Target};
+
+/// A process that the keeper knows of when a brain begins.
+#[derive(Clone, Debug)]
+pub struct Survivor {
+    /// Where the service stood.
+    pub standing: Standing,
+    /// The keeper's latest incarnation of it.
+    pub incarnation: u64,
+    /// The process id of that, 0 when it does not live.
+    pub pid: i32,
+    /// Whether it runs its own program.
+    pub started: bool,
+    /// Its end, if no brain has acted on it.
+    pub exit: Option<Exit>,
+}
+
+impl Core {
+    /// Makes all these services known, then goes on with those that a brain before this one knew,
+    /// and starts those that start with the server.
+    pub fn boot(&mut self, now: Tick, found: Vec<(ServiceName, Spec, Option<Survivor>)>) {
+        let mut restored = Vec::new();
+        let mut ids = Vec::new();
+        let mut fresh = Vec::new();
+        for (name, spec, survivor) in found {
+            let id = self.know(now, name, Rc::new(spec));
+            ids.push(id);
+            if let Some(survivor) = survivor {
+                let process = survivor.standing.process;
+                self.live += usize::from(process.is_some());
+                self.draw(id).standing = survivor.standing.clone();
+                restored.push((id, survivor));
+            } else {
+                fresh.push(id);
+            }
+        }
+        for (id, survivor) in restored {
+            self.arm(id);
+            self.show(id);
+            self.reconsider(id);
+            self.catch_up(now, id, survivor);
+        }
+        let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
+        for id in &fresh {
+            self.show(*id);
+        }
+        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
+        for id in self.in_order("start_order", ids) {
+            self.happen(now, id, Happening::WantUp);
+        }
+    }
+
+    /// Tells a restored service what happened while no brain was there.
+    fn catch_up(&mut self, now: Tick, id: Id, survivor: Survivor) {
+        let Standing { state, process, incarnation, alarm, leaving, .. } = survivor.standing;
+        let Some(process) = process else {
+            match state {
+                _ if leaving => self.happen(now, id, Happening::WantDown),
+                State::Blocked => self.happen(now, id, Happening::Nudged),
+                _ => {}
+            }
+            return;
+        };
+        if survivor.incarnation != incarnation {
+            let exit = Exit::Launch { step: "its launch was lost".to_owned(), errno: 0 };
+            return self.happen(now, id, Happening::Exited { incarnation, exit });
+        }
+        if survivor.pid != 0 && survivor.pid != process.pid {
+            self.happen(now, id, Happening::Launched { incarnation, pid: survivor.pid });
+        }
+        if survivor.started && state == State::Spawned && alarm.is_none() {
+            self.happen(now, id, Happening::Started { incarnation });
+        }
+        if let Some(exit) = survivor.exit {
+            self.happen(now, id, Happening::Exited { incarnation, exit });
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The supervisor is expendable.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use zinit_host::board::Status;
+use zinit_tests::daemon::{Home, children};
+
+fn statuses(home: &Home) -> BTreeMap<String, Status> {
+    let all = home.ask("service.status_all", json!([]));
+    let all: Vec<Status> = serde_json::from_value(all).expect("statuses");
+    all.into_iter().map(|it| (it.name.to_string(), it)).collect()
+}
+
+#[test]
+fn a_soft_restart_leaves_every_service_as_it_is() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    let before = home.up("a");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGUSR1);
+    home.until("another brain", || home.brain().is_some_and(|it| Some(it) != brain));
+    home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+    let after = home.up("a");
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
+}
+
+#[test]
+fn a_brain_that_is_killed_a_hundred_times_during_a_start_loses_and_doubles_nothing() {
+    const SERVICES: usize = 200;
+    const KILLS: usize = 100;
+    let mut home = Home::new();
+    let starts = home.root.join("starts");
+    let mark = |name: &str, then: &str| {
+        format!("exec: sh -c 'echo {name} $$ >> {}; {then}'\n", starts.display())
+    };
+    for k in 0..SERVICES {
+        let name = format!("s{k:03}");
+        let after = if k >= 20 { format!("after: [s{:03}]\n", k - 20) } else { String::new() };
+        // Every tenth ends at once: its exit must be seen and kept.
+        let yaml = if k % 10 == 9 {
+            mark(&name, "exit 0") + "oneshot: true\n" + after.as_str()
+        } else {
+            mark(&name, "exec sleep 1000") + after.as_str()
+        };
+        home = home.service(&name, &yaml);
+    }
+    let home = home.start();
+    let mut killed = 0;
+    while killed < KILLS {
+        let brain = home.brain();
+        if let Some(pid) = brain {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            killed += 1;
+        }
+        home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    }
+    home.until("all are up", || {
+        home.run("zinit", ["ping"]).status.success()
+            && statuses(&home).values().all(|it| it.settled() == Some(true))
+    });
+    let now = statuses(&home);
+    assert_eq!(now.len(), SERVICES);
+    let told = fs::read_to_string(&starts).expect("they were started");
+    let mut pids: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for (name, pid) in told.lines().filter_map(|it| it.split_once(' ')) {
+        pids.entry(name).or_default().push(pid.parse().expect("a pid"));
+    }
+    for (name, status) in &now {
+        let started = &pids[name.as_str()];
+        assert_eq!(started.len(), 1, "{name} was started {} times", started.len());
+        let expected = if status.oneshot { 0 } else { started[0] };
+        assert_eq!(status.pid, expected, "{name} is {}", status.state);
+        assert_eq!(status.restarts, 0, "{name}");
+    }
+    let living = children(home.keeper()).len();
+    assert_eq!(living, SERVICES - SERVICES / 10 + 1, "services and the brain");
+}
+
+#[test]
+fn an_exit_while_no_brain_is_there_is_acted_on_by_the_next() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    let before = home.up("a");
+    let brain = Pid::from_raw(home.brain().expect("it runs"));
+    kill(brain, Signal::SIGSTOP).expect("it lives");
+    kill(Pid::from_raw(before.pid), Signal::SIGKILL).expect("it lives");
+    home.until("it is gone", || !children(home.keeper()).contains(&before.pid));
+    kill(brain, Signal::SIGKILL).expect("it lives");
+    home.until("it runs again", || {
+        home.run("zinit", ["ping"]).status.success() && {
+            let now = home.status("a");
+            now.state == "Running" && now.pid != before.pid
+        }
+    });
+    let after = home.status("a");
+    assert_eq!((after.restarts, after.last_exit.as_str()), (1, "SIGKILL"));
+}
+
+#[test]
+fn a_oneshot_that_is_done_is_not_done_again_by_the_next_brain() {
+    let home = Home::new();
+    let runs = home.root.join("runs");
+    let yaml = format!("exec: sh -c 'echo run >> {}'\noneshot: true\n", runs.display());
+    let home = home.service("job", &yaml).start();
+    home.up("job");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGKILL);
+    home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+    assert_eq!(home.up("job").state, "Success");
+    assert_eq!(fs::read_to_string(runs).expect("it ran"), "run\n");
+}
+
+#[test]
+fn a_monitored_service_without_a_file_outlives_the_brain() {
+    let home = Home::new().start();
+    home.ask("service.monitor", json!(["m", { "exec": "sleep 1000" }]));
+    let before = home.up("m");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGKILL);
+    home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+    assert_eq!(home.up("m").pid, before.pid);
+}

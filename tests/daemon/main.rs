@@ -1,0 +1,6 @@
+//! Real servers with real processes. Nothing here sleeps for luck: tests wait for what they test.
+
+mod crashes;
+mod examples;
+mod life;
+mod refusals;
