@@ -43,7 +43,8 @@ impl Status {
     /// will not come up without help.
     pub fn settled(&self) -> Option<bool> {
         match &*self.state {
-            "Running" | "Success" => Some(true),
+            "Success" => Some(true),
+            "Running" if !self.oneshot => Some(true),
             "Failed" => Some(false),
             "Stopped" if self.target == "Down" => Some(false),
             _ => None,

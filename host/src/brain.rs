@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -50,6 +50,8 @@ pub struct Settings {
 /// # Errors
 /// When it cannot begin: no keeper, no socket, no thread.
 pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
+    // The process list shows what it is, whichever file it is in. A nameless one works as well.
+    let _ = nix::sys::prctl::set_name(c"zinit-server");
     let signals = take_signals()?;
     let keeper = KeeperLink::from_env()?;
     let mut doors = Doors::open(&settings.home.socket)?;
@@ -64,8 +66,9 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let store = Store::new(&settings.home.config_dir);
     let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
     let config_dir = settings.home.config_dir.clone();
+    let (known, are_known) = mpsc::channel();
     let begin = move || {
-        let parts = Parts { keeper, inbox, bell, signals, board, logs };
+        let parts = Parts { keeper, inbox, bell, signals, board, logs, known };
         let outcome = supervise(RealMachine::new(parts), &store, &config_dir);
         // The clients' thread ends when this sender is gone.
         drop(stop);
@@ -73,13 +76,17 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     };
     let core = thread::Builder::new().name("core".to_owned()).stack_size(CORE_STACK);
     let core = core.spawn(begin).map_err(|error| cannot_begin(&error))?;
-    if settings.in_foreground {
+    // Clients that come before the services are known wait at the door.
+    let begun = are_known.recv().is_ok();
+    if begun && settings.in_foreground {
         println!("Zinit server running. Press Ctrl+C to stop.");
         println!("Socket: {}", settings.home.socket.display());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| cannot_begin(&error))?;
-    runtime.block_on(serve(office, doors))?;
+    if begun {
+        runtime.block_on(serve(office, doors))?;
+    }
     let outcome = core.join().map_err(|_| {
         Refusal::new(Kind::Internal, "the core has panicked; the keeper starts a new brain")
     })?;
@@ -113,7 +120,6 @@ fn supervise(mut machine: RealMachine, store: &Store, config_dir: &Path) -> io::
     let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log)).collect();
     let slots = machine.greet(modes)?;
     core.boot(machine.now(), merge(loaded.specs, slots));
-    machine.announce_serving();
     Ok(supervise::run(&mut core, &mut machine))
 }
 

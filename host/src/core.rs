@@ -63,6 +63,8 @@ pub enum Effect {
         /// When; `None` for never.
         at: Option<Tick>,
     },
+    /// Show how the service stands. The next brain will find out by itself.
+    Known(Rc<Service>),
     /// The service stands differently now: show it, and remember it for the next brain.
     Changed(Rc<Service>),
     /// The service is no more.
@@ -83,6 +85,8 @@ pub struct Core {
     effects: Vec<Effect>,
     /// Services that are to stop as soon as their dependents are down.
     held: BTreeSet<Id>,
+    /// Services that are yet to be started with the server.
+    starting: VecDeque<Id>,
     live: usize,
     ending: bool,
 }
@@ -105,6 +109,7 @@ impl Core {
             queue: VecDeque::new(),
             effects: Vec::new(),
             held: BTreeSet::new(),
+            starting: VecDeque::new(),
             live: 0,
             ending: false,
         }
@@ -316,7 +321,9 @@ impl Core {
             return;
         };
         if matches!(what, Happening::Launched { .. }) {
-            self.commit(now, id, draft);
+            let service = draft.service();
+            self.nodes[id.index()].service = Some(Rc::clone(&service));
+            self.effects.push(Effect::Known(service));
             return;
         }
         let event = Event { service: self.nodes[id.index()].name.clone(), now, what };

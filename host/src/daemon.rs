@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,12 @@ use crate::refusal::{Kind, Refusal};
 /// The lock on a home, held for as long as its keeper lives.
 #[derive(Debug)]
 pub struct Held(Flock<File>);
+
+/// What the server's program is called, whichever file it is in.
+pub const SERVER: &str = "zinit-server";
+
+/// What the keeper is called.
+pub const KEEPER: &str = "zinit-keeper";
 
 /// The first argument of a process that is to be nothing but a keeper.
 pub const KEEP: &str = "--keep";
@@ -77,7 +84,7 @@ fn storage(verb: &str, path: &Path, error: &io::Error) -> Refusal {
 /// memory of a process that lives for years and forks often. Returns only when that fails.
 pub fn become_keeper(held: &Held, ready: Option<&OwnedFd>, args: &[OsString]) -> Refusal {
     let begin = || -> io::Result<Infallible> {
-        let mut argv = vec![CString::from(c"zinit-keeper"), CString::new(KEEP)?];
+        let mut argv = vec![CString::new(KEEPER)?, CString::new(KEEP)?];
         for fd in [Some(held.0.as_fd()), ready.map(AsFd::as_fd)].into_iter().flatten() {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
@@ -142,7 +149,7 @@ pub fn send_to_background(home: &Home, args: &[OsString]) -> Result<(), Refusal>
     let out = || log.try_clone().map(Stdio::from).map_err(internal);
     #[expect(clippy::disallowed_methods, reason = "this is how the first process begins")]
     let mut server = Command::new(program().map_err(internal)?);
-    server.args(args).arg("--ready-fd").arg(told.as_raw_fd().to_string());
+    server.arg0(SERVER).args(args).arg("--ready-fd").arg(told.as_raw_fd().to_string());
     server.current_dir("/").stdin(Stdio::null()).stdout(out()?).stderr(out()?);
     server.spawn().map_err(internal)?;
     drop(told);

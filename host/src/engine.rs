@@ -1,13 +1,16 @@
 //! One factory for every Rhai engine; roles differ only in the words they add.
 //!
-//! The policy role builds on [`base`] (see [`policy`](crate::policy)); the script role is
+//! The policy role builds on [`pure`] (see [`policy`](crate::policy)); the script role is
 //! [`script`]. An engine stays on the thread that made it, and that thread needs
 //! [`STACK`](STACK_BYTES).
 
 use std::rc::Rc;
 use std::thread;
 
-use rhai::packages::{Package, StandardPackage};
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
+    BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package, StandardPackage,
+};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 use rhai_fs::FilesystemPackage;
 use zinit_stdlib::Source;
@@ -32,8 +35,31 @@ pub enum Words<'a> {
     MentionedBy(&'a str),
 }
 
+/// An engine that can compute and nothing else: what a policy runs on. It lacks the rest of the
+/// standard library on purpose: one `sleep(60)` would stop supervision, and one `timestamp()` would
+/// make decisions that no replay repeats.
+pub fn pure() -> Engine {
+    let mut engine = Engine::new_raw();
+    for package in [
+        ArithmeticPackage::new().as_shared_module(),
+        LogicPackage::new().as_shared_module(),
+        BasicMathPackage::new().as_shared_module(),
+        BasicStringPackage::new().as_shared_module(),
+        MoreStringPackage::new().as_shared_module(),
+        BasicIteratorPackage::new().as_shared_module(),
+        BasicFnPackage::new().as_shared_module(),
+        BasicArrayPackage::new().as_shared_module(),
+        BasicMapPackage::new().as_shared_module(),
+    ] {
+        engine.register_global_module(package);
+    }
+    engine.set_max_call_levels(64);
+    engine.set_max_expr_depths(64, 32);
+    engine
+}
+
 /// An engine with Rhai's standard library and nothing else: no file importer, no `print` target.
-pub fn base() -> Engine {
+fn base() -> Engine {
     let mut engine = Engine::new_raw();
     STANDARD.with(|it| engine.register_global_module(Shared::clone(it)));
     engine.set_max_call_levels(64);

@@ -11,6 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::clock::instant;
+
 /// A wish to stop: a flag for what computes, and a descriptor for what waits.
 #[derive(Debug)]
 pub struct Interrupt {
@@ -95,12 +97,12 @@ impl Deadline {
 
     /// So long from now; never, if that is beyond what the clock can say.
     pub fn within(limit: Duration) -> Self {
-        Self(now().checked_add(limit))
+        Self(instant().checked_add(limit))
     }
 
     /// Whether it has passed.
     pub fn has_passed(self) -> bool {
-        self.0.is_some_and(|it| it <= now())
+        self.0.is_some_and(|it| it <= instant())
     }
 
     /// The milliseconds that are left, rounded up: a wait must not end early and spin.
@@ -108,17 +110,9 @@ impl Deadline {
         let Some(end) = self.0 else {
             return PollTimeout::NONE;
         };
-        let ms = end.saturating_duration_since(now()).as_micros().div_ceil(1000);
+        let ms = end.saturating_duration_since(instant()).as_micros().div_ceil(1000);
         PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "deadlines of clients and scripts; the core sets none"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl AsFd for Interrupt {

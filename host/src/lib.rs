@@ -1,32 +1,83 @@
-//! The host of Zinit.
+//! The host of Zinit: it knows how, the scripts know what.
+//!
+//! A server is a keeper, which launches and reaps (the crate `zinit_keeper`), and a brain, which
+//! decides (this crate). The brain may die at any time: the keeper starts another one, and that one
+//! goes on where the first stood. `zinit` uses the same crate for its scripts and as a client.
+//!
+//! ```text
+//!            keeper                     policy.rhai            clients
+//!     launch, │ ▲ launched, exited           │                 │     ▲
+//!     signal  ▼ │                            ▼                 ▼     │
+//!   ┌ keeper ┬──────────┐  Event  ┌ core ┬────────┐  Command  ┌ rpc ─┴───┐
+//!   │ machine           ├────────►│ draft, graph  │◄──────────┤ desk     │
+//!   │ clock, alarms     │◄────────┤ policy, view  │           │          │
+//!   └──┬────────────────┘ Effect  └───────────────┘           │          │
+//!      └────────────────────── Status ───────────────────────►│ board    │
+//!   ┌ logs ─────────────┐                                     │          │
+//!   │ pipes of services ├───────────── lines ────────────────►│          │
+//!   └───────────────────┘                                     └──────────┘
+//!     one thread supervises, one serves clients, one drains pipes
+//! ```
+//!
+//! | room | modules |
+//! |---|---|
+//! | what the words mean | [`name`], [`spec`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
+//! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`graph`] (who waits for whom), [`policy`] (asks the scripts), [`view`] (what they see) |
+//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`keeper`] (its socket), [`note`] (what the next brain is told) |
+//! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`rpc`] (server and client) |
+//! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`words`] (what is documented), [`interrupt`] (Ctrl-C) |
+//! | processes | [`entry`] (`zinit-server`), [`daemon`] (the first process), [`brain`] (the one that decides) |
+//!
+//! # What is not here
+//!
+//! - No decision. When to start, how long to wait, what counts as a failure: `stdlib/zinit/*.rhai`
+//!   says it, or a file of the user's in its place. The host only refuses what breaks an invariant.
+//! - No clock in [`core`], [`draft`], [`graph`] and [`view`], and no file, socket or thread: time comes
+//!   with the [`Event`](event::Event). So a test runs a day of supervision in a moment. [`policy`]
+//!   reads its own CPU time, to end a script that does not; all other looks are in `clock`.
+//! - No process is made or reaped, except the first of a server: the keeper does both.
+//! - No lock around a service. The core is on one thread, and what others see of it is replaced whole
+//!   on the [`board`]; nobody waits for the core but who asked it for something, and it waits for
+//!   nobody.
+//! - No state of a service outside the core, but copies: on the board to be read, in the keeper to be
+//!   restored. No `tokio` in the core's thread: it serves the rim.
+//! - No timer when nothing is due. An idle brain sleeps.
+//!
+//! # Start reading here
+//!
+//! [`event::Happening`] and [`action::Action`] say what there is. Then `stdlib/zinit/lifecycle.rhai`,
+//! which is the table of all decisions; [`core::Core::handle`], which asks it; [`draft`], which makes
+//! sure that the answer can stand; and [`supervise::run`], which does what it says.
 
-pub mod board;
-pub mod view;
-pub mod state;
-pub mod policy;
-pub mod graph;
-pub mod event;
-pub mod draft;
-pub mod core;
 pub mod action;
+pub mod board;
+pub mod brain;
+mod clock;
+pub mod core;
+pub mod daemon;
 pub mod desk;
+pub mod draft;
 pub mod engine;
+pub mod entry;
+pub mod event;
+pub mod graph;
 pub mod home;
 pub mod interrupt;
-pub mod name;
+pub mod keeper;
+pub mod logs;
+pub mod machine;
 mod modules;
+pub mod name;
 pub mod native;
+pub mod note;
+pub mod policy;
 pub mod refusal;
 pub mod rpc;
 pub mod script;
 pub mod spec;
-pub mod store;
-pub mod words;
-pub mod logs;
+pub mod state;
 pub mod stats;
-pub mod brain;
-pub mod daemon;
-pub mod keeper;
-pub mod machine;
-pub mod note;
+pub mod store;
 pub mod supervise;
+pub mod view;
+pub mod words;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
@@ -23,6 +23,7 @@ use crate::event::{Happening, Tick};
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
 use crate::name::ServiceName;
+use crate::note::Note;
 use crate::spec::{LogMode, Spec};
 use crate::state::Service;
 use crate::supervise::{Machine, Wake};
@@ -45,6 +46,8 @@ pub struct RealMachine {
     forgotten: BTreeSet<ServiceName>,
     answers: Vec<(Letter, Answer)>,
     modes: HashMap<ServiceName, LogMode>,
+    /// Until the services are on the board for the first time.
+    known: Option<Sender<()>>,
     /// Monotonic milliseconds to wall-clock milliseconds.
     epoch_ms: i64,
 }
@@ -63,6 +66,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Where output goes.
     pub logs: Logs,
+    /// Told when the services are known and clients may be answered.
+    pub known: Sender<()>,
 }
 
 type Received = Vec<(Report, Option<[OwnedFd; 2]>)>;
@@ -70,7 +75,7 @@ type Received = Vec<(Report, Option<[OwnedFd; 2]>)>;
 impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keeper, inbox, bell, signals, board, logs } = parts;
+        let Parts { keeper, inbox, bell, signals, board, logs, known } = parts;
         Self {
             keeper,
             inbox,
@@ -84,6 +89,7 @@ impl RealMachine {
             forgotten: BTreeSet::new(),
             answers: Vec::new(),
             modes: HashMap::new(),
+            known: Some(known),
             epoch_ms: 0,
         }
     }
@@ -119,12 +125,6 @@ impl RealMachine {
         Ok(slots)
     }
 
-    /// Tells the keeper that clients are answered from now on.
-    pub fn announce_serving(&mut self) {
-        self.ask(vec![Request::Serving]);
-        self.flush();
-    }
-
     fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
         if self.modes.insert(name.clone(), mode) != Some(mode) {
             self.logs.set_mode(name.as_str(), mode);
@@ -155,6 +155,12 @@ impl RealMachine {
         }
     }
 
+    fn send_off(&mut self) {
+        if let Err(error) = self.keeper.flush() {
+            complain(&format!("cannot reach the keeper: {error}"));
+        }
+    }
+
     fn launch(&mut self, service: &ServiceName, incarnation: u64, spec: &Spec) {
         self.set_mode(service, spec.log);
         let launch = Launch {
@@ -169,13 +175,17 @@ impl RealMachine {
     }
 
     /// The end of a step: what it asks of the keeper leaves together with the note of it.
-    fn remember(&mut self, service: &Rc<Service>) {
-        let note = crate::note::Note::of(service);
+    fn remember(&mut self, service: Rc<Service>) {
+        let note = Note::of(&service);
         self.group.push(Request::Note { service: service.name.to_string(), note });
         let group = std::mem::take(&mut self.group);
         self.ask(group);
+        self.will_show(service);
+    }
+
+    fn will_show(&mut self, service: Rc<Service>) {
         self.forgotten.remove(&service.name);
-        self.changed.insert(service.name.clone(), Rc::clone(service));
+        self.changed.insert(service.name.clone(), service);
     }
 
     fn forget(&mut self, name: ServiceName) {
@@ -324,7 +334,8 @@ impl Machine for RealMachine {
                 self.group.push(Request::Ack { service: service.to_string(), incarnation });
             }
             Effect::Arm { service, at } => self.alarms.set(service, at),
-            Effect::Changed(service) => self.remember(&service),
+            Effect::Known(service) => self.will_show(service),
+            Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
             Effect::Complain(sentence) => complain(&sentence),
             Effect::Ended => self.ask(vec![Request::Farewell { code: 0 }]),
@@ -340,10 +351,14 @@ impl Machine for RealMachine {
         if !rest.is_empty() {
             self.ask(rest);
         }
-        if let Err(error) = self.keeper.flush() {
-            complain(&format!("cannot reach the keeper: {error}"));
-        }
+        self.send_off();
         self.show();
+        if let Some(known) = self.known.take() {
+            self.ask(vec![Request::Serving]);
+            self.send_off();
+            // Whoever waits for it may have failed meanwhile, and says so itself.
+            let _ = known.send(());
+        }
     }
 }
 

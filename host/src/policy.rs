@@ -274,7 +274,7 @@ fn thread_cpu_ms() -> i64 {
 
 /// An engine whose scripts can compute and nothing else.
 fn engine_for(meter: &Rc<Meter>) -> Engine {
-    let mut engine = engine::base();
+    let mut engine = engine::pure();
     action::teach(&mut engine);
     view::teach(&mut engine);
     for word in ["eval", "import", "print", "debug"] {

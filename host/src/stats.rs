@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::OnceLock;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use serde::Serialize;
+
+use crate::clock::milliseconds;
 
 /// A process among its relatives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,11 +77,9 @@ pub fn stats(root: i32) -> Option<Stats> {
 }
 
 /// What the process uses; `None` when it is gone.
-#[expect(clippy::disallowed_methods, reason = "a share of time needs the time")]
 pub fn usage(pid: i32) -> Option<Usage> {
     let stat = Stat::read(pid)?;
-    let up = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
-    let up = up.tv_sec() as f64 + up.tv_nsec() as f64 / 1e9;
+    let up = milliseconds(ClockId::CLOCK_BOOTTIME) as f64 / 1000.0;
     let age = (up - stat.start_ticks as f64 / TICKS_PER_SECOND).max(1.0 / TICKS_PER_SECOND);
     let cpu_usage = stat.cpu_ticks as f64 / TICKS_PER_SECOND / age * 100.0;
     Some(Usage { pid, memory_usage: resident_bytes(pid)?, cpu_usage })

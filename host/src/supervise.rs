@@ -53,11 +53,15 @@ pub enum Outcome {
 /// Supervises until there is nothing more to do.
 pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
     loop {
+        let starting = core.start_some(machine.now());
         if let Some(outcome) = perform(core, machine) {
             machine.flush();
             return outcome;
         }
         machine.flush();
+        if starting {
+            continue;
+        }
         let wakes = machine.wait();
         if wakes.is_empty() {
             return Outcome::HandedOver;

@@ -21,7 +21,8 @@ use crate::wire::{Exit, SOCKET_ENV};
 /// A brain that lived longer than this after its `Hello` is started again at once.
 const STABLE: Duration = Duration::from_secs(1);
 
-/// The wait before another start is doubled from the first to the second of these.
+/// The wait before another start is doubled from the first to the second of these, and is the first
+/// again after a brain that got as far as serving.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A brain that closed its socket, or said farewell, gets this long to end.
@@ -46,6 +47,8 @@ pub(crate) struct Brain {
     pid: Option<i32>,
     link: Option<Link>,
     served: bool,
+    /// The latest one served.
+    served_last: bool,
     /// It lived long enough to be started again at once.
     stable: bool,
     /// It will end of its own accord, to be started again.
@@ -79,6 +82,7 @@ impl Brain {
             pid: None,
             link: None,
             served: false,
+            served_last: false,
             stable: false,
             renewing: false,
             backoff: BACKOFF.0,
@@ -111,6 +115,7 @@ impl Brain {
 
     pub(crate) fn serves(&mut self) {
         self.served = true;
+        self.served_last = true;
         if let Some(ready) = self.ready.take() {
             let _ = nix::unistd::write(&ready, b"\n");
         }
@@ -250,6 +255,9 @@ impl Keep {
     fn after_brain(&mut self, exit: Exit) {
         let renewing = std::mem::take(&mut self.brain.renewing) && exit == Exit::Code(0);
         let stable = std::mem::take(&mut self.brain.stable);
+        if std::mem::take(&mut self.brain.served_last) {
+            self.brain.backoff = BACKOFF.0;
+        }
         if self.brain.has_said_farewell() {
             return self.end_leftovers();
         }

@@ -1,6 +1,6 @@
 //! The `zinit` command: asks a server, and runs scripts.
 //!
-//! `commands` is the table of what it understands, `run` runs scripts, `server` starts and stops the
+//! Under the name `zinit-server` it is the server. `commands` is the table of what it understands, `run` runs scripts, `server` starts and stops the
 //! server, `render` draws. A command that needs no script makes no engine: it is one call.
 
 mod commands;
@@ -17,6 +17,9 @@ use zinit_host::refusal::Refusal;
 use commands::{Command, Context, Flags, Line, Outcome};
 
 fn main() -> ExitCode {
+    if zinit_host::entry::is_meant() {
+        return zinit_host::entry::main();
+    }
     let Line { flags, script, stdin, command } = Line::parse();
     let code = match home(&flags) {
         Ok(home) => {

@@ -1,6 +1,8 @@
 //! The server as a process: starting it in the background, and seeing it go.
 
 use std::env;
+use std::iter;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -102,7 +104,7 @@ fn launch(cx: &Context, how: &How) -> Result<(), Refusal> {
     let program = program();
     #[expect(clippy::disallowed_methods, reason = "the server itself, which leaves at once")]
     let mut command = Command::new(&program);
-    command.arg("-bg").stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg0(daemon::SERVER).arg("-bg").stdin(Stdio::null()).stdout(Stdio::null());
     if let Some(socket) = &cx.flags.socket {
         command.arg("--socket").arg(socket);
     }
@@ -125,11 +127,13 @@ fn launch(cx: &Context, how: &How) -> Result<(), Refusal> {
     Err(Refusal::new(Kind::Internal, "the server did not start").hint(format!("see {log}")))
 }
 
-/// The server that was installed with us, or else the one in the PATH.
+/// The server that was installed with us, or the one in the PATH, or else the one that we hold.
 fn program() -> PathBuf {
-    let name = "zinit-server";
-    let beside = env::current_exe().ok().map(|it| it.with_file_name(name));
-    beside.filter(|it| it.is_file()).unwrap_or_else(|| name.into())
+    let me = env::current_exe().unwrap_or_else(|_| "zinit".into());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(&path).map(|dir| dir.join(daemon::SERVER));
+    let mut found = iter::once(me.with_file_name(daemon::SERVER)).chain(in_path);
+    found.find(|it| it.is_file()).unwrap_or(me)
 }
 
 /// Whether it is so before the deadline. Nothing tells us when a socket appears, so it is looked for.

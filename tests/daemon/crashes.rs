@@ -48,14 +48,14 @@ fn a_brain_that_is_killed_a_hundred_times_during_a_start_loses_and_doubles_nothi
         home = home.service(&name, &yaml);
     }
     let home = home.start();
-    let mut killed = 0;
-    while killed < KILLS {
+    for killed in 0..KILLS {
         let brain = home.brain();
-        if let Some(pid) = brain {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            killed += 1;
-        }
+        home.signal_brain(Signal::SIGKILL);
         home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+        // Every fourth is killed before it has said a word.
+        if killed % 4 != 0 {
+            home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+        }
     }
     home.until("all are up", || {
         home.run("zinit", ["ping"]).status.success()

@@ -4,3 +4,5 @@ mod crashes;
 mod examples;
 mod life;
 mod refusals;
+mod seed;
+mod words;

@@ -22,7 +22,7 @@ fn examples(source: &str) -> Vec<(usize, String)> {
 }
 
 fn engine() -> Engine {
-    let mut engine = zinit_host::engine::base();
+    let mut engine = zinit_host::engine::pure();
     zinit_host::action::teach(&mut engine);
     zinit_host::view::teach(&mut engine);
     engine.register_fn("sample", ServiceView::sample);

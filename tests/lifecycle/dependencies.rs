@@ -14,8 +14,6 @@ fn a_service_starts_when_what_it_waits_for_is_up() {
         ",
         expect![[r#"
             0 boot
-              db is Stopped: it was not started
-              web is Stopped: it was not started
               launch db
               db is Spawned: it was launched
               web is Blocked: it waits for `db`
@@ -44,8 +42,6 @@ fn a_oneshot_must_have_succeeded_before_its_dependents_start() {
         ",
         expect![[r#"
             0 boot
-              init is Stopped: it was not started
-              web is Stopped: it was not started
               launch init
               init is Spawned: it was launched
               web is Blocked: it waits for `init`
@@ -76,8 +72,6 @@ fn dependents_of_a_failed_oneshot_stay_blocked_until_it_succeeds() {
         ",
         expect![[r#"
             0 boot
-              init is Stopped: it was not started
-              web is Stopped: it was not started
               launch init
               init is Spawned: it was launched
               web is Blocked: it waits for `init`
@@ -114,7 +108,6 @@ fn a_missing_dependency_blocks_until_it_is_defined() {
         ",
         expect![[r#"
             0 boot
-              web is Stopped: it was not started
               web is Blocked: it waits for `db`, which does not exist
             100 define db
               db is Stopped: it was not started
@@ -147,9 +140,6 @@ fn a_cycle_is_reported_and_heals_when_an_edge_goes() {
         ",
         expect![[r#"
             0 boot
-              a is Stopped: it was not started
-              b is Stopped: it was not started
-              c is Stopped: it was not started
               a is Blocked: it waits for itself: a -> b -> a
               b is Blocked: it waits for itself: b -> a -> b
               c is Blocked: it waits for `a`, which is blocked
@@ -188,7 +178,6 @@ fn a_service_that_waits_for_itself_says_so() {
         ",
         expect![[r#"
             0 boot
-              a is Stopped: it was not started
               a is Blocked: it waits for itself: a -> a
             100 define a
               launch a
@@ -212,9 +201,6 @@ fn a_service_waits_for_all_and_names_the_first_that_is_missing() {
         ",
         expect![[r#"
             0 boot
-              a is Stopped: it was not started
-              b is Stopped: it was not started
-              web is Stopped: it was not started
               launch a
               a is Spawned: it was launched
               launch b
@@ -235,8 +221,6 @@ fn a_dependency_that_cannot_start_is_named_as_failed() {
         ",
         expect![[r#"
             0 boot
-              db is Stopped: it was not started
-              web is Stopped: it was not started
               launch db
               db is Spawned: it was launched
               web is Blocked: it waits for `db`
@@ -258,27 +242,12 @@ fn a_dependency_that_was_deleted_is_missed_only_by_the_next_start() {
         db
         web after=db
         0 boot
+        100 watch
         100 delete db
         200 restart web
         300 define db
         ",
         expect![[r#"
-            0 boot
-              db is Stopped: it was not started
-              web is Stopped: it was not started
-              launch db
-              db is Spawned: it was launched
-              web is Blocked: it waits for `db`
-            0 started db
-              arm db 10
-            10 elapsed db
-              db is Running: it is up
-              launch web
-              web is Spawned: it was launched
-            10 started web
-              arm web 20
-            20 elapsed web
-              web is Running: it is up
             100 delete db
               signal db SIGTERM
               arm db 10100

@@ -1,5 +1,5 @@
 //! Timelines: text in, text out, no process and no sleep. `UPDATE_EXPECT=1 cargo test` writes what
-//! happened into the source.
+//! happened into the source. `watch` leaves out how everything came up, where that is not the point.
 
 mod dependencies;
 mod policy;

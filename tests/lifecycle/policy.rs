@@ -10,20 +10,13 @@ fn check(policy: &str, timeline: &str, expected: Expect) {
 const CRASHES: &str = "
     web
     0 boot
+    20 watch
     20 exit web 1
 ";
 
 #[test]
 fn a_hook_of_the_users_decides() {
     check("fn restart_delay(service, attempt) { attempt * 7 }", CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           arm web 27
           web is Backoff: it ended with exit 1; attempt 2 in 7 ms
@@ -41,14 +34,6 @@ fn a_hook_of_the_users_decides() {
 fn the_bundled_function_stays_callable_as_base() {
     let policy = "fn restart_delay(service, attempt) { base::restart_delay(service, attempt) + 1 }";
     check(policy, CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           arm web 121
           web is Backoff: it ended with exit 1; attempt 2 in 101 ms
@@ -74,7 +59,6 @@ fn a_hook_that_throws_costs_one_decision_and_three_bench_it() {
     ";
     check(r#"fn restart_delay(service, attempt) { throw "no" }"#, timeline, expect![[r#"
         0 boot
-          web is Stopped: it was not started
           launch web
           web is Spawned: it was launched
         0 started web
@@ -130,14 +114,6 @@ fn a_hook_that_throws_costs_one_decision_and_three_bench_it() {
 #[test]
 fn a_hook_that_loops_is_ended() {
     check("fn restart_delay(service, attempt) { loop {} }", CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           complaint: the policy of policy.rhai failed in `step`: it used up its budget; the bundled policy decided
           arm web 120
@@ -155,14 +131,6 @@ fn a_hook_that_loops_is_ended() {
 #[test]
 fn a_hook_that_answers_nonsense_is_not_believed() {
     check(r#"fn restart_delay(service, attempt) { "soon" }"#, CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           complaint: the policy of policy.rhai failed in `step`: Function not found: arm (&str | ImmutableString | String) (line 145, position 51); the bundled policy decided
           arm web 120
@@ -181,14 +149,6 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
 fn a_hook_that_eats_memory_is_ended() {
     let policy = r#"fn restart_delay(service, attempt) { let s = "x"; loop { s += s; } }"#;
     check(policy, CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           complaint: the policy of policy.rhai failed in `step`: Length of string too large; the bundled policy decided
           arm web 120
@@ -203,14 +163,6 @@ fn a_hook_that_eats_memory_is_ended() {
     "#]]);
     let policy = "fn restart_delay(service, attempt) { let a = [1]; loop { a += a; } }";
     check(policy, CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           complaint: the policy of policy.rhai failed in `step`: Size of array/BLOB too large; the bundled policy decided
           arm web 120
@@ -229,14 +181,6 @@ fn a_hook_that_eats_memory_is_ended() {
 fn a_hook_that_recurses_for_ever_is_ended() {
     let policy = "fn restart_delay(service, attempt) { restart_delay(service, attempt) }";
     check(policy, CRASHES, expect![[r#"
-        0 boot
-          web is Stopped: it was not started
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
         20 ends (exit 1) web
           complaint: the policy of policy.rhai failed in `step`: Stack overflow; the bundled policy decided
           arm web 120
@@ -261,9 +205,6 @@ fn an_order_that_forgets_or_invents_services_starts_all_of_them_once() {
     ";
     check(r#"fn start_order(names) { ["c", "ghost", "c"] }"#, timeline, expect![[r#"
         0 boot
-          a is Stopped: it was not started
-          b is Stopped: it was not started
-          c is Stopped: it was not started
           launch c
           c is Spawned: it was launched
           launch a

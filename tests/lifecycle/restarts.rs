@@ -10,17 +10,10 @@ fn after_a_stable_run_the_restart_is_immediate() {
         "
         web
         0 boot
+        5000 watch
         5000 exit web SIGKILL
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             5000 ends (SIGKILL) web
               arm web 5000
               web is Backoff: it ended with SIGKILL
@@ -41,20 +34,13 @@ fn a_crash_loop_backs_off_and_a_stable_run_forgives_it() {
         "
         web
         0 boot
+        20 watch
         20 exit web 1
         130 exit web 1
         340 exit web 1
         9000 exit web 1
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             20 ends (exit 1) web
               arm web 120
               web is Backoff: it ended with exit 1; attempt 2 in 100 ms
@@ -105,17 +91,10 @@ fn a_delay_of_the_services_own_takes_the_place_of_the_first_hundred() {
         "
         web delay_ms=5000
         0 boot
+        20 watch
         20 exit web 0
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             20 ends (exit 0) web
               arm web 5020
               web is Backoff: it ended with exit 0; attempt 2 in 5000 ms
@@ -140,7 +119,6 @@ fn a_program_that_does_not_exist_is_failed_and_tried_again() {
         ",
         expect![[r#"
             0 boot
-              web is Stopped: it was not started
               launch web
               web is Spawned: it was launched
             0 ends (exec: No such file or directory (ENOENT)) web
@@ -170,7 +148,6 @@ fn a_oneshot_is_not_tried_again() {
         ",
         expect![[r#"
             0 boot
-              job is Stopped: it was not started
               launch job
               job is Spawned: it was launched
             0 started job
@@ -194,18 +171,11 @@ fn an_impatient_user_need_not_wait_for_the_backoff() {
         "
         web delay_ms=60000
         0 boot
+        20 watch
         20 exit web 1
         30 up web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             20 ends (exit 1) web
               arm web 60020
               web is Backoff: it ended with exit 1; attempt 2 in 60 s
@@ -226,18 +196,11 @@ fn a_start_of_what_runs_changes_nothing() {
         "
         web
         0 boot
+        50 watch
         50 up web
         60 up web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             50 up web
             60 up web
         "#]],
@@ -250,18 +213,11 @@ fn the_same_configuration_again_restarts_nothing() {
         "
         web
         0 boot
+        50 watch
         50 define web
         60 define web exec=other
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             50 define web
             60 define web exec=other
               signal web SIGTERM

@@ -10,17 +10,10 @@ fn a_stop_is_a_signal_and_then_rest() {
         "
         web
         0 boot
+        100 watch
         100 down web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 down web
               signal web SIGTERM
               arm web 10100
@@ -37,17 +30,10 @@ fn a_service_deaf_to_its_stop_signal_is_killed_after_the_grace_period() {
         "
         web grace_ms=500 deaf
         0 boot
+        2000 watch
         2000 down web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             2000 down web
               signal web SIGTERM
               arm web 2500
@@ -66,18 +52,11 @@ fn a_restart_is_a_stop_and_a_start_in_that_order() {
         "
         web grace_ms=500 deaf
         0 boot
+        100 watch
         100 restart web
         150 restart web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 restart web
               signal web SIGTERM
               arm web 600
@@ -102,19 +81,12 @@ fn a_start_while_it_stops_starts_it_again_afterwards() {
         "
         web grace_ms=500 deaf
         0 boot
+        100 watch
         100 down web
         200 up web
         300 exit web 0
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 down web
               signal web SIGTERM
               arm web 600
@@ -137,19 +109,12 @@ fn a_stop_while_it_restarts_wins() {
         "
         web grace_ms=500 deaf
         0 boot
+        100 watch
         100 restart web
         200 down web
         300 exit web 0
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 restart web
               signal web SIGTERM
               arm web 600
@@ -171,7 +136,6 @@ fn a_stop_before_the_program_runs_reaches_the_process() {
         ",
         expect![[r#"
             0 boot
-              web is Stopped: it was not started
               launch web
               web is Spawned: it was launched
             100 down web
@@ -191,20 +155,10 @@ fn a_stop_in_backoff_ends_the_attempts() {
         web delay_ms=1000
         0 boot
         20 exit web 1
+        30 watch
         30 down web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
-            20 ends (exit 1) web
-              arm web 1020
-              web is Backoff: it ended with exit 1; attempt 2 in 1000 ms
             30 down web
               web is Stopped: it was stopped
         "#]],
@@ -220,43 +174,11 @@ fn a_shutdown_stops_dependents_first_and_then_ends() {
         app after=web deaf grace_ms=300
         lone
         0 boot
+        1000 watch
         1000 shutdown
         1100 up lone
         ",
         expect![[r#"
-            0 boot
-              app is Stopped: it was not started
-              db is Stopped: it was not started
-              lone is Stopped: it was not started
-              web is Stopped: it was not started
-              app is Blocked: it waits for `web`, which is stopped
-              launch db
-              db is Spawned: it was launched
-              launch lone
-              lone is Spawned: it was launched
-              web is Blocked: it waits for `db`
-              app is Blocked: it waits for `web`, which is blocked
-            0 started db
-              arm db 10
-            0 started lone
-              arm lone 10
-            10 elapsed db
-              db is Running: it is up
-              launch web
-              web is Spawned: it was launched
-              app is Blocked: it waits for `web`
-            10 started web
-              arm web 20
-            10 elapsed lone
-              lone is Running: it is up
-            20 elapsed web
-              web is Running: it is up
-              launch app
-              app is Spawned: it was launched
-            20 started app
-              arm app 30
-            30 elapsed app
-              app is Running: it is up
             1000 shutdown
               signal lone SIGTERM
               arm lone 11000
@@ -294,26 +216,11 @@ fn a_crash_of_a_service_that_waits_for_its_turn_to_stop_is_its_stop() {
         db
         web after=db deaf grace_ms=300
         0 boot
+        1000 watch
         1000 shutdown
         1100 exit db 1
         ",
         expect![[r#"
-            0 boot
-              db is Stopped: it was not started
-              web is Stopped: it was not started
-              launch db
-              db is Spawned: it was launched
-              web is Blocked: it waits for `db`
-            0 started db
-              arm db 10
-            10 elapsed db
-              db is Running: it is up
-              launch web
-              web is Spawned: it was launched
-            10 started web
-              arm web 20
-            20 elapsed web
-              web is Running: it is up
             1000 shutdown
               signal web SIGTERM
               arm web 1300
@@ -337,36 +244,10 @@ fn members_of_a_cycle_do_not_wait_for_one_another_to_stop() {
         b after=a
         0 boot
         100 define a after=b exec=other
+        200 watch
         200 stop_all
         ",
         expect![[r#"
-            0 boot
-              a is Stopped: it was not started
-              b is Stopped: it was not started
-              launch a
-              a is Spawned: it was launched
-              b is Blocked: it waits for `a`
-            0 started a
-              arm a 10
-            10 elapsed a
-              a is Running: it is up
-              launch b
-              b is Spawned: it was launched
-            10 started b
-              arm b 20
-            20 elapsed b
-              b is Running: it is up
-            100 define a after=b exec=other
-              signal a SIGTERM
-              arm a 10100
-              a is Stopping: its configuration changed
-            100 ends (SIGTERM) a
-              launch a
-              a is Spawned: it was launched
-            100 started a
-              arm a 110
-            110 elapsed a
-              a is Running: it is up
             200 stop_all
               signal b SIGTERM
               arm b 10200
@@ -388,34 +269,24 @@ fn a_delete_stops_and_then_forgets() {
         "
         web deaf grace_ms=200
         0 boot
+        100 watch
         100 delete web
         150 up web
         400 up web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 delete web
               signal web SIGTERM
               arm web 300
               web is Stopping: a stop was asked for
             150 up web
+              refused: `web` is being deleted
             300 elapsed web
               signal web SIGKILL
             300 ends (SIGKILL) web
-              launch web
-              web is Spawned: it was launched
-            300 started web
-              arm web 310
-            310 elapsed web
-              web is Running: it is up
+              web is forgotten
             400 up web
+              refused: there is no service `web`
         "#]],
     );
 }

@@ -10,18 +10,11 @@ fn a_running_service_is_left_alone() {
         "
         web
         0 boot
+        1000 watch
         1000 crash
         2000 exit web 1
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             1000 crash
             2000 ends (exit 1) web
               arm web 2000
@@ -45,25 +38,10 @@ fn a_oneshot_that_is_done_is_not_done_again() {
         web after=init
         0 boot
         20 exit init 0
+        1000 watch
         1000 crash
         ",
         expect![[r#"
-            0 boot
-              init is Stopped: it was not started
-              web is Stopped: it was not started
-              launch init
-              init is Spawned: it was launched
-              web is Blocked: it waits for `init`
-            0 started init
-              init is Running: it is up
-            20 ends (exit 0) init
-              init is Success: it is done
-              launch web
-              web is Spawned: it was launched
-            20 started web
-              arm web 30
-            30 elapsed web
-              web is Running: it is up
             1000 crash
         "#]],
     );
@@ -76,20 +54,10 @@ fn a_backoff_goes_on() {
         web delay_ms=1000
         0 boot
         20 exit web 1
+        500 watch
         500 crash
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
-            20 ends (exit 1) web
-              arm web 1020
-              web is Backoff: it ended with exit 1; attempt 2 in 1000 ms
             500 crash
               arm web 1020
             1020 elapsed web
@@ -109,18 +77,11 @@ fn a_stop_goes_on_to_the_kill() {
         "
         web deaf grace_ms=500
         0 boot
+        100 watch
         100 down web
         300 crash
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
             100 down web
               signal web SIGTERM
               arm web 600
@@ -142,24 +103,11 @@ fn what_was_stopped_stays_stopped() {
         web
         0 boot
         100 down web
+        200 watch
         200 crash
         300 down web
         ",
         expect![[r#"
-            0 boot
-              web is Stopped: it was not started
-              launch web
-              web is Spawned: it was launched
-            0 started web
-              arm web 10
-            10 elapsed web
-              web is Running: it is up
-            100 down web
-              signal web SIGTERM
-              arm web 10100
-              web is Stopping: a stop was asked for
-            100 ends (SIGTERM) web
-              web is Stopped: it was stopped
             200 crash
             300 down web
         "#]],
@@ -177,7 +125,6 @@ fn blocked_services_stay_blocked() {
         ",
         expect![[r#"
             0 boot
-              web is Stopped: it was not started
               web is Blocked: it waits for `db`, which does not exist
             100 crash
             200 define db

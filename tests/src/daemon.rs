@@ -1,5 +1,7 @@
 //! Real servers, each in a home of its own, that are gone with the test that made them.
 
+#![expect(clippy::disallowed_methods, reason = "to run the programs is what it is for")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ pub fn programs() -> &'static Path {
         let dir = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the root");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root).args(["build", "--quiet", "--bins"]);
+        cargo.current_dir(root).args(["build", "--quiet", "--workspace", "--bins"]);
         if dir.ends_with("release") {
             cargo.arg("--release");
         }
@@ -77,11 +79,7 @@ impl Home {
     }
 
     /// Runs a program of ours to its end.
-    pub fn run<A: AsRef<OsStr>>(
-        &self,
-        program: &str,
-        args: impl IntoIterator<Item = A>,
-    ) -> Output {
+    pub fn run<A: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Output {
         self.command(program).args(args).output().expect("our programs run")
     }
 

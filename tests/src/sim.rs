@@ -29,6 +29,7 @@ use zinit_keeper::wire::Exit;
 /// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
 /// | `T start_all`, `T stop_all`, `T shutdown` | for all of them |
 /// | `T crash` | the brain dies and a new one begins |
+/// | `T watch` | nothing; what happened so far is not told |
 ///
 /// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
 /// program does not exist). It ends when it is told to, unless it is `deaf`.
@@ -62,6 +63,7 @@ struct Manner {
 enum Line {
     Boot,
     Crash,
+    Watch,
     Ask(String, Command),
     Exit(ServiceName, Exit),
 }
@@ -167,6 +169,7 @@ impl World {
         match words {
             ["boot"] => Line::Boot,
             ["crash"] => Line::Crash,
+            ["watch"] => Line::Watch,
             ["up", it] => ask(Command::Start(name(it))),
             ["down", it] => ask(Command::Stop(name(it))),
             ["restart", it] => ask(Command::Restart(name(it))),
@@ -267,6 +270,10 @@ impl World {
                 self.crashed = true;
                 vec![Wake::HandOver]
             }
+            Line::Watch => {
+                self.told.clear();
+                self.wait()
+            }
             Line::Ask(text, command) => {
                 self.tell(&format!("{at} {text}"));
                 vec![Wake::Asked(letter(command))]
@@ -326,6 +333,7 @@ impl Machine for World {
             Effect::Arm { service, at: None } => {
                 self.alarms.remove(&service);
             }
+            Effect::Known(_) => {}
             Effect::Changed(service) => {
                 let standing = &service.standing;
                 let shown = format!("{}: {}", standing.state.word(), standing.why);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use zinit_keeper::wire::Exit;
 
-use super::Core;
+use super::{Core, Effect};
 use crate::event::{Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
@@ -52,13 +52,23 @@ impl Core {
             self.catch_up(now, id, survivor);
         }
         let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
-        for id in &fresh {
-            self.show(*id);
+        for id in fresh {
+            let service = Rc::clone(self.known_service(id));
+            self.effects.push(Effect::Known(service));
         }
         ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
-        for id in self.in_order("start_order", ids) {
-            self.happen(now, id, Happening::WantUp);
+        self.starting = self.in_order("start_order", ids).into();
+    }
+
+    /// Starts some of those that start with the server, so that they are launched while others are
+    /// still decided about. Says whether there were any.
+    pub fn start_some(&mut self, now: Tick) -> bool {
+        const AT_ONCE: usize = 32;
+        let some: Vec<Id> = self.starting.drain(..AT_ONCE.min(self.starting.len())).collect();
+        for id in &some {
+            self.happen(now, *id, Happening::WantUp);
         }
+        !some.is_empty()
     }
 
     /// Tells a restored service what happened while no brain was there.

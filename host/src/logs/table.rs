@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::ClockId;
 
 use super::ring::{Line, Ring};
 use super::split::Splitter;
+use crate::clock::milliseconds;
 use crate::name::ServiceName;
 use crate::spec::LogMode;
 
@@ -100,7 +102,7 @@ impl Table {
         if *mode == LogMode::None || !is(&pipes[stream], end) {
             return printed;
         }
-        let (at_ms, before) = (now_ms(), ring.bytes());
+        let (at_ms, before) = (milliseconds(ClockId::CLOCK_REALTIME), ring.bytes());
         pipes[stream].splitter.feed(bytes, |text| {
             if *mode == LogMode::Stdout {
                 let _ = writeln!(printed, "{name} | {text}");
@@ -165,12 +167,6 @@ fn is(pipe: &Pipe, end: &Arc<OwnedFd>) -> bool {
 
 fn ends_of(pipes: [Pipe; 2]) -> Vec<Arc<OwnedFd>> {
     pipes.into_iter().filter_map(|it| it.end).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a line has the time at which it was read")]
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A line that somebody asked for.

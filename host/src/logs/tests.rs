@@ -1,10 +1,11 @@
 use std::fs::File;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::pipe;
 
 use super::*;
+use crate::interrupt::Deadline;
 
 struct Writer {
     stdout: File,
@@ -19,11 +20,10 @@ fn service(logs: &Logs, name: &str, mode: LogMode) -> Writer {
 }
 
 /// The lines once they are so; the thread has its own pace.
-#[expect(clippy::disallowed_methods, reason = "a test that is stuck fails in the end")]
 fn eventually(mut lines: impl FnMut() -> Vec<String>, want: &[&str]) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Deadline::within(Duration::from_secs(10));
     while lines() != want {
-        assert!(Instant::now() < deadline, "wanted {want:?}, got {:?}", lines());
+        assert!(!deadline.has_passed(), "wanted {want:?}, got {:?}", lines());
         thread::yield_now();
     }
 }
@@ -83,14 +83,13 @@ fn pipes_can_be_replaced_modes_changed_and_services_forgotten() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test that is stuck fails in the end")]
 fn the_thread_ends_with_the_last_handle() {
     let logs = Logs::start().unwrap();
     let shared = Arc::downgrade(&logs.0.0);
     drop(logs);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Deadline::within(Duration::from_secs(10));
     while shared.upgrade().is_some() {
-        assert!(Instant::now() < deadline);
+        assert!(!deadline.has_passed());
         thread::yield_now();
     }
 }

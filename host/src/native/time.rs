@@ -5,10 +5,12 @@ use rhai::plugin::*;
 /// Its words in `host::`.
 #[export_module]
 pub mod words {
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::Duration;
 
+    use nix::time::ClockId;
     use rhai::NativeCallContext;
 
+    use crate::clock::milliseconds;
     use crate::interrupt::Woken;
     use crate::native::{Said, Session, interrupted};
 
@@ -17,11 +19,9 @@ pub mod words {
     /// ```rhai
     /// host::now_ms() > 1_600_000_000_000
     /// ```
-    #[expect(clippy::disallowed_methods, reason = "scripts may read the clock, policies may not")]
     #[rhai_fn(volatile)]
     pub fn now_ms() -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        milliseconds(ClockId::CLOCK_REALTIME)
     }
 
     /// Does nothing for so many milliseconds.

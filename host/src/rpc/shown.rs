@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::board::Status;
+use crate::clock::instant;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::stats::{Tree, tree};
@@ -37,9 +38,8 @@ impl Shown {
     const KEPT_MAX: usize = 64;
 
     /// The answer for this status, which comes from the board.
-    #[expect(clippy::disallowed_methods, reason = "the age of an answer is the rim's affair")]
     pub(super) fn of(&self, status: Arc<Status>) -> Result<Arc<RawValue>, Refusal> {
-        let now = Instant::now();
+        let now = instant();
         let mut kept = self.0.lock().expect("nothing panics while it holds the answers");
         if let Some(answer) = kept.get(status.name.as_str())
             && Arc::ptr_eq(&answer.status, &status)

@@ -1,0 +1,131 @@
+//! What `zinit-server` does: arguments in, exit code out.
+//!
+//! The first process becomes the keeper; the keeper starts this program again as the brain. `zinit`
+//! holds all of this as well, for machines where nobody has installed a server beside it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use zinit_keeper::wire::SOCKET_ENV;
+
+use crate::brain::{self, Settings};
+use crate::daemon;
+use crate::home::Home;
+use crate::refusal::{Kind, Refusal};
+use crate::supervise::Outcome;
+
+/// Keeps services running: starts them in order, restarts them, keeps their logs.
+#[derive(Parser)]
+#[command(version, name = "zinit-server")]
+struct Args {
+    /// Run in the background (also `-bg`)
+    #[arg(short = 'b', long)]
+    background: bool,
+
+    /// Serve this TCP port of this machine as well, or this ADDRESS:PORT
+    #[arg(short, long, value_name = "N", env = "ZINIT_PORT")]
+    port: Option<String>,
+
+    /// The directory with the services, instead of `~/hero/cfg/zinit`
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+
+    /// The Unix socket to serve, instead of `~/hero/var/zinit.sock`
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Tells whoever started it in the background that it serves
+    #[arg(long, hide = true, value_name = "FD")]
+    ready_fd: Option<i32>,
+}
+
+/// Whether this process was started under a name of the server's.
+pub fn is_meant() -> bool {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let name = name.as_deref().and_then(|it| it.file_name());
+    name.is_some_and(|it| it == daemon::SERVER || it == daemon::KEEPER)
+}
+
+/// Runs `zinit-server` with the arguments of this process.
+pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|it| it == daemon::KEEP) {
+        return code(daemon::keep(std::env::args_os().skip(2)));
+    }
+    let args: Vec<OsString> = std::env::args_os()
+        .map(|it| if it == "-bg" { OsString::from("--background") } else { it })
+        .collect();
+    match run(Args::parse_from(&args), &args[1..]) {
+        Ok(code) => code,
+        Err(refusal) => {
+            eprintln!("error: {refusal}");
+            if let Some(hint) = &refusal.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
+    let home = home(&args)?;
+    if std::env::var_os(SOCKET_ENV).is_some() {
+        let in_foreground = args.ready_fd.is_none();
+        return be_brain(Settings { home, port: args.port, in_foreground });
+    }
+    let given: Vec<_> = given.iter().filter(|it| *it != "--background" && *it != "-b").cloned().collect();
+    if args.background {
+        return go_to_background(&home, &given);
+    }
+    let held = daemon::take(&home)?;
+    let ready = args.ready_fd.map(daemon::inherited);
+    if ready.is_some() {
+        daemon::leave_terminal();
+    }
+    Err(daemon::become_keeper(&held, ready.as_ref(), &given))
+}
+
+fn code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn home(args: &Args) -> Result<Home, Refusal> {
+    let mut home = Home::from_env()?;
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path).map_err(|error| {
+            Refusal::new(Kind::BadArgument, format!("cannot use {}: {error}", path.display()))
+        })
+    };
+    if let Some(dir) = &args.config_dir {
+        home.config_dir = absolute(dir)?;
+    }
+    if let Some(socket) = &args.socket {
+        home.socket = absolute(socket)?;
+    }
+    Ok(home)
+}
+
+fn be_brain(settings: Settings) -> Result<ExitCode, Refusal> {
+    match brain::run(settings)? {
+        Outcome::Ended | Outcome::HandedOver => Ok(ExitCode::SUCCESS),
+        Outcome::Orphaned => Err(Refusal::new(
+            Kind::Internal,
+            "the keeper is gone: services run on, and nobody supervises them",
+        )),
+    }
+}
+
+fn go_to_background(home: &Home, given: &[OsString]) -> Result<ExitCode, Refusal> {
+    match daemon::take(home) {
+        Ok(held) => drop(held),
+        Err(refusal) if refusal.data.contains_key("pid") => {
+            println!("Zinit server is already running");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(refusal) => return Err(refusal),
+    }
+    daemon::send_to_background(home, given)?;
+    println!("Zinit server started in background");
+    Ok(ExitCode::SUCCESS)
+}
