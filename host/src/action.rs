@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use rhai::{Engine, EvalAltResult, Position};
 
 use crate::event::Tick;
+use crate::spec::signal_of;
 use crate::state::State;
 
 /// Everything a decision may ask for its service. The host can do nothing else for it.
@@ -60,10 +61,8 @@ fn wrong(message: String) -> Box<EvalAltResult> {
 /// assert_eq!(parse_signal("SIGNOPE"), None);
 /// ```
 pub fn parse_signal(text: &str) -> Option<Signal> {
-    if let Ok(number) = text.parse::<i32>() {
-        return Signal::try_from(number).ok();
+    match text.parse::<i32>() {
+        Ok(number) => Signal::try_from(number).ok(),
+        Err(_) => signal_of(text),
     }
-    let upper = text.to_ascii_uppercase();
-    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    full.parse().ok()
 }

@@ -32,9 +32,9 @@ impl Home {
         let root = set("ZINIT_HOME")
             .or_else(|| Some(set("HOME").or_else(of_user)?.join("hero")))
             .ok_or_else(|| {
-                Refusal::new(Kind::BadArgument, "cannot tell where Zinit lives: HOME is not set")
-                    .hint("set ZINIT_HOME to a directory")
-            })?;
+            Refusal::new(Kind::BadArgument, "cannot tell where Zinit lives: HOME is not set")
+                .hint("set ZINIT_HOME to a directory")
+        })?;
         Ok(Self::under(&root))
     }
 

@@ -32,22 +32,24 @@
 //!
 //! - No decision. When to start, how long to wait, what counts as a failure: `stdlib/zinit/*.rhai`
 //!   says it, or a file of the user's in its place. The host only refuses what breaks an invariant.
-//! - No clock in [`core`], [`draft`], [`graph`] and [`view`], and no file, socket or thread: time comes
-//!   with the [`Event`](event::Event). So a test runs a day of supervision in a moment. [`policy`]
-//!   reads its own CPU time, to end a script that does not; all other looks are in `clock`.
+//! - No clock in [`core`], [`draft`], [`graph`] and [`view`], and no file, socket or thread: time
+//!   comes with the [`Event`](event::Event), so a test runs a day of supervision in a moment.
+//!   [`policy`] looks at its own CPU time, to end a script that does not; whoever else needs a
+//!   clock looks at it through `clock`.
 //! - No process is made or reaped, except the first of a server: the keeper does both.
-//! - No lock around a service. The core is on one thread, and what others see of it is replaced whole
-//!   on the [`board`]; nobody waits for the core but who asked it for something, and it waits for
-//!   nobody.
-//! - No state of a service outside the core, but copies: on the board to be read, in the keeper to be
-//!   restored. No `tokio` in the core's thread: it serves the rim.
+//! - No lock around a service. The core is on one thread, and what others see of it is replaced
+//!   whole on the [`board`]; nobody waits for the core but who asked it for something, and it waits
+//!   for nobody.
+//! - No state of a service outside the core, but copies: on the board to be read, in the keeper to
+//!   be restored. No async runtime in the core's thread: that one serves the rim.
 //! - No timer when nothing is due. An idle brain sleeps.
 //!
 //! # Start reading here
 //!
-//! [`event::Happening`] and [`action::Action`] say what there is. Then `stdlib/zinit/lifecycle.rhai`,
-//! which is the table of all decisions; [`core::Core::handle`], which asks it; [`draft`], which makes
-//! sure that the answer can stand; and [`supervise::run`], which does what it says.
+//! [`event::Happening`] and [`action::Action`] say what there is. Then
+//! `stdlib/zinit/lifecycle.rhai`, the table of all decisions; [`core::Core::handle`], which asks
+//! it; [`draft`], which makes sure that the answer can stand; and [`supervise::run`], which does
+//! what it says.
 
 pub mod action;
 pub mod board;

@@ -13,6 +13,7 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::{ClockId, clock_gettime};
+use zinit_keeper::thrift;
 use zinit_keeper::wire::{Exit, Launch, Output, Report, Request, Slot};
 
 use crate::board::{Board, Status};
@@ -31,6 +32,9 @@ use crate::supervise::{Machine, Wake};
 /// Letters that are read before everything else has its turn again.
 const LETTERS_MAX: usize = 256;
 
+/// When nothing happens for so long, the start is over.
+const QUIET_MS: u8 = 100;
+
 /// The machine that the server runs on.
 pub struct RealMachine {
     keeper: KeeperLink,
@@ -48,6 +52,8 @@ pub struct RealMachine {
     modes: HashMap<ServiceName, LogMode>,
     /// Until the services are on the board for the first time.
     known: Option<Sender<()>>,
+    /// The start is over: for a moment nothing has happened.
+    settled: bool,
     /// Monotonic milliseconds to wall-clock milliseconds.
     epoch_ms: i64,
 }
@@ -90,6 +96,7 @@ impl RealMachine {
             answers: Vec::new(),
             modes: HashMap::new(),
             known: Some(known),
+            settled: false,
             epoch_ms: 0,
         }
     }
@@ -289,13 +296,22 @@ impl RealMachine {
 impl Machine for RealMachine {
     fn wait(&mut self) -> Vec<Wake> {
         loop {
-            let timeout = self.alarms.timeout(self.now());
+            let mut timeout = self.alarms.timeout(self.now());
+            let quiet = PollTimeout::from(QUIET_MS);
+            if !self.settled && (timeout.is_none() || timeout > quiet) {
+                timeout = quiet;
+            }
             let mut fds = [
                 PollFd::new(self.keeper.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
             let ready = match poll(&mut fds, timeout) {
+                Ok(0) if !self.settled && timeout == quiet => {
+                    thrift::give_back();
+                    self.settled = true;
+                    continue;
+                }
                 Ok(_) => fds.map(|it| it.any().unwrap_or(true)),
                 Err(_) => [false; 3],
             };

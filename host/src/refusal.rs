@@ -127,8 +127,8 @@ impl Refusal {
 
     /// There is no service of that name; the nearest of `known` is suggested.
     pub fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        let refusal =
-            Self::new(Kind::UnknownService, format!("there is no service `{name}`")).with("service", name);
+        let refusal = Self::new(Kind::UnknownService, format!("there is no service `{name}`"))
+            .with("service", name);
         match nearest(name, known) {
             Some(near) => refusal.hint(format!("did you mean `{near}`?")),
             None => refusal.hint("`zinit list` shows the services there are"),

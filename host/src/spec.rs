@@ -217,11 +217,8 @@ impl Default for Xinit {
 }
 
 impl Status {
-    const WORDS: [(&str, Self); 3] = [
-        ("start", Self::Start),
-        ("stop", Self::Stop),
-        ("ignore", Self::Ignore),
-    ];
+    const WORDS: [(&str, Self); 3] =
+        [("start", Self::Start), ("stop", Self::Stop), ("ignore", Self::Ignore)];
 
     /// The word for it, as in a service file.
     pub fn word(self) -> &'static str {
@@ -230,11 +227,8 @@ impl Status {
 }
 
 impl LogMode {
-    const WORDS: [(&str, Self); 3] = [
-        ("ring", Self::Ring),
-        ("stdout", Self::Stdout),
-        ("none", Self::None),
-    ];
+    const WORDS: [(&str, Self); 3] =
+        [("ring", Self::Ring), ("stdout", Self::Stdout), ("none", Self::None)];
 
     /// The word for it, as in a service file.
     pub fn word(self) -> &'static str {
@@ -257,9 +251,5 @@ pub fn signal_of(word: &str) -> Option<Signal> {
 }
 
 fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
-    words
-        .iter()
-        .find(|(_, it)| *it == value)
-        .expect("every variant has its word")
-        .0
+    words.iter().find(|(_, it)| *it == value).expect("every variant has its word").0
 }

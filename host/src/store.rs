@@ -42,10 +42,7 @@ impl Store {
             Ok(paths) => paths,
             Err(error) => {
                 let problem = storage("read", &self.dir, &error);
-                return Loaded {
-                    problems: vec![problem],
-                    ..Loaded::default()
-                };
+                return Loaded { problems: vec![problem], ..Loaded::default() };
             }
         };
         let mut loaded = Loaded::default();
@@ -94,9 +91,7 @@ impl Store {
     pub fn remove(&self, name: &ServiceName) -> Result<(), Refusal> {
         for path in self.paths(name) {
             match fs::remove_file(&path) {
-                Ok(()) => self
-                    .sync()
-                    .map_err(|error| storage("remove", &path, &error))?,
+                Ok(()) => self.sync().map_err(|error| storage("remove", &path, &error))?,
                 Err(error) if error.kind() == ErrorKind::NotFound => (),
                 Err(error) => {
                     return Err(storage("remove", &path, &error).with("service", name.as_str()));
@@ -114,11 +109,7 @@ impl Store {
     /// Where a service's file is: `NAME.yml` counts if there is no `NAME.yaml`.
     fn found(&self, name: &ServiceName) -> PathBuf {
         let [yaml, yml] = self.paths(name);
-        if !yaml.exists() && yml.exists() {
-            yml
-        } else {
-            yaml
-        }
+        if !yaml.exists() && yml.exists() { yml } else { yaml }
     }
 
     fn paths(&self, name: &ServiceName) -> [PathBuf; 2] {
@@ -133,9 +124,7 @@ impl Store {
             let entry = entry?;
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            let fits = path
-                .extension()
-                .is_some_and(|it| it == "yaml" || it == "yml");
+            let fits = path.extension().is_some_and(|it| it == "yaml" || it == "yml");
             let kind = entry.file_type()?;
             if fits && !hidden && (kind.is_file() || kind.is_symlink()) {
                 paths.push(path);
@@ -146,10 +135,7 @@ impl Store {
     }
 
     fn make_dir(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
     }
 
     /// Makes a rename or a removal survive a power cut.
@@ -165,19 +151,12 @@ fn load_one(path: &Path, sorted: &[PathBuf]) -> Result<(ServiceName, Spec), Refu
             .with("path", path.display().to_string())
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = ServiceName::parse(&stem).map_err(|it| {
-        bad(
-            it.to_string(),
-            "rename the file: its name is the service's name",
-        )
-    })?;
+    let name = ServiceName::parse(&stem)
+        .map_err(|it| bad(it.to_string(), "rename the file: its name is the service's name"))?;
     let other = path.with_extension("yaml");
     if other != path && sorted.binary_search(&other).is_ok() {
-        return Err(bad(
-            format!("there is also a `{name}.yaml`"),
-            "remove one of the two",
-        )
-        .with("service", name.as_str()));
+        return Err(bad(format!("there is also a `{name}.yaml`"), "remove one of the two")
+            .with("service", name.as_str()));
     }
     let spec = read(path).map_err(|refusal| refusal.with("service", name.as_str()))?;
     Ok((name, spec))
@@ -187,21 +166,14 @@ fn read(path: &Path) -> Result<Spec, Refusal> {
     let bytes = contents(path).map_err(|error| storage("read", path, &error))?;
     match String::from_utf8(bytes) {
         Ok(text) => Spec::from_yaml(&text, path),
-        Err(error) => Err(not_utf8(
-            error.as_bytes(),
-            error.utf8_error().valid_up_to(),
-            path,
-        )),
+        Err(error) => Err(not_utf8(error.as_bytes(), error.utf8_error().valid_up_to(), path)),
     }
 }
 
 /// The bytes of a regular file, cut where it is too long anyway. Nothing else is waited for.
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
     let unblocking = nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(unblocking)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(unblocking).open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -215,16 +187,10 @@ fn contents(path: &Path) -> io::Result<Vec<u8>> {
 fn not_utf8(bytes: &[u8], fine: usize, path: &Path) -> Refusal {
     let before = &bytes[..fine];
     let line = 1 + before.iter().filter(|it| **it == b'\n').count();
-    let start = before
-        .iter()
-        .rposition(|it| *it == b'\n')
-        .map_or(0, |it| it + 1);
+    let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
     let source = String::from_utf8_lossy(&before[start..]).into_owned();
     let column = 1 + source.chars().count();
-    let message = format!(
-        "{}:{line}:{column}: the file is not UTF-8 text",
-        path.display()
-    );
+    let message = format!("{}:{line}:{column}: the file is not UTF-8 text", path.display());
     Refusal::new(Kind::BadConfig, message)
         .with("path", path.display().to_string())
         .with("line", line)
@@ -235,11 +201,7 @@ fn not_utf8(bytes: &[u8], fine: usize, path: &Path) -> Refusal {
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // What a crash has left here may have another mode.
     let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -247,11 +209,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn storage(verb: &str, path: &Path, error: &io::Error) -> Refusal {
     let shown = path.display();
     let why = error.to_string();
-    let why = why
-        .split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase();
+    let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
     let refusal = Refusal::new(Kind::Storage, format!("cannot {verb} `{shown}`: {why}"))
         .with("path", shown.to_string());
     match error.kind() {
@@ -287,12 +245,7 @@ mod tests {
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            let root = self
-                .0
-                .dir
-                .ancestors()
-                .nth(2)
-                .expect("it was made two levels deep");
+            let root = self.0.dir.ancestors().nth(2).expect("it was made two levels deep");
             let _ = fs::remove_dir_all(root);
         }
     }
@@ -305,10 +258,7 @@ mod tests {
     fn a_directory_that_is_not_there_is_made_for_its_owner_only() {
         let scratch = Scratch::new("made");
         let loaded = scratch.0.load();
-        assert!(
-            loaded.specs.is_empty() && loaded.problems.is_empty(),
-            "{loaded:?}"
-        );
+        assert!(loaded.specs.is_empty() && loaded.problems.is_empty(), "{loaded:?}");
         for dir in scratch.0.dir.ancestors().take(2) {
             let mode = fs::metadata(dir).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o700, "{}", dir.display());
@@ -334,11 +284,8 @@ mod tests {
         fs::create_dir(dir.join("dir.yaml")).expect("a directory can be made");
         nix::unistd::mkfifo(&dir.join("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU)
             .expect("a FIFO too");
-        for (target, link) in [
-            ("real", "linked"),
-            ("nowhere", "dangling"),
-            ("fifo.yaml", "piped"),
-        ] {
+        for (target, link) in [("real", "linked"), ("nowhere", "dangling"), ("fifo.yaml", "piped")]
+        {
             symlink(target, dir.join(format!("{link}.yaml"))).expect("a link too");
         }
 
@@ -346,11 +293,8 @@ mod tests {
         let names: Vec<&str> = loaded.specs.iter().map(|(it, _)| it.as_str()).collect();
         assert_eq!(names, ["linked", "my-Svc.v2", "web", "web.yb", "web.yc"]);
         let shown = format!("{}/", dir.display());
-        let said: Vec<String> = loaded
-            .problems
-            .iter()
-            .map(|it| it.message.replace(&shown, ""))
-            .collect();
+        let said: Vec<String> =
+            loaded.problems.iter().map(|it| it.message.replace(&shown, "")).collect();
         let told = [
             "a b.yaml: `a b` is no service name: 1 to 64 letters, digits, `_`, `-`, `.` or `@`, \
              starting with a letter or a digit",
@@ -369,30 +313,19 @@ mod tests {
     fn what_is_saved_is_read_back_and_only_by_its_owner() {
         let scratch = Scratch::new("saved");
         let (store, web) = (&scratch.0, name("web"));
-        let spec = Spec {
-            oneshot: true,
-            ..Spec::of_exec("echo 'a: \"b\"'")
-        };
+        let spec = Spec { oneshot: true, ..Spec::of_exec("echo 'a: \"b\"'") };
         scratch.write(".web.yaml.tmp", "what a crash has left");
-        store
-            .save(&web, &Spec::of_exec("true"))
-            .expect("it can be saved");
+        store.save(&web, &Spec::of_exec("true")).expect("it can be saved");
         store.save(&web, &spec).expect("and again");
         assert_eq!(store.read(&web), Ok(spec.clone()));
         assert_eq!(store.load().specs, [(web.clone(), spec)]);
-        let mode = fs::metadata(store.path(&web))
-            .expect("it is there")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(store.path(&web)).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(&store.dir).expect("it is there").count(), 1);
 
         store.remove(&web).expect("it can be removed");
         store.remove(&web).expect("and once more");
-        assert_eq!(
-            store.read(&web).expect_err("it is gone").kind,
-            Kind::Storage
-        );
+        assert_eq!(store.read(&web).expect_err("it is gone").kind, Kind::Storage);
     }
 
     #[test]
@@ -400,9 +333,7 @@ mod tests {
         let scratch = Scratch::new("ending");
         scratch.write("web.yml", "exec: sleep 1");
         let (store, web) = (&scratch.0, name("web"));
-        store
-            .save(&web, &Spec::of_exec("sleep 2"))
-            .expect("it can be saved");
+        store.save(&web, &Spec::of_exec("sleep 2")).expect("it can be saved");
         assert_eq!(store.read(&web), Ok(Spec::of_exec("sleep 2")));
         assert!(!store.path(&web).exists());
         store.remove(&web).expect("it can be removed");
@@ -415,9 +346,7 @@ mod tests {
         scratch.write("not-a-dir", "");
         let store = Store::new(scratch.0.dir.join("not-a-dir/sub"));
         assert_eq!(store.load().problems.len(), 1);
-        let no = store
-            .save(&name("web"), &Spec::of_exec("ls"))
-            .expect_err("there is no room");
+        let no = store.save(&name("web"), &Spec::of_exec("ls")).expect_err("there is no room");
         assert_eq!(no.kind, Kind::Storage);
         assert!(no.message.ends_with("not a directory"), "{no}");
     }

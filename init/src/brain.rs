@@ -16,6 +16,7 @@ use crate::launch::{Progress, Streams};
 use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
 use crate::slot::{Life, Slot};
+use crate::thrift;
 use crate::wire::{Exit, SOCKET_ENV};
 
 /// A brain that lived longer than this after its `Hello` is started again at once.
@@ -114,6 +115,9 @@ impl Brain {
     }
 
     pub(crate) fn serves(&mut self) {
+        if !self.served {
+            thrift::give_back();
+        }
         self.served = true;
         self.served_last = true;
         if let Some(ready) = self.ready.take() {

@@ -7,6 +7,7 @@
 //!  launch   from a command to a running process     command  what that needs in memory
 //!  child    its few steps before `exec`              reap     who died and how
 //!  setup    what the process becomes first          complain what it says on stderr
+//!  thrift   gives back what only the start needed
 //!  wire     the language                            packet   its transport, for both ends
 //! ```
 //!
@@ -36,6 +37,7 @@ mod reports;
 mod request;
 mod setup;
 mod slot;
+pub mod thrift;
 pub mod wire;
 
 use std::ffi::OsString;

@@ -166,7 +166,8 @@ fn bash(home: &Home, script: &str) -> String {
     let mut bash = home.command("/usr/bin/env");
     let path = std::env::var("PATH").expect("there is a PATH");
     bash.env("PATH", format!("{}:{path}", programs().display()));
-    let out = bash.args(["bash", "-euo", "pipefail", "-c", script]).output().expect("there is a bash");
+    let out =
+        bash.args(["bash", "-euo", "pipefail", "-c", script]).output().expect("there is a bash");
     let (said, complained) = (text(&out.stdout), text(&out.stderr));
     assert!(out.status.success(), "{script}: {}: {said}{complained}", out.status);
     said

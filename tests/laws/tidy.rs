@@ -22,8 +22,12 @@ const TOP: [&str; 11] = [
 const LINES_MAX: usize = 500;
 
 /// What is unfinished or left behind, written so that this file does not hold it.
-const LEFTOVERS: [&str; 4] =
-    [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("db", "g!("), concat!("#[ign", "ore")];
+const LEFTOVERS: [&str; 4] = [
+    concat!("to", "do!("),
+    concat!("unimple", "mented!("),
+    concat!("db", "g!("),
+    concat!("#[ign", "ore"),
+];
 
 const SLEEPS: [&str; 2] = [concat!("thread::sl", "eep("), concat!("time::sl", "eep(")];
 
@@ -49,28 +53,35 @@ impl Source {
         self.path.split('/').any(|it| it == "tests" || it == "tests.rs")
     }
 
-    /// The name and the number of lines of each function: from its head to the brace that stands
-    /// below the begin of its head, which is how `rustfmt` and we write it.
+    /// The name and the number of lines of each function that has a body: from its head to the brace
+    /// that stands below the begin of its head, which is how `rustfmt` and we write it.
     fn functions(&self) -> Vec<(String, usize)> {
         let lines: Vec<&str> = self.text.lines().collect();
-        let length = |first: usize, head: &str| {
+        let named = |(first, head): (usize, &&str)| {
+            let name = function_name(head)?;
+            let opened = lines[first..].iter().find(|it| it.ends_with(['{', '}', ';']))?;
             let indent = head.len() - head.trim_start().len();
             let end = format!("{:indent$}}}", "");
-            let after = |it: &&str| **it == end;
-            lines[first..].iter().position(|it| after(&it)).map_or(1, |last| last + 1)
-        };
-        let named = |(first, head): (usize, &&str)| {
-            let (before, rest) = head.split_once("fn ")?;
-            let words = ["pub", "const", "async", "unsafe", "private", "extern", "\"C\""];
-            let is_head = before
-                .split_whitespace()
-                .all(|it| words.contains(&it.split('(').next().unwrap_or(it)));
-            let name = rest.split(['(', '<']).next().filter(|_| is_head)?;
-            let one_line = head.trim_end().ends_with('}');
-            Some((name.to_owned(), if one_line { 1 } else { length(first, head) }))
+            match opened.chars().last() {
+                Some('{') => {
+                    let last = lines[first..].iter().position(|it| **it == end)?;
+                    Some((name.to_owned(), last + 1))
+                }
+                Some('}') => Some((name.to_owned(), 1)),
+                _ => None,
+            }
         };
         lines.iter().enumerate().filter_map(named).collect()
     }
+}
+
+/// The name of the function whose head begins in this line.
+fn function_name(line: &str) -> Option<&str> {
+    let (before, rest) = line.split_once("fn ")?;
+    let words = ["pub", "const", "async", "unsafe", "private"];
+    let is_word = |it: &str| words.contains(&it.split('(').next().unwrap_or(it));
+    let is_head = before.split_whitespace().all(is_word);
+    rest.split(['(', '<']).next().filter(|_| is_head)
 }
 
 fn sources() -> Vec<Source> {
@@ -150,7 +161,10 @@ fn no_test_sleeps() {
 fn no_file_is_too_long_to_read() {
     let long = |it: &Source| it.text.lines().count() > LINES_MAX;
     let long: Vec<_> = sources().into_iter().filter(long).map(|it| it.path).collect();
-    assert!(long.is_empty(), "more than {LINES_MAX} lines, so each is about several things: {long:#?}");
+    assert!(
+        long.is_empty(),
+        "more than {LINES_MAX} lines, so each is about several things: {long:#?}"
+    );
 }
 
 #[test]

@@ -1,11 +1,23 @@
 //! A user's policy: asked first, and never able to stop supervision.
 
 use expect_test::{Expect, expect};
-use zinit_tests::sim::play_with_policy;
+use zinit_tests::sim::{play, play_with_policy};
 
 fn check(policy: &str, timeline: &str, expected: Expect) {
     expected.assert_eq(&play_with_policy(policy, timeline));
 }
+
+/// Checks what is complained about, and that all else happens as under the bundled policy.
+fn check_fallback(policy: &str, timeline: &str, complaints: Expect) {
+    let told = play_with_policy(policy, timeline);
+    let (complained, rest): (Vec<_>, Vec<_>) =
+        told.split_inclusive('\n').partition(|it| it.starts_with(COMPLAINT));
+    assert_eq!(rest.concat(), play(timeline), "not as bundled");
+    complaints.assert_eq(&complained.concat().replace(COMPLAINT, ""));
+}
+
+/// How a line begins that somebody should read.
+const COMPLAINT: &str = "  complaint: ";
 
 const CRASHES: &str = "
     web
@@ -16,183 +28,112 @@ const CRASHES: &str = "
 
 #[test]
 fn a_hook_of_the_users_decides() {
-    check("fn restart_delay(service, attempt) { attempt * 7 }", CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          arm web 27
-          web is Backoff: it ended with exit 1; attempt 2 in 7 ms
-        27 elapsed web
-          launch web
-          web is Spawned: it was launched
-        27 started web
-          arm web 37
-        37 elapsed web
-          web is Running: it is up
-    "#]]);
+    check(
+        "fn restart_delay(service, attempt) { attempt * 7 }",
+        CRASHES,
+        expect![[r#"
+            20 ends (exit 1) web
+              arm web 27
+              web is Backoff: it ended with exit 1; attempt 2 in 7 ms
+            27 elapsed web
+              launch web
+              web is Spawned: it was launched
+            27 started web
+              arm web 37
+            37 elapsed web
+              web is Running: it is up
+        "#]],
+    );
 }
 
 #[test]
 fn the_bundled_function_stays_callable_as_base() {
     let policy = "fn restart_delay(service, attempt) { base::restart_delay(service, attempt) + 1 }";
-    check(policy, CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          arm web 121
-          web is Backoff: it ended with exit 1; attempt 2 in 101 ms
-        121 elapsed web
-          launch web
-          web is Spawned: it was launched
-        121 started web
-          arm web 131
-        131 elapsed web
-          web is Running: it is up
-    "#]]);
+    check(
+        policy,
+        CRASHES,
+        expect![[r#"
+            20 ends (exit 1) web
+              arm web 121
+              web is Backoff: it ended with exit 1; attempt 2 in 101 ms
+            121 elapsed web
+              launch web
+              web is Spawned: it was launched
+            121 started web
+              arm web 131
+            131 elapsed web
+              web is Running: it is up
+        "#]],
+    );
 }
 
 #[test]
 fn a_hook_that_throws_costs_one_decision_and_three_bench_it() {
-    let timeline = "
-        web
-        0 boot
-        20 exit web 1
+    let crashes_on = "
         200 exit web 1
         500 exit web 1
         1500 exit web 1
     ";
-    check(r#"fn restart_delay(service, attempt) { throw "no" }"#, timeline, expect![[r#"
-        0 boot
-          launch web
-          web is Spawned: it was launched
-        0 started web
-          arm web 10
-        10 elapsed web
-          web is Running: it is up
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-        200 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
-          arm web 400
-          web is Backoff: it ended with exit 1; attempt 3 in 200 ms
-        400 elapsed web
-          launch web
-          web is Spawned: it was launched
-        400 started web
-          arm web 410
-        410 elapsed web
-          web is Running: it is up
-        500 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided; it is not asked again until it changes
-          arm web 900
-          web is Backoff: it ended with exit 1; attempt 4 in 400 ms
-        900 elapsed web
-          launch web
-          web is Spawned: it was launched
-        900 started web
-          arm web 910
-        910 elapsed web
-          web is Running: it is up
-        1500 ends (exit 1) web
-          arm web 2300
-          web is Backoff: it ended with exit 1; attempt 5 in 800 ms
-        2300 elapsed web
-          launch web
-          web is Spawned: it was launched
-        2300 started web
-          arm web 2310
-        2310 elapsed web
-          web is Running: it is up
-    "#]]);
+    check_fallback(
+        r#"fn restart_delay(service, attempt) { throw "no" }"#,
+        &format!("{CRASHES}{crashes_on}"),
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
+            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
+            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided; it is not asked again until it changes
+        "#]],
+    );
 }
 
 #[test]
 fn a_hook_that_loops_is_ended() {
-    check("fn restart_delay(service, attempt) { loop {} }", CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: it used up its budget; the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-    "#]]);
+    check_fallback(
+        "fn restart_delay(service, attempt) { loop {} }",
+        CRASHES,
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: it used up its budget; the bundled policy decided
+        "#]],
+    );
 }
 
 #[test]
 fn a_hook_that_answers_nonsense_is_not_believed() {
-    check(r#"fn restart_delay(service, attempt) { "soon" }"#, CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Function not found: arm (&str | ImmutableString | String) (line 145, position 51); the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-    "#]]);
+    check_fallback(
+        r#"fn restart_delay(service, attempt) { "soon" }"#,
+        CRASHES,
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: Function not found: arm (&str | ImmutableString | String) (line 145, position 51); the bundled policy decided
+        "#]],
+    );
 }
 
 #[test]
 fn a_hook_that_eats_memory_is_ended() {
-    let policy = r#"fn restart_delay(service, attempt) { let s = "x"; loop { s += s; } }"#;
-    check(policy, CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Length of string too large; the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-    "#]]);
-    let policy = "fn restart_delay(service, attempt) { let a = [1]; loop { a += a; } }";
-    check(policy, CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Size of array/BLOB too large; the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-    "#]]);
+    check_fallback(
+        r#"fn restart_delay(service, attempt) { let s = "x"; loop { s += s; } }"#,
+        CRASHES,
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: Length of string too large; the bundled policy decided
+        "#]],
+    );
+    check_fallback(
+        "fn restart_delay(service, attempt) { let a = [1]; loop { a += a; } }",
+        CRASHES,
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: Size of array/BLOB too large; the bundled policy decided
+        "#]],
+    );
 }
 
 #[test]
 fn a_hook_that_recurses_for_ever_is_ended() {
-    let policy = "fn restart_delay(service, attempt) { restart_delay(service, attempt) }";
-    check(policy, CRASHES, expect![[r#"
-        20 ends (exit 1) web
-          complaint: the policy of policy.rhai failed in `step`: Stack overflow; the bundled policy decided
-          arm web 120
-          web is Backoff: it ended with exit 1; attempt 2 in 100 ms
-        120 elapsed web
-          launch web
-          web is Spawned: it was launched
-        120 started web
-          arm web 130
-        130 elapsed web
-          web is Running: it is up
-    "#]]);
+    check_fallback(
+        "fn restart_delay(service, attempt) { restart_delay(service, attempt) }",
+        CRASHES,
+        expect![[r#"
+            the policy of policy.rhai failed in `step`: Stack overflow; the bundled policy decided
+        "#]],
+    );
 }
 
 #[test]
@@ -203,27 +144,31 @@ fn an_order_that_forgets_or_invents_services_starts_all_of_them_once() {
         c
         0 boot
     ";
-    check(r#"fn start_order(names) { ["c", "ghost", "c"] }"#, timeline, expect![[r#"
-        0 boot
-          launch c
-          c is Spawned: it was launched
-          launch a
-          a is Spawned: it was launched
-          launch b
-          b is Spawned: it was launched
-        0 started c
-          arm c 10
-        0 started a
-          arm a 10
-        0 started b
-          arm b 10
-        10 elapsed a
-          a is Running: it is up
-        10 elapsed b
-          b is Running: it is up
-        10 elapsed c
-          c is Running: it is up
-    "#]]);
+    check(
+        r#"fn start_order(names) { ["c", "ghost", "c"] }"#,
+        timeline,
+        expect![[r#"
+            0 boot
+              launch c
+              c is Spawned: it was launched
+              launch a
+              a is Spawned: it was launched
+              launch b
+              b is Spawned: it was launched
+            0 started c
+              arm c 10
+            0 started a
+              arm a 10
+            0 started b
+              arm b 10
+            10 elapsed a
+              a is Running: it is up
+            10 elapsed b
+              b is Running: it is up
+            10 elapsed c
+              c is Running: it is up
+        "#]],
+    );
 }
 
 #[test]
@@ -243,14 +188,19 @@ fn a_policy_that_cannot_stand_is_refused_whole() {
         policy.rhai: `test_it` fails: it is false
         policy.rhai: reserved keyword 'eval' is disabled (line 1, position 33)
         policy.rhai: 'import' is a reserved keyword (line 1, position 33)
-    "#]].assert_eq(&[
-        "fn restart_delay(service) { 1 }",
-        "fn restart_dely(service, attempt) { 1 }",
-        "fn admit(service, event) { [] }",
-        "fn gives_up(service, attempt) { attempt > }",
-        "print(1);",
-        "fn gives_up(service, attempt) { attempt > 5 } fn test_it() { gives_up(0, 3) }",
-        "fn gives_up(service, attempt) { eval(\"1\") }",
-        "fn gives_up(service, attempt) { import \"x\" as x; true }",
-    ].map(refusals).join(""));
+    "#]]
+    .assert_eq(
+        &[
+            "fn restart_delay(service) { 1 }",
+            "fn restart_dely(service, attempt) { 1 }",
+            "fn admit(service, event) { [] }",
+            "fn gives_up(service, attempt) { attempt > }",
+            "print(1);",
+            "fn gives_up(service, attempt) { attempt > 5 } fn test_it() { gives_up(0, 3) }",
+            "fn gives_up(service, attempt) { eval(\"1\") }",
+            "fn gives_up(service, attempt) { import \"x\" as x; true }",
+        ]
+        .map(refusals)
+        .join(""),
+    );
 }

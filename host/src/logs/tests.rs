@@ -1,3 +1,5 @@
+//! What services print, through real pipes and the real thread.
+
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;

@@ -5,12 +5,11 @@ use rhai::plugin::*;
 /// Its words in `host::`.
 #[export_module]
 pub mod words {
-    use std::str::FromStr;
-
     use nix::errno::Errno;
-    use nix::sys::signal::{Signal, kill as send};
+    use nix::sys::signal::kill as send;
     use nix::unistd::Pid;
 
+    use crate::action::parse_signal;
     use crate::native::{Said, bad_argument, thrown};
     use crate::refusal::{Kind, Refusal};
 
@@ -21,8 +20,8 @@ pub mod words {
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn kill(pid: i64, signal: &str) -> Said<bool> {
-        let signal = Signal::from_str(signal)
-            .map_err(|_| bad_argument(format!("`{signal}` is no signal; say `SIGTERM`")))?;
+        let signal = parse_signal(signal)
+            .ok_or_else(|| bad_argument(format!("`{signal}` is no signal; say `SIGTERM`")))?;
         let pid = match i32::try_from(pid) {
             Ok(pid) if pid > 1 => Pid::from_raw(pid),
             _ => {

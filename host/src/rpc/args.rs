@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::methods::Method;
+use crate::action::parse_signal;
 use crate::name::ServiceName;
 use crate::refusal::{Kind as Refused, Refusal, nearest};
-use crate::spec::signal_of;
 
 /// A declared parameter.
 #[derive(Clone, Copy, Debug)]
@@ -201,14 +201,10 @@ impl Args {
 
 /// `15`, `"15"`, `"TERM"`, `"SIGTERM"` and `"sigterm"` are the same.
 fn signal(value: &Value) -> Option<Signal> {
-    let number = match value {
-        Value::String(text) => match text.parse() {
-            Ok(number) => number,
-            Err(_) => return signal_of(text),
-        },
-        other => i32::try_from(other.as_i64()?).ok()?,
-    };
-    Signal::try_from(number).ok()
+    match value {
+        Value::String(text) => parse_signal(text),
+        other => Signal::try_from(i32::try_from(other.as_i64()?).ok()?).ok(),
+    }
 }
 
 fn bad(method: &str, why: String) -> Refusal {

@@ -1,12 +1,7 @@
 //! Durations as users write them: `10` (seconds), `200ms`, `1.5s`, `5m`, `1h`, `2d`.
 
-const UNITS: [(&str, i64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const UNITS: [(&str, i64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Ten years: more is a slip of the finger, and what is added to the clock must not overflow.
 const MS_MAX: i64 = 3_650 * 86_400_000;
@@ -17,16 +12,9 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     if text.starts_with('-') {
         return Err("it is negative");
     }
-    let digits = text
-        .bytes()
-        .take_while(|it| it.is_ascii_digit() || *it == b'.')
-        .count();
+    let digits = text.bytes().take_while(|it| it.is_ascii_digit() || *it == b'.').count();
     let (number, unit) = text.split_at(digits);
-    let unit = if unit.is_empty() {
-        "s"
-    } else {
-        unit.trim_start()
-    };
+    let unit = if unit.is_empty() { "s" } else { unit.trim_start() };
     let Some((_, factor)) = UNITS.iter().find(|(word, _)| *word == unit) else {
         return Err("its unit is not one of ms, s, m, h and d");
     };
@@ -38,19 +26,13 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
         let whole = whole.parse::<i64>().ok()?.checked_mul(*factor)?;
         whole.checked_add(fraction_ms(fraction, *factor))
     };
-    parts()
-        .filter(|it| *it <= MS_MAX)
-        .ok_or("it is longer than ten years")
+    parts().filter(|it| *it <= MS_MAX).ok_or("it is longer than ten years")
 }
 
 /// The shortest way to write it that `parse` reads back: a number of seconds where that is whole, as
 /// zinit 0.3 can read it too.
 pub(super) fn write(ms: i64) -> String {
-    if ms % 1_000 == 0 {
-        (ms / 1_000).to_string()
-    } else {
-        format!("{ms}ms")
-    }
+    if ms % 1_000 == 0 { (ms / 1_000).to_string() } else { format!("{ms}ms") }
 }
 
 /// What the digits after the point are worth, rounded down to a millisecond.
@@ -94,18 +76,10 @@ mod tests {
             assert_eq!(parse(text), Err("it is negative"), "{text}");
         }
         for text in ["10 parsecs", "0x10", "1e3", "five", "1_000", "10S"] {
-            assert_eq!(
-                parse(text),
-                Err("its unit is not one of ms, s, m, h and d"),
-                "{text}"
-            );
+            assert_eq!(parse(text), Err("its unit is not one of ms, s, m, h and d"), "{text}");
         }
         for text in ["", "s", ".5", "1.2.3", "."] {
-            assert_eq!(
-                parse(text),
-                Err("it does not begin with a number"),
-                "{text}"
-            );
+            assert_eq!(parse(text), Err("it does not begin with a number"), "{text}");
         }
         for text in ["99999999999999999999", "3651d", "9223372036854775807d"] {
             assert_eq!(parse(text), Err("it is longer than ten years"), "{text}");

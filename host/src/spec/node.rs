@@ -69,12 +69,7 @@ impl Written {
 impl Fault {
     /// A fault of the value of `key`.
     pub(super) fn new(at: At, key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            at,
-            key: key.into(),
-            what: what.into(),
-            hint: None,
-        }
+        Self { at, key: key.into(), what: what.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -87,17 +82,10 @@ impl Fault {
         const SHOWN_CHARS: usize = 200;
         let At { line, column } = self.at;
         let text = text.trim_start_matches('\u{feff}');
-        let source = usize::try_from(line)
-            .ok()
-            .and_then(|it| text.lines().nth(it.checked_sub(1)?));
+        let source = usize::try_from(line).ok().and_then(|it| text.lines().nth(it.checked_sub(1)?));
         // A control character must neither reach the terminal nor move the caret.
         let plain = |it: char| if it.is_control() { ' ' } else { it };
-        let source: String = source
-            .unwrap_or("")
-            .chars()
-            .map(plain)
-            .take(SHOWN_CHARS)
-            .collect();
+        let source: String = source.unwrap_or("").chars().map(plain).take(SHOWN_CHARS).collect();
         let place = format!("{}:{line}:{column}", path.display());
         self.refusal(|what| format!("{place}: {what}"))
             .with("path", path.display().to_string())
@@ -114,20 +102,13 @@ impl Fault {
     fn refusal(self, message: impl Fn(String) -> String) -> Refusal {
         let mut refusal = Refusal::new(Kind::BadConfig, message(self.what));
         refusal.hint = self.hint;
-        if self.key.is_empty() {
-            refusal
-        } else {
-            refusal.with("key", self.key)
-        }
+        if self.key.is_empty() { refusal } else { refusal.with("key", self.key) }
     }
 }
 
 impl From<Location> for At {
     fn from(location: Location) -> Self {
-        Self {
-            line: location.line(),
-            column: location.column(),
-        }
+        Self { line: location.line(), column: location.column() }
     }
 }
 
@@ -148,10 +129,7 @@ pub(super) fn of_json(value: &Value) -> Node {
             Written::Map(map.iter().map(entry).collect())
         }
     };
-    Node {
-        at: At::default(),
-        kind,
-    }
+    Node { at: At::default(), kind }
 }
 
 /// The tree of a YAML document.
@@ -163,11 +141,7 @@ pub(super) fn of_yaml(text: &str) -> Result<Node, Fault> {
     match serde_yaml::from_str_with_options::<Spanned<Raw>>(text, options()) {
         Ok(root) => {
             let root = spelled(root, text);
-            let at = if let Written::Nothing = root.kind {
-                start
-            } else {
-                root.at
-            };
+            let at = if let Written::Nothing = root.kind { start } else { root.at };
             Ok(Node { at, ..root })
         }
         Err(error) => Err(malformed(&error, start)),
@@ -209,10 +183,7 @@ fn malformed(error: &serde_yaml::Error, start: At) -> Fault {
     }
     let said = said.split(" at line ").next().unwrap_or_default();
     let said = said.replace(": `", " `").replace('\'', "`");
-    let hint = HINTS
-        .iter()
-        .find(|(about, _)| said.contains(about))
-        .map(|(_, hint)| *hint);
+    let hint = HINTS.iter().find(|(about, _)| said.contains(about)).map(|(_, hint)| *hint);
     let fault = Fault::new(at, "", format!("malformed YAML: {said}"));
     match hint {
         Some(hint) => fault.hint(hint),
@@ -226,18 +197,9 @@ const HINTS: [(&str, &str); 6] = [
         "put a value with `: ` in it in quotes, or check the indentation",
     ),
     ("tabs disallowed", "indent with spaces"),
-    (
-        "simple key expected",
-        "write `key: value`, with a space after the colon",
-    ),
-    (
-        "unexpected character",
-        "put a value that starts with such a character in quotes",
-    ),
-    (
-        "reference to unknown value",
-        "put a value that starts with `*` in quotes",
-    ),
+    ("simple key expected", "write `key: value`, with a space after the colon"),
+    ("unexpected character", "put a value that starts with such a character in quotes"),
+    ("reference to unknown value", "put a value that starts with `*` in quotes"),
     ("only single YAML document", "write one service per file"),
 ];
 
@@ -273,10 +235,7 @@ fn spelled(raw: Spanned<Raw>, text: &str) -> Node {
             Written::Map(entries.into_iter().map(entry).collect())
         }
     };
-    Node {
-        at: raw.referenced.into(),
-        kind,
-    }
+    Node { at: raw.referenced.into(), kind }
 }
 
 impl<'de> Deserialize<'de> for Raw {

@@ -74,10 +74,7 @@ const ABROAD: [(&str, &str); 12] = [
 
 /// The service that a tree describes.
 pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
-    let start = At {
-        line: root.at.line.min(1),
-        column: root.at.column.min(1),
-    };
+    let start = At { line: root.at.line.min(1), column: root.at.column.min(1) };
     if let Written::List(_) | Written::Text(_) | Written::Number(_) | Written::Flag(_) = root.kind {
         let what = format!("a service is a map of keys, not {}", root.kind.kind());
         return Err(Fault::new(root.at, "", what).hint(EXAMPLE));
@@ -97,11 +94,7 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     keys.read("log", log, &mut spec.log)?;
     keys.read("env", env, &mut spec.env)?;
     keys.read("dir", text, &mut spec.dir)?;
-    keys.read(
-        "restart_delay",
-        |it, key| period(it, key).map(Some),
-        &mut spec.restart_delay_ms,
-    )?;
+    keys.read("restart_delay", |it, key| period(it, key).map(Some), &mut spec.restart_delay_ms)?;
     keys.read("health", |it, _| health(it).map(Arc::new), &mut spec.health)?;
     spec.stop_signal = stop_signal(&mut keys)?;
     if let Some(node) = keys.take("xinit") {
@@ -118,10 +111,7 @@ pub(super) fn argv(exec: &str) -> Result<Vec<String>, (String, &'static str)> {
     let Some(argv) = shlex::split(exec) else {
         // A lone backslash is content with a blank to escape, a quote is not.
         return Err(match shlex::split(&format!("{exec} ")) {
-            Some(_) => (
-                "`exec` ends with a lone backslash".to_owned(),
-                "write `\\\\` for one",
-            ),
+            Some(_) => ("`exec` ends with a lone backslash".to_owned(), "write `\\\\` for one"),
             None => (
                 format!("the quotes of `exec` are unbalanced: {exec}"),
                 "close the quote, or put a backslash before it",
@@ -130,10 +120,9 @@ pub(super) fn argv(exec: &str) -> Result<Vec<String>, (String, &'static str)> {
     };
     match argv.first() {
         None => Err(("`exec` is empty".to_owned(), EXAMPLE)),
-        Some(program) if program.is_empty() => Err((
-            "`exec` names no program".to_owned(),
-            "the first word is the program to run",
-        )),
+        Some(program) if program.is_empty() => {
+            Err(("`exec` names no program".to_owned(), "the first word is the program to run"))
+        }
         Some(_) => Ok(argv),
     }
 }
@@ -156,11 +145,7 @@ fn xinit(node: Node, health: &Health) -> Result<Xinit, Fault> {
     let mut xinit = Xinit::default();
     keys.read("enabled", flag, &mut xinit.enabled)?;
     keys.read("listen", each(address), &mut xinit.listen)?;
-    keys.read(
-        "backend",
-        |it, key| address(it.at, text(it, key)?, key),
-        &mut xinit.backend,
-    )?;
+    keys.read("backend", |it, key| address(it.at, text(it, key)?, key), &mut xinit.backend)?;
     keys.read_unless_0("connect_timeout", period, &mut xinit.connect_timeout_ms)?;
     keys.read("idle_timeout", period, &mut xinit.idle_timeout_ms)?;
     keys.read("single_connection", flag, &mut xinit.single_connection)?;
@@ -188,11 +173,7 @@ fn stop_signal(keys: &mut Map) -> Result<Signal, Fault> {
                 Fault::new(map.at, "signal", what).hint("write `signal: { stop: SIGTERM }`")
             );
         }
-        written.extend(
-            Map::of(map, "signal.", SIGNAL)?
-                .take("stop")
-                .map(|it| (it, "signal.stop")),
-        );
+        written.extend(Map::of(map, "signal.", SIGNAL)?.take("stop").map(|it| (it, "signal.stop")));
     }
     let mut signal = None;
     for (node, key) in written {
@@ -201,10 +182,8 @@ fn stop_signal(keys: &mut Map) -> Result<Signal, Fault> {
         let Some(meant) = signal_of(&word) else {
             let known = Signal::iterator().map(Signal::as_str);
             let near = nearest(&word.to_uppercase(), known).unwrap_or("SIGTERM");
-            return Err(
-                Fault::new(at, key, format!("`{key}` names no signal: `{word}`"))
-                    .hint(format!("did you mean `{near}`?")),
-            );
+            return Err(Fault::new(at, key, format!("`{key}` names no signal: `{word}`"))
+                .hint(format!("did you mean `{near}`?")));
         };
         if signal.is_some_and(|it| it != meant) {
             return Err(Fault::new(
@@ -225,42 +204,25 @@ fn log(node: Node, key: &str) -> Result<LogMode, Fault> {
         _ => false,
     };
     if to_file {
-        return Err(Fault::new(
-            node.at,
-            key,
-            "logging to a file is not available in this version",
-        )
-        .hint("`log` can be `ring`, `stdout` or `none`"));
+        return Err(Fault::new(node.at, key, "logging to a file is not available in this version")
+            .hint("`log` can be `ring`, `stdout` or `none`"));
     }
     word(&LogMode::WORDS)(node, key)
 }
 
 fn env(node: Node, key: &str) -> Result<BTreeMap<String, String>, Fault> {
     let mut env = BTreeMap::new();
-    for Entry {
-        at,
-        key: name,
-        value,
-    } in entries(node, key, "write `env: { NAME: value }`")?
-    {
+    for Entry { at, key: name, value } in entries(node, key, "write `env: { NAME: value }`")? {
         let path = format!("{key}.{name}");
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(Fault::new(
-                at,
-                path,
-                format!("`{name}` cannot be a variable's name"),
-            ));
+            return Err(Fault::new(at, path, format!("`{name}` cannot be a variable's name")));
         }
         let text = match value.kind {
             Written::Nothing => String::new(),
             _ => text(value, &path)?,
         };
         if env.insert(name, text).is_some() {
-            return Err(Fault::new(
-                at,
-                path.clone(),
-                format!("`{path}` is given twice"),
-            ));
+            return Err(Fault::new(at, path.clone(), format!("`{path}` is given twice")));
         }
     }
     Ok(env)
@@ -284,22 +246,13 @@ impl Map {
     fn of(node: Node, path: &'static str, keys: Keys) -> Result<Self, Fault> {
         let mut known: Vec<(&'static str, At, Node)> = Vec::new();
         let words = keys.iter().map(|(word, _)| *word);
-        let all = || {
-            words
-                .clone()
-                .map(|it| format!("`{it}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let all = || words.clone().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
         for Entry { at, key, value } in entries(node, path, &format!("its keys are {}", all()))? {
             let full = format!("{path}{key}");
             let Some((_, means)) = keys.iter().find(|(word, _)| *word == key) else {
                 let folded = key.to_ascii_lowercase();
                 let abroad = ABROAD.iter().filter(|_| path.is_empty());
-                let near = abroad
-                    .clone()
-                    .find(|(word, _)| *word == folded)
-                    .map(|(_, it)| *it);
+                let near = abroad.clone().find(|(word, _)| *word == folded).map(|(_, it)| *it);
                 let hint = match near.or_else(|| nearest(&folded, words.clone())) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("the keys are {}", all()),
@@ -316,10 +269,7 @@ impl Map {
             }
             known.push((means, at, value));
         }
-        Ok(Self {
-            path,
-            entries: known.into_iter().map(|(key, _, it)| (key, it)).collect(),
-        })
+        Ok(Self { path, entries: known.into_iter().map(|(key, _, it)| (key, it)).collect() })
     }
 
     /// The value of a key, unless it says nothing: that is the default.

@@ -1,5 +1,7 @@
 //! What service files may say, and what is said about those that cannot be.
 
+mod refused;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -21,22 +23,11 @@ fn refused(yaml: &str) -> String {
         Ok(spec) => panic!("not refused: {yaml}\n{spec:?}"),
         Err(it) => {
             let (line, column) = (&it.data["line"], it.data["column"].as_u64());
-            assert!(
-                it.message.starts_with(&format!("web.yaml:{line}:")),
-                "{}",
-                it.message
-            );
-            let caret = " ".repeat(
-                column
-                    .and_then(|it| usize::try_from(it - 1).ok())
-                    .unwrap_or(99),
-            );
+            assert!(it.message.starts_with(&format!("web.yaml:{line}:")), "{}", it.message);
+            let caret =
+                " ".repeat(column.and_then(|it| usize::try_from(it - 1).ok()).unwrap_or(99));
             let source = it.data["source"].as_str().unwrap_or("no source");
-            format!(
-                "{}\n|{source}\n|{caret}^\n= {}",
-                it.message,
-                it.hint.unwrap_or_default()
-            )
+            format!("{}\n|{source}\n|{caret}^\n= {}", it.message, it.hint.unwrap_or_default())
         }
     }
 }
@@ -44,10 +35,7 @@ fn refused(yaml: &str) -> String {
 #[track_caller]
 fn says(yaml: &str, told: &str) {
     let said = refused(yaml);
-    assert!(
-        said == told,
-        "for\n{yaml}\nit says\n{said}\ninstead of\n{told}"
-    );
+    assert!(said == told, "for\n{yaml}\nit says\n{said}\ninstead of\n{told}");
 }
 
 #[test]
@@ -86,44 +74,14 @@ xinit:
 "#,
     );
     assert_eq!(spec.argv(), ["python3", "-m", "http.server", "80 80"]);
-    assert_eq!(
-        spec.after.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
-        ["db", "cache"]
-    );
-    let env: Vec<(&str, &str)> = spec
-        .env
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .collect();
-    let told = [
-        ("DEBUG", "true"),
-        ("EMPTY", ""),
-        ("NAME", "it's"),
-        ("PORT", "8080"),
-        ("VERSION", "1.10"),
-    ];
+    assert_eq!(spec.after.iter().map(|it| it.as_str()).collect::<Vec<_>>(), ["db", "cache"]);
+    let env: Vec<(&str, &str)> = spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let told =
+        [("DEBUG", "true"), ("EMPTY", ""), ("NAME", "it's"), ("PORT", "8080"), ("VERSION", "1.10")];
     assert_eq!(env, told);
-    let others = (
-        spec.status,
-        spec.oneshot,
-        spec.log,
-        spec.stop_signal,
-        spec.dir.as_str(),
-    );
-    assert_eq!(
-        others,
-        (
-            Status::Ignore,
-            true,
-            LogMode::Stdout,
-            Signal::SIGINT,
-            "/var/www"
-        )
-    );
-    assert_eq!(
-        (spec.shutdown_timeout_ms, spec.restart_delay_ms),
-        (1_500, Some(200))
-    );
+    let others = (spec.status, spec.oneshot, spec.log, spec.stop_signal, spec.dir.as_str());
+    assert_eq!(others, (Status::Ignore, true, LogMode::Stdout, Signal::SIGINT, "/var/www"));
+    assert_eq!((spec.shutdown_timeout_ms, spec.restart_delay_ms), (1_500, Some(200)));
     let health = Health {
         period_ms: 300_000,
         retry: 7,
@@ -148,14 +106,8 @@ xinit:
 fn one_line_is_a_service_with_the_defaults_of_zinit_0_3() {
     let spec = parsed("exec: sleep 100");
     assert_eq!(spec, Spec::of_exec("sleep 100"));
-    assert_eq!(
-        (spec.status, spec.log, spec.xinit),
-        (Status::Start, LogMode::Ring, None)
-    );
-    assert_eq!(
-        (spec.shutdown_timeout_ms, spec.stop_signal),
-        (10_000, Signal::SIGTERM)
-    );
+    assert_eq!((spec.status, spec.log, spec.xinit), (Status::Start, LogMode::Ring, None));
+    assert_eq!((spec.shutdown_timeout_ms, spec.stop_signal), (10_000, Signal::SIGTERM));
     assert_eq!((spec.health.period_ms, spec.health.retry), (10_000, 3));
 }
 
@@ -167,20 +119,14 @@ fn what_says_nothing_is_the_default() {
 
 #[test]
 fn a_list_of_one_may_be_plain_text() {
-    assert_eq!(
-        parsed("exec: ls\nafter: db").after,
-        parsed("exec: ls\nafter: [db]").after
-    );
+    assert_eq!(parsed("exec: ls\nafter: db").after, parsed("exec: ls\nafter: [db]").after);
     assert_eq!(parsed("exec: ls\nafter: [db, db]").after.len(), 1);
 }
 
 #[test]
 fn anchors_merges_byte_order_mark_and_crlf_are_read() {
-    let spec = parsed(
-        "\u{feff}x: &a 5m\r\n"
-            .replace("x: &a 5m\r\n", "exec: a b\r\ndir: /x\r\n")
-            .as_str(),
-    );
+    let spec =
+        parsed("\u{feff}x: &a 5m\r\n".replace("x: &a 5m\r\n", "exec: a b\r\ndir: /x\r\n").as_str());
     assert_eq!((spec.exec.as_str(), spec.dir.as_str()), ("a b", "/x"));
     let spec =
         parsed("exec: ls\nshutdown_timeout: &t 5m\nhealth: { <<: { retry: 9 }, period: *t }");
@@ -194,179 +140,6 @@ fn the_services_of_the_readme_of_zinit_0_3_are_read() {
          xinit:\n  enabled: true\n  listen: \"/tmp/pg-proxy.sock\" # Proxy socket\n  idle_timeout: 300\n",
     );
     assert_eq!(spec.xinit.map(|it| it.idle_timeout_ms), Some(300_000));
-}
-
-#[test]
-fn an_unknown_key_is_shown_with_the_nearest_known_one() {
-    says(
-        "exec: ls\nonehsot: true\n",
-        "web.yaml:2:1: unknown key `onehsot`\n|onehsot: true\n|^\n= did you mean `oneshot`?",
-    );
-    says(
-        "exec: ls\nhealth:\n  retires: 3\n",
-        "web.yaml:3:3: unknown key `health.retires`\n|  retires: 3\n|  ^\n= did you mean `retry`?",
-    );
-    says(
-        "exec: ls\nsignal: { kill: 9 }",
-        "web.yaml:2:11: unknown key `signal.kill`\n|signal: { kill: 9 }\n|          ^\n= the keys are `stop`",
-    );
-    says(
-        "command: ls",
-        "web.yaml:1:1: unknown key `command`\n|command: ls\n|^\n= did you mean `exec`?",
-    );
-    says(
-        "Exec: ls",
-        "web.yaml:1:1: unknown key `Exec`\n|Exec: ls\n|^\n= did you mean `exec`?",
-    );
-}
-
-#[test]
-fn a_key_given_twice_is_refused() {
-    says(
-        "exec: ls\nexec: cat\n",
-        "web.yaml:2:1: `exec` is given twice\n|exec: cat\n|^\n= line 1 has it already",
-    );
-    says(
-        "exec: ls\nhealth: { cmd: a, test_cmd: b }",
-        "web.yaml:2:19: `health.test_cmd` is given twice\n|health: { cmd: a, test_cmd: b }\n|                  ^\n= line 2 has it already",
-    );
-    says(
-        "exec: ls\nenv: { A: 1, A: 2 }",
-        "web.yaml:2:14: `env.A` is given twice\n|env: { A: 1, A: 2 }\n|             ^\n= ",
-    );
-    says(
-        "exec: ls\nsignal_stop: INT\nsignal: { stop: HUP }",
-        "web.yaml:3:17: `signal.stop` and `signal_stop` contradict each other\n|signal: { stop: HUP }\n|                ^\n= ",
-    );
-}
-
-#[test]
-fn a_file_without_a_service_says_what_is_missing() {
-    let told = "web.yaml:1:1: `exec` is missing\n|{}\n|^\n= write at least a line such as `exec: sleep 100`";
-    for yaml in [
-        "",
-        "# nothing\n",
-        "oneshot: true\n",
-        "exec:\n",
-        "exec: ''\n",
-        "\n---\n",
-        "\u{feff}",
-    ] {
-        let first = yaml.lines().next().unwrap_or("");
-        says(yaml, &told.replace("{}", &first.replace('\u{feff}', "")));
-    }
-    says(
-        "- ls\n- cat\n",
-        "web.yaml:1:1: a service is a map of keys, not a list\n|- ls\n|^\n= write at least a line such as `exec: sleep 100`",
-    );
-    says(
-        "exec ls\n",
-        "web.yaml:1:1: a service is a map of keys, not text\n|exec ls\n|^\n= write at least a line such as `exec: sleep 100`",
-    );
-}
-
-#[test]
-fn malformed_yaml_is_shown_with_its_line() {
-    says(
-        "exec: a: b\n",
-        "web.yaml:1:8: malformed YAML: mapping values are not allowed in this context\n|exec: a: b\n|       ^\n= put a value with `: ` in it in quotes, or check the indentation",
-    );
-    says(
-        "health:\n\tcmd: x\n",
-        "web.yaml:2:2: malformed YAML: tabs disallowed within this context (block indentation)\n| cmd: x\n| ^\n= indent with spaces",
-    );
-    says(
-        "exec: 'x\n",
-        "web.yaml:1:7: malformed YAML: unclosed quote\n|exec: 'x\n|      ^\n= ",
-    );
-    says(
-        "exec: [a, b\n",
-        "web.yaml:1:7: malformed YAML: unclosed bracket `[`\n|exec: [a, b\n|      ^\n= ",
-    );
-    says(
-        "exec: x\nbad\n",
-        "web.yaml:2:1: malformed YAML: simple key expected `:`\n|bad\n|^\n= write `key: value`, with a space after the colon",
-    );
-    says(
-        "exec: @foo\n",
-        "web.yaml:1:7: malformed YAML: unexpected character `@`\n|exec: @foo\n|      ^\n= put a value that starts with such a character in quotes",
-    );
-    says(
-        "exec: *foo\n",
-        "web.yaml:1:7: malformed YAML: reference to unknown value\n|exec: *foo\n|      ^\n= put a value that starts with `*` in quotes",
-    );
-    says(
-        "exec: a\n---\nexec: b\n",
-        "web.yaml:3:1: malformed YAML: only single YAML document expected but multiple found\n|exec: b\n|^\n= write one service per file",
-    );
-}
-
-#[test]
-fn a_command_line_that_is_none_is_refused() {
-    says(
-        "exec: sh -c \"a\n",
-        "web.yaml:1:7: the quotes of `exec` are unbalanced: sh -c \"a\n|exec: sh -c \"a\n|      ^\n= close the quote, or put a backslash before it",
-    );
-    says(
-        "exec: ls \\",
-        "web.yaml:1:7: `exec` ends with a lone backslash\n|exec: ls \\\n|      ^\n= write `\\\\` for one",
-    );
-    says(
-        "exec: '  '",
-        "web.yaml:1:7: `exec` is empty\n|exec: '  '\n|      ^\n= write at least a line such as `exec: sleep 100`",
-    );
-    says(
-        "exec: \"''\"",
-        "web.yaml:1:7: `exec` names no program\n|exec: \"''\"\n|      ^\n= the first word is the program to run",
-    );
-    says(
-        "exec: \"a\\0b\"",
-        "web.yaml:1:7: `exec` has a NUL byte in it\n|exec: \"a\\0b\"\n|      ^\n= ",
-    );
-    says(
-        "exec: [sleep, 1]",
-        "web.yaml:1:7: `exec` must be text, not a list\n|exec: [sleep, 1]\n|      ^\n= ",
-    );
-}
-
-#[test]
-fn a_value_of_the_wrong_kind_is_refused() {
-    let about = |line: &str| {
-        let said = refused(&format!("exec: ls\n{line}\n"));
-        let (message, rest) = said.split_once('\n').expect("a message and a line");
-        let hint = rest.rsplit_once("= ").expect("a hint").1;
-        let message = message
-            .strip_prefix("web.yaml:2:")
-            .expect("it is in line 2");
-        format!("{message} ({hint})")
-    };
-    let duration = "a number is seconds; or write `200ms`, `10s`, `5m`, `1h`, `2d`";
-    let told = [
-        ("shutdown_timeout: -1", format!("19: `shutdown_timeout` must be a duration, and `-1` is not: it is negative ({duration})")),
-        ("restart_delay: 5 years", format!("16: `restart_delay` must be a duration, and `5 years` is not: its unit is not one of ms, s, m, h and d ({duration})")),
-        ("health: { retry: -1 }", "18: `health.retry` must be a whole number up to 1000000, not `-1` ()".to_owned()),
-        ("oneshot: yes", "10: `oneshot` must be `true` or `false`, not `yes` ()".to_owned()),
-        ("oneshot: [true]", "10: `oneshot` must be `true` or `false`, not a list ()".to_owned()),
-        ("status: foo", "9: `status` cannot be `foo` (it can be `start`, `stop`, `ignore`)".to_owned()),
-        ("log: Ring", "6: `log` cannot be `Ring` (it can be `ring`, `stdout`, `none`)".to_owned()),
-        ("log: file", "6: logging to a file is not available in this version (`log` can be `ring`, `stdout` or `none`)".to_owned()),
-        ("log: { file: x }", "6: logging to a file is not available in this version (`log` can be `ring`, `stdout` or `none`)".to_owned()),
-        ("after: [a, ../b]", "12: in `after`: `../b` is no service name: 1 to 64 letters, digits, `_`, `-`, `.` or `@`, starting with a letter or a digit ()".to_owned()),
-        ("after: { a: b }", "8: `after` must be text, not a map ()".to_owned()),
-        ("env: [A=b]", "6: `env` must be a map, not a list (write `env: { NAME: value }`)".to_owned()),
-        ("env: { A=: b }", "8: `A=` cannot be a variable's name ()".to_owned()),
-        ("env: { A: [b] }", "11: `env.A` must be text, not a list ()".to_owned()),
-        ("signal: { stop: SIGTREM }", "17: `signal.stop` names no signal: `SIGTREM` (did you mean `SIGTERM`?)".to_owned()),
-        ("signal: HUP", "9: `signal` must be a map, not text (write `signal: { stop: SIGTERM }`)".to_owned()),
-        ("health: { tcp: 5432 }", "16: `health.test_tcp` must be `host:port`, not `5432` (for example `localhost:5432`)".to_owned()),
-        ("health: { tcp: [\"a:0\"] }", "17: `health.test_tcp` must be `host:port`, not `a:0` (for example `localhost:5432`)".to_owned()),
-        ("health: { http: ftp://x }", "17: `health.test_http` must be an http or https URL, not `ftp://x` (for example `http://localhost:8080/`)".to_owned()),
-        ("xinit: { enabled: true, listen: /a }", "8: `xinit` is enabled but has no backend (add `backend`, the address where the service listens, or `health: { tcp: ... }`)".to_owned()),
-        ("xinit: { enabled: true, backend: /a }", "8: `xinit` is enabled but listens nowhere (add `listen`, an address such as `127.0.0.1:8080` or the path of a socket)".to_owned()),
-    ];
-    for (line, told) in told {
-        assert_eq!(about(line), told, "{line}");
-    }
 }
 
 #[test]
@@ -396,11 +169,7 @@ fn bombs_are_refused() {
     for (bomb, told) in told {
         let refusal = Spec::from_yaml(&bomb, Path::new("web.yaml")).expect_err("it is a bomb");
         assert_eq!(refusal.message, format!("web.yaml:{told}"));
-        assert!(
-            refusal.data["source"]
-                .as_str()
-                .is_some_and(|it| it.len() <= 200)
-        );
+        assert!(refusal.data["source"].as_str().is_some_and(|it| it.len() <= 200));
     }
 }
 
@@ -416,10 +185,7 @@ fn the_configuration_of_zinit_0_3_is_read() {
     let config =
         json!({ "exec": "ls", "env": { "PORT": 8080 }, "restart_delay": 0.25, "after": "db" });
     let spec = Spec::from_config(&config).expect("it is fine");
-    assert_eq!(
-        (spec.env["PORT"].as_str(), spec.restart_delay_ms),
-        ("8080", Some(250))
-    );
+    assert_eq!((spec.env["PORT"].as_str(), spec.restart_delay_ms), ("8080", Some(250)));
 }
 
 #[test]
@@ -432,14 +198,8 @@ fn a_bad_configuration_names_the_key() {
     );
     assert_eq!(no.hint.as_deref(), Some("did you mean `period`?"));
     assert_eq!(refusal(json!({ "exec": "" })).message, "`exec` is missing");
-    assert_eq!(
-        refusal(json!({ "exec": "a\0b" })).message,
-        "`exec` has a NUL byte in it"
-    );
-    assert_eq!(
-        refusal(json!([])).message,
-        "a service is a map of keys, not a list"
-    );
+    assert_eq!(refusal(json!({ "exec": "a\0b" })).message, "`exec` has a NUL byte in it");
+    assert_eq!(refusal(json!([])).message, "a service is a map of keys, not a list");
     assert_eq!(refusal(json!(null)).message, "`exec` is missing");
 }
 
@@ -541,28 +301,18 @@ impl Dice {
             "\u{10ffff}",
             "<<",
         ];
-        (0..self.roll(6))
-            .map(|_| LETTERS[self.roll(LETTERS.len())])
-            .collect()
+        (0..self.roll(6)).map(|_| LETTERS[self.roll(LETTERS.len())]).collect()
     }
 
     fn spec(&mut self) -> Spec {
         let word = self.text();
-        let exec = format!(
-            "{} {}",
-            shlex::try_quote(&format!("x{word}")).expect("no NUL"),
-            self.roll(9)
-        );
+        let exec =
+            format!("{} {}", shlex::try_quote(&format!("x{word}")).expect("no NUL"), self.roll(9));
         let mut texts = |some: &str| -> Vec<String> {
-            (0..self.roll(3))
-                .map(|_| format!("{some}{}", self.text()))
-                .collect()
+            (0..self.roll(3)).map(|_| format!("{some}{}", self.text())).collect()
         };
         let (commands, env) = (texts("c"), texts("K"));
-        let env = env
-            .into_iter()
-            .map(|it| (it.replace('=', ""), it))
-            .collect();
+        let env = env.into_iter().map(|it| (it.replace('=', ""), it)).collect();
         Spec {
             env,
             dir: self.text(),
@@ -577,11 +327,7 @@ impl Dice {
                 .take(self.roll(5))
                 .map(|it| ServiceName::parse(it).expect("a name"))
                 .collect(),
-            health: Arc::new(Health {
-                test_cmd: commands,
-                retry: 5,
-                ..Health::default()
-            }),
+            health: Arc::new(Health { test_cmd: commands, retry: 5, ..Health::default() }),
             xinit: (self.roll(2) == 0).then(|| {
                 Box::new(Xinit {
                     listen: vec![format!("/{}", self.text())],
@@ -618,14 +364,8 @@ fn no_text_makes_the_parser_panic() {
         }
         let yaml: String = yaml.into_iter().collect();
         if let Err(refusal) = Spec::from_yaml(&yaml, Path::new("web.yaml")) {
-            assert!(
-                !refusal.message.contains('\n') || yaml.contains("exec"),
-                "{refusal}"
-            );
-            assert!(
-                refusal.data["line"].as_u64().is_some_and(|it| it > 0),
-                "{refusal}\n{yaml}"
-            );
+            assert!(!refusal.message.contains('\n') || yaml.contains("exec"), "{refusal}");
+            assert!(refusal.data["line"].as_u64().is_some_and(|it| it > 0), "{refusal}\n{yaml}");
         }
     }
 }

@@ -10,11 +10,7 @@ pub(super) fn name(at: At, text: String, key: &str) -> Result<ServiceName, Fault
 
 pub(super) fn command(at: At, line: String, key: &str) -> Result<String, Fault> {
     if line.trim().is_empty() {
-        return Err(Fault::new(
-            at,
-            key,
-            format!("a command of `{key}` is empty"),
-        ));
+        return Err(Fault::new(at, key, format!("a command of `{key}` is empty")));
     }
     Ok(line)
 }
@@ -29,24 +25,14 @@ pub(super) fn host_port(at: At, text: String, key: &str) -> Result<String, Fault
     if text.rsplit_once(':').is_some_and(sound) {
         return Ok(text);
     }
-    Err(Fault::new(
-        at,
-        key,
-        format!("`{key}` must be `host:port`, not `{text}`"),
-    )
-    .hint("for example `localhost:5432`"))
+    Err(Fault::new(at, key, format!("`{key}` must be `host:port`, not `{text}`"))
+        .hint("for example `localhost:5432`"))
 }
 
 /// A URL; one without scheme is http, as curl has it.
 pub(super) fn url(at: At, text: String, key: &str) -> Result<String, Fault> {
-    let full = if text.contains("://") {
-        text.clone()
-    } else {
-        format!("http://{text}")
-    };
-    let rest = full
-        .strip_prefix("http://")
-        .or_else(|| full.strip_prefix("https://"));
+    let full = if text.contains("://") { text.clone() } else { format!("http://{text}") };
+    let rest = full.strip_prefix("http://").or_else(|| full.strip_prefix("https://"));
     if rest
         .is_none_or(|it| it.is_empty() || it.starts_with('/') || it.contains(char::is_whitespace))
     {
@@ -73,28 +59,17 @@ pub(super) fn address(at: At, text: String, key: &str) -> Result<String, Fault> 
 pub(super) fn retry(node: Node, key: &str) -> Result<i64, Fault> {
     let at = node.at;
     let text = text(node, key)?;
-    text.parse()
-        .ok()
-        .filter(|it| (0..=1_000_000).contains(it))
-        .ok_or_else(|| {
-            Fault::new(
-                at,
-                key,
-                format!("`{key}` must be a whole number up to 1000000, not `{text}`"),
-            )
-        })
+    text.parse().ok().filter(|it| (0..=1_000_000).contains(it)).ok_or_else(|| {
+        Fault::new(at, key, format!("`{key}` must be a whole number up to 1000000, not `{text}`"))
+    })
 }
 
 pub(super) fn period(node: Node, key: &str) -> Result<i64, Fault> {
     let at = node.at;
     let text = text(node, key)?;
     duration::parse(&text).map_err(|why| {
-        Fault::new(
-            at,
-            key,
-            format!("`{key}` must be a duration, and `{text}` is not: {why}"),
-        )
-        .hint("a number is seconds; or write `200ms`, `10s`, `5m`, `1h`, `2d`")
+        Fault::new(at, key, format!("`{key}` must be a duration, and `{text}` is not: {why}"))
+            .hint("a number is seconds; or write `200ms`, `10s`, `5m`, `1h`, `2d`")
     })
 }
 
@@ -122,11 +97,7 @@ pub(super) fn flag(node: Node, key: &str) -> Result<bool, Fault> {
                 Written::Text(it) | Written::Number(it) => format!("`{it}`"),
                 _ => other.kind().to_owned(),
             };
-            Err(Fault::new(
-                node.at,
-                key,
-                format!("`{key}` must be `true` or `false`, not {said}"),
-            ))
+            Err(Fault::new(node.at, key, format!("`{key}` must be `true` or `false`, not {said}")))
         }
     }
 }
@@ -144,11 +115,7 @@ pub(super) fn text(node: Node, key: &str) -> Result<String, Fault> {
         }
     };
     if text.contains('\0') {
-        return Err(Fault::new(
-            node.at,
-            key,
-            format!("`{key}` has a NUL byte in it"),
-        ));
+        return Err(Fault::new(node.at, key, format!("`{key}` has a NUL byte in it")));
     }
     Ok(text)
 }
@@ -157,12 +124,7 @@ pub(super) fn text(node: Node, key: &str) -> Result<String, Fault> {
 pub(super) fn each<T>(
     parse: impl Fn(At, String, &str) -> Result<T, Fault>,
 ) -> impl Fn(Node, &str) -> Result<Vec<T>, Fault> {
-    move |node, key| {
-        texts(node, key)?
-            .into_iter()
-            .map(|(at, it)| parse(at, it, key))
-            .collect()
-    }
+    move |node, key| texts(node, key)?.into_iter().map(|(at, it)| parse(at, it, key)).collect()
 }
 
 /// A list of scalars, or a single one.
@@ -171,10 +133,7 @@ pub(super) fn texts(node: Node, key: &str) -> Result<Vec<(At, String)>, Fault> {
         Written::List(items) => items,
         _ => vec![node],
     };
-    items
-        .into_iter()
-        .map(|it| Ok((it.at, text(it, key)?)))
-        .collect()
+    items.into_iter().map(|it| Ok((it.at, text(it, key)?))).collect()
 }
 
 pub(super) fn entries(node: Node, key: &str, hint: &str) -> Result<Vec<Entry>, Fault> {

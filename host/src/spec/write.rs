@@ -26,34 +26,19 @@ impl Spec {
             }
         });
         yaml.plain("log", self.log.word(), LogMode::default().word());
-        yaml.time(
-            "shutdown_timeout",
-            self.shutdown_timeout_ms,
-            usual.shutdown_timeout_ms,
-        );
+        yaml.time("shutdown_timeout", self.shutdown_timeout_ms, usual.shutdown_timeout_ms);
         yaml.time("restart_delay", self.restart_delay_ms.unwrap_or(-1), -1);
         yaml.open("signal", |yaml| {
-            yaml.plain(
-                "stop",
-                self.stop_signal.as_str(),
-                usual.stop_signal.as_str(),
-            );
+            yaml.plain("stop", self.stop_signal.as_str(), usual.stop_signal.as_str());
         });
         yaml.open("health", |yaml| health(yaml, &self.health));
-        yaml.open("xinit", |yaml| {
-            xinit(yaml, self.xinit.as_deref().unwrap_or(&Xinit::default()))
-        });
+        yaml.open("xinit", |yaml| xinit(yaml, self.xinit.as_deref().unwrap_or(&Xinit::default())));
         yaml.out
     }
 
     /// The service as `service.get` answers it: every key spelled out.
     pub fn to_config(&self) -> Value {
-        let Health {
-            test_cmd,
-            test_tcp,
-            test_http,
-            ..
-        } = &*self.health;
+        let Health { test_cmd, test_tcp, test_http, .. } = &*self.health;
         let off = Xinit::default();
         let xinit = self.xinit.as_deref().unwrap_or(&off);
         // One address is plain text, as zinit 0.3 has it.
@@ -62,11 +47,8 @@ impl Spec {
             [one] => json!(one),
             many => json!(many),
         };
-        let env: Map<String, Value> = self
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect();
+        let env: Map<String, Value> =
+            self.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
             "exec": self.exec,
             "status": self.status.word(),
@@ -113,26 +95,14 @@ fn xinit(yaml: &mut Yaml, xinit: &Xinit) {
     yaml.plain("enabled", xinit.enabled, usual.enabled);
     yaml.list("listen", xinit.listen.iter().map(String::as_str));
     yaml.text("backend", &xinit.backend, "");
-    yaml.time(
-        "connect_timeout",
-        xinit.connect_timeout_ms,
-        usual.connect_timeout_ms,
-    );
+    yaml.time("connect_timeout", xinit.connect_timeout_ms, usual.connect_timeout_ms);
     yaml.time("idle_timeout", xinit.idle_timeout_ms, usual.idle_timeout_ms);
-    yaml.plain(
-        "single_connection",
-        xinit.single_connection,
-        usual.single_connection,
-    );
+    yaml.plain("single_connection", xinit.single_connection, usual.single_connection);
 }
 
 /// Whole seconds as an integer, others as a fraction.
 fn seconds(ms: i64) -> Value {
-    if ms % 1_000 == 0 {
-        json!(ms / 1_000)
-    } else {
-        json!(ms as f64 / 1_000.0)
-    }
+    if ms % 1_000 == 0 { json!(ms / 1_000) } else { json!(ms as f64 / 1_000.0) }
 }
 
 /// Block YAML as it grows: lines of `key: value`, each left out when it says the default.
@@ -193,17 +163,11 @@ impl Yaml {
 /// Text as a YAML scalar: bare where nobody could mistake it for something else, else in double
 /// quotes.
 fn scalar(text: &str) -> String {
-    if is_plain(text) {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
+    if is_plain(text) { text.to_owned() } else { quoted(text) }
 }
 
 fn is_plain(text: &str) -> bool {
-    const TAKEN: [&str; 10] = [
-        "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~",
-    ];
+    const TAKEN: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"];
     let begins_well = text.starts_with(|it: char| it.is_ascii_alphabetic() || "/_".contains(it));
     let printable = text.bytes().all(|it| matches!(it, b' '..=b'~'));
     begins_well

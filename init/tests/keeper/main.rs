@@ -1,0 +1,434 @@
+//! The keeper with real processes. The tests are the brain: a stub process hands its end of the
+//! keeper's socket over to them.
+//!
+//! This program plays all parts, so it has its own small runner: `keeper [FILTER]` runs the tests,
+//! `keeper be-keeper PATH` and `keeper be-brain PATH` are what they start.
+
+#![expect(clippy::disallowed_methods, reason = "tests make processes, and give up after a time")]
+
+mod brains;
+mod children;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{Pid, getpgid, getsid, read};
+use zinit_keeper::packet::{self, Heard};
+use zinit_keeper::wire::{
+    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Report, Request, Slot, VERSION,
+};
+
+/// A test that waits longer than this for something has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Test = (&'static str, fn());
+
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        const TESTS: &[Test] = &[$((stringify!($name), $module::$name)),*];
+    };
+}
+
+tests![
+    children::exits_are_told_exactly,
+    children::a_core_dump_is_told_as_one,
+    children::a_launch_that_fails_names_its_step_and_errno,
+    children::a_program_is_looked_up_in_the_childs_path,
+    children::a_child_begins_clean,
+    children::pipes_outlive_restarts_and_brains,
+    children::a_new_brain_gets_the_table_with_what_nobody_acknowledged,
+    children::a_second_launch_is_refused_while_the_first_lives_or_is_not_acknowledged,
+    children::only_the_incarnation_that_is_meant_is_signalled,
+    children::what_is_left_of_a_group_dies_with_its_leader_before_the_exit_is_told,
+    children::orphans_are_reaped,
+    children::more_launches_than_places_all_run,
+    children::a_launch_that_waits_can_be_signalled_and_forgotten,
+    brains::nonsense_is_survived,
+    brains::mutated_requests_are_survived,
+    brains::a_brain_that_does_not_read_hears_everything_later,
+    brains::signals_to_the_keeper_reach_the_brain,
+    brains::sigterm_is_told_to_the_next_brain_too,
+    brains::a_brain_that_closes_its_socket_is_replaced,
+    brains::what_a_dead_brain_has_said_still_counts,
+    brains::farewell_ends_the_keeper_with_the_code,
+    brains::farewell_kills_what_the_brain_forgot,
+    brains::a_first_brain_that_never_serves_ends_the_keeper,
+    brains::a_brain_that_cannot_be_run_ends_the_keeper,
+    brains::the_first_serving_makes_ready,
+    brains::a_keeper_with_nothing_to_do_does_nothing,
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let first = args.next().unwrap_or_default();
+    match first.to_str() {
+        Some("be-keeper") => be_keeper(&args.collect::<Vec<_>>()),
+        Some("be-brain") => be_brain(args.next().expect("the path of the tests' socket")),
+        filter => run_tests(filter.filter(|it| !it.starts_with('-')).unwrap_or_default()),
+    }
+}
+
+fn run_tests(filter: &str) -> ExitCode {
+    let chosen = TESTS.iter().filter(|(name, _)| name.contains(filter));
+    let mut failed = Vec::new();
+    for (name, test) in chosen {
+        let begun = Instant::now();
+        match std::panic::catch_unwind(test) {
+            Ok(()) => println!("test {name} ... ok ({} ms)", begun.elapsed().as_millis()),
+            Err(_) => failed.push(*name),
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: {}", failed.join(" "));
+    ExitCode::FAILURE
+}
+
+/// `be-keeper PATH [BRAIN]`; ready goes to stdout.
+fn be_keeper(args: &[OsString]) -> ExitCode {
+    // Tests that are killed leave no keeper behind.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("allowed");
+    let itself = std::env::current_exe().expect("this program has a path");
+    let code = zinit_keeper::run(zinit_keeper::Keeper {
+        brain: args.get(1).map_or(itself, PathBuf::from),
+        brain_args: vec!["be-brain".into(), args[0].clone()],
+        ready: std::io::stdout().as_fd().try_clone_to_owned().ok(),
+    });
+    ExitCode::from(code as u8)
+}
+
+/// Gives its socket to the tests, and ends with the code that they send.
+fn be_brain(path: OsString) -> ExitCode {
+    let link = packet::inherited().expect("the keeper leaves a socket");
+    let mut control = UnixStream::connect(path).expect("the tests listen");
+    packet::send(control.as_fd(), b"x", &[link.as_fd()]).expect("the tests take the socket");
+    drop(link);
+    let mut code = [0];
+    control.read_exact(&mut code).expect("the tests say how to end");
+    ExitCode::from(code[0])
+}
+
+/// A keeper and, in the role of its brain, the test.
+struct World {
+    keeper: Child,
+    listener: UnixListener,
+    dir: PathBuf,
+    brain: Brain,
+}
+
+/// One brain: the stub process, and the socket that the test has from it.
+struct Brain {
+    control: UnixStream,
+    link: OwnedFd,
+    pid: i32,
+    /// Reports that were received and not looked at yet, each with the pipes that came with it.
+    heard: VecDeque<(Report, Vec<OwnedFd>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zinit-keeper-test-{}-{count}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let listener = UnixListener::bind(dir.join("sock")).expect("a socket");
+        let keeper = keeper_command(&dir).spawn().expect("the keeper starts");
+        let brain = Brain::accept(&listener);
+        Self { keeper, listener, dir, brain }
+    }
+
+    /// A keeper whose first brain has said `Hello` and serves.
+    fn serving() -> Self {
+        let mut world = Self::new();
+        world.brain.greet();
+        world.brain.say(&[Request::Serving]);
+        world
+    }
+
+    /// Ends the brain like `kill -9`, and is the next one.
+    fn replace_brain(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
+        kill(Pid::from_raw(self.brain.pid), Signal::SIGKILL).expect("the brain lives");
+        self.next_brain()
+    }
+
+    fn next_brain(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
+        self.brain = Brain::accept(&self.listener);
+        self.brain.greet()
+    }
+
+    fn keeper_pid(&self) -> i32 {
+        self.keeper.id() as i32
+    }
+
+    fn signal_keeper(&self, signal: Signal) {
+        kill(Pid::from_raw(self.keeper_pid()), signal).expect("the keeper lives");
+    }
+
+    /// The exit status of the keeper, which ends by itself.
+    fn ends(&mut self) -> Option<i32> {
+        patiently("the keeper ends", || self.keeper.try_wait().expect("it is ours")).code()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let lives = |keeper: &mut Child| keeper.try_wait().is_ok_and(|it| it.is_none());
+        if lives(&mut self.keeper) {
+            self.brain.say_if_possible(&[Request::Farewell { code: 0 }]);
+            let _ = self.brain.control.write_all(&[0]);
+            let end = Instant::now() + PATIENCE;
+            while lives(&mut self.keeper) && Instant::now() < end {
+                pause();
+            }
+            let _ = self.keeper.kill();
+            let _ = self.keeper.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Brain {
+    fn accept(listener: &UnixListener) -> Self {
+        await_input(listener.as_fd(), "a brain connects");
+        let (control, _) = listener.accept().expect("the brain connects");
+        await_input(control.as_fd(), "a brain hands its socket over");
+        let mut fds = Vec::new();
+        let got = packet::receive(control.as_fd(), &mut [0; 8], &mut fds).expect("a message");
+        assert_eq!((got, fds.len()), (Heard::Packet(1), 1));
+        let pid = getsockopt(&control, PeerCredentials).expect("credentials").pid();
+        Self { control, link: fds.remove(0), pid, heard: VecDeque::new() }
+    }
+
+    /// Says `Hello` and takes the table.
+    fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
+        self.say(&[Request::Hello { version: VERSION }]);
+        let slots = self.hear_until(|report, _| match report {
+            Report::Welcome { version: VERSION, slots, .. } => Some(slots),
+            _ => None,
+        });
+        let table = (0..slots).map(|_| match self.hear() {
+            (Report::Slot(slot), pipes) => (slot, pipes),
+            (other, _) => panic!("no slot but {other:?}"),
+        });
+        table.collect()
+    }
+
+    fn say(&mut self, group: &[Request]) {
+        assert!(self.say_if_possible(group), "the keeper takes a packet");
+    }
+
+    fn say_if_possible(&mut self, group: &[Request]) -> bool {
+        let lines = group.iter().map(|it| serde_json::to_string(it).expect("JSON") + "\n");
+        self.say_raw(lines.collect::<String>().as_bytes())
+    }
+
+    fn say_raw(&mut self, bytes: &[u8]) -> bool {
+        loop {
+            match packet::send(self.link.as_fd(), bytes, &[]) {
+                Ok(true) => return true,
+                Ok(false) => await_event(self.link.as_fd(), PollFlags::POLLOUT, "there is room"),
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// The next report, and the pipes that came with it.
+    fn hear(&mut self) -> (Report, Vec<OwnedFd>) {
+        let mut buffer = vec![0; PACKET_MAX];
+        let mut fds = Vec::new();
+        while self.heard.is_empty() {
+            await_input(self.link.as_fd(), "the keeper reports");
+            match packet::receive(self.link.as_fd(), &mut buffer, &mut fds).expect("a packet") {
+                Heard::Packet(length) => self.take(&buffer[..length], &mut fds),
+                Heard::Nothing => {}
+                other => panic!("the keeper is not well: {other:?}"),
+            }
+        }
+        self.heard.pop_front().expect("something was heard")
+    }
+
+    fn take(&mut self, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
+        for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
+            let report: Report = serde_json::from_slice(line).expect("a report");
+            let pipes = match &report {
+                Report::Launched { pipes, .. } => *pipes,
+                Report::Slot(slot) => slot.pipes,
+                _ => false,
+            };
+            let two = fds.drain(..if pipes { 2 } else { 0 }).collect();
+            self.heard.push_back((report, two));
+        }
+        assert!(fds.is_empty(), "nobody owns {} descriptors", fds.len());
+    }
+
+    /// Skips reports until one is what `wanted` makes something of.
+    fn hear_until<T>(&mut self, mut wanted: impl FnMut(Report, Vec<OwnedFd>) -> Option<T>) -> T {
+        loop {
+            let (report, pipes) = self.hear();
+            if let Some(found) = wanted(report, pipes) {
+                return found;
+            }
+        }
+    }
+
+    fn launch(&mut self, service: &str, incarnation: u64, script: &str) {
+        self.say(&[sh(service, incarnation, script)]);
+    }
+
+    fn launched(&mut self, name: &str) -> (i32, Vec<OwnedFd>) {
+        self.hear_until(|report, pipes| match report {
+            Report::Launched { service, pid, .. } if service == name => Some((pid, pipes)),
+            _ => None,
+        })
+    }
+
+    fn started(&mut self, name: &str) {
+        self.hear_until(|report, _| match report {
+            Report::Started { service, .. } if service == name => Some(()),
+            Report::Exited { service, exit, .. } if service == name => panic!("exited: {exit:?}"),
+            _ => None,
+        });
+    }
+
+    fn exit_of(&mut self, name: &str) -> Exit {
+        self.hear_until(|report, _| match report {
+            Report::Exited { service, exit, .. } if service == name => Some(exit),
+            _ => None,
+        })
+    }
+
+    fn refusal_of(&mut self, name: &str) -> String {
+        self.hear_until(|report, _| match report {
+            Report::Refused { service, why, .. } if service == name => Some(why),
+            _ => None,
+        })
+    }
+
+    /// Runs a script to its end, and acknowledges that.
+    fn run(&mut self, service: &str, incarnation: u64, script: &str) -> Exit {
+        self.launch(service, incarnation, script);
+        let exit = self.exit_of(service);
+        self.say(&[ack(service, incarnation)]);
+        exit
+    }
+
+    /// Proof that the keeper has handled everything that was said, and is well.
+    fn is_heard(&mut self) {
+        self.say(&[forget("probe"), argv("probe", 1, &["/bin/true"], "/")]);
+        assert_eq!(self.exit_of("probe"), Exit::Code(0));
+        self.say(&[ack("probe", 1)]);
+    }
+}
+
+fn keeper_command(dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.arg("be-keeper").arg(dir.join("sock"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn argv(service: &str, incarnation: u64, argv: &[&str], dir: &str) -> Request {
+    Request::Launch(Box::new(Launch {
+        service: service.to_owned(),
+        incarnation,
+        argv: argv.iter().map(|it| (*it).to_owned()).collect(),
+        dir: dir.to_owned(),
+        ..Launch::default()
+    }))
+}
+
+fn sh(service: &str, incarnation: u64, script: &str) -> Request {
+    argv(service, incarnation, &["/bin/sh", "-c", script], "/")
+}
+
+fn ack(service: &str, incarnation: u64) -> Request {
+    Request::Ack { service: service.to_owned(), incarnation }
+}
+
+fn forget(service: &str) -> Request {
+    Request::Forget { service: service.to_owned() }
+}
+
+fn note(service: &str, note: &str) -> Request {
+    Request::Note { service: service.to_owned(), note: note.to_owned() }
+}
+
+fn signal(service: &str, incarnation: u64, signal: i32) -> Request {
+    Request::Signal { service: service.to_owned(), incarnation, signal }
+}
+
+fn by_signal(signal: i32) -> Exit {
+    Exit::Signal { signal, core: false }
+}
+
+fn pause() {
+    std::thread::park_timeout(Duration::from_millis(2));
+}
+
+/// Looks until there is something; for what sends no event.
+fn patiently<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Some(found) => return found,
+            None if Instant::now() > end => panic!("it does not come about that {what}"),
+            None => pause(),
+        }
+    }
+}
+
+fn await_input(fd: BorrowedFd<'_>, what: &str) {
+    await_event(fd, PollFlags::POLLIN, what);
+}
+
+fn await_event(fd: BorrowedFd<'_>, event: PollFlags, what: &str) {
+    let mut looks = [PollFd::new(fd, event)];
+    let ready = poll(&mut looks, PollTimeout::from(PATIENCE.as_millis() as u16)).expect("poll");
+    assert!(ready > 0, "it does not come about that {what}");
+}
+
+/// Reads from a service's pipe until it has said `text`, and returns all that it has said.
+fn read_until(pipe: &OwnedFd, text: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(text) {
+        await_input(pipe.as_fd(), &format!("`{text}` is said after `{said}`"));
+        let mut bytes = [0; 4096];
+        let length = read(pipe, &mut bytes).expect("output");
+        assert!(length > 0, "the pipe ended after `{said}`");
+        said.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    said
+}
+
+fn read_pid(pipe: &OwnedFd) -> i32 {
+    let said = read_until(pipe, "\n");
+    said.trim().parse().unwrap_or_else(|_| panic!("no process id: `{said}`"))
+}
+
+fn alive(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+fn proc_file(pid: i32, name: &str) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/{name}")).expect("it lives");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn status_of(pid: i32, field: &str) -> String {
+    let status = proc_file(pid, "status");
+    let line = status.lines().find_map(|it| it.strip_prefix(field)?.strip_prefix(":"));
+    line.unwrap_or_else(|| panic!("no field {field}")).trim().to_owned()
+}
