@@ -67,11 +67,7 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self {
-            posted: RwLock::default(),
-            names: RwLock::default(),
-            changed: watch::Sender::new(0),
-        }
+        Self { posted: RwLock::default(), names: RwLock::default(), changed: watch::Sender::new(0) }
     }
 }
 

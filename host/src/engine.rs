@@ -9,7 +9,8 @@ use std::thread;
 
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
-    BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package, StandardPackage,
+    BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
+    StandardPackage,
 };
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 use rhai_fs::FilesystemPackage;

@@ -74,7 +74,8 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
         let in_foreground = args.ready_fd.is_none();
         return be_brain(Settings { home, port: args.port, in_foreground });
     }
-    let given: Vec<_> = given.iter().filter(|it| *it != "--background" && *it != "-b").cloned().collect();
+    let given: Vec<_> =
+        given.iter().filter(|it| *it != "--background" && *it != "-b").cloned().collect();
     if args.background {
         return go_to_background(&home, &given);
     }

@@ -12,11 +12,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use zinit_keeper::thrift;
 use zinit_keeper::wire::{Exit, Launch, Output, Report, Request, Slot};
 
 use crate::board::{Board, Status};
+use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
 use crate::draft::last_exit;
@@ -385,11 +386,6 @@ fn meaning(signal: Signal) -> Option<Wake> {
         Signal::SIGUSR1 => Some(Wake::HandOver),
         _ => None,
     }
-}
-
-fn milliseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock).expect("every Linux has these clocks");
-    time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000
 }
 
 /// Says on stderr what somebody should read.

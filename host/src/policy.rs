@@ -7,12 +7,13 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Module, Scope};
 
+use crate::clock::milliseconds;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::{action, engine, view};
 
@@ -176,7 +177,7 @@ impl Policy {
         }
     }
 
-    fn compile_user(&self, path: &PathBuf, source: &str) -> Result<AST, Vec<Refusal>> {
+    fn compile_user(&self, path: &Path, source: &str) -> Result<AST, Vec<Refusal>> {
         let refuse = |message: String| {
             Refusal::new(Kind::BadConfig, format!("{}: {message}", path.display()))
                 .with("path", path.display().to_string())
@@ -198,7 +199,7 @@ impl Policy {
                 .hint("put it into a function"),
             ]);
         }
-        let wrong = |it: rhai::ScriptFnMetadata<'_>| self.why_not(&it).map(|why| refuse(why));
+        let wrong = |it: rhai::ScriptFnMetadata<'_>| self.why_not(&it).map(&refuse);
         let problems: Vec<_> = ast.iter_functions().filter_map(wrong).collect();
         if problems.is_empty() { Ok(ast) } else { Err(problems) }
     }
@@ -268,8 +269,7 @@ impl Meter {
 }
 
 fn thread_cpu_ms() -> i64 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
-    time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000
+    milliseconds(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// An engine whose scripts can compute and nothing else.

@@ -9,9 +9,9 @@ use zinit_tests::daemon::Home;
 fn example(number: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rhaiexamples");
     let listed = fs::read_dir(dir).expect("there are examples").flatten();
-    let mut found = listed.map(|it| it.path()).filter(|it| {
-        it.file_name().is_some_and(|name| name.to_string_lossy().starts_with(number))
-    });
+    let mut found = listed
+        .map(|it| it.path())
+        .filter(|it| it.file_name().is_some_and(|name| name.to_string_lossy().starts_with(number)));
     found.next().expect("there is an example of that number")
 }
 
@@ -63,5 +63,9 @@ fn the_killed_service_heals() {
 #[test]
 fn every_example_has_its_test() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rhaiexamples");
-    assert_eq!(fs::read_dir(dir).expect("there are examples").count(), 6, "a test for each, please");
+    assert_eq!(
+        fs::read_dir(dir).expect("there are examples").count(),
+        6,
+        "a test for each, please"
+    );
 }

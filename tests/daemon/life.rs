@@ -24,7 +24,9 @@ fn services_start_in_the_order_of_their_dependencies() {
         .start();
     home.up("web");
     assert_eq!(home.status("init").state, "Success");
-    home.until("web has written", || fs::read_to_string(&order).unwrap_or_default().contains("web"));
+    home.until("web has written", || {
+        fs::read_to_string(&order).unwrap_or_default().contains("web")
+    });
     assert_eq!(fs::read_to_string(&order).expect("it was written"), "init\ndb\nweb\n");
 }
 

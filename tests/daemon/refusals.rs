@@ -55,15 +55,25 @@ fn a_missing_program_is_failed_with_the_step_and_tried_again() {
 #[test]
 fn a_second_server_says_who_holds_the_home() {
     let home = Home::new().start();
-    check(&home, "zinit-server", &[], expect![[r#"
+    check(
+        &home,
+        "zinit-server",
+        &[],
+        expect![[r#"
         error: a server is already running here: PID, socket HOME/var/zinit.sock
         hint: `zinit server stop` stops it; ZINIT_HOME names another home
         exit 1
-    "#]]);
-    check(&home, "zinit-server", &["-bg"], expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "zinit-server",
+        &["-bg"],
+        expect![[r#"
         Zinit server is already running
         exit 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -72,7 +82,10 @@ fn a_stale_socket_is_replaced() {
     home.write("var/mark", "");
     drop(UnixListener::bind(home.socket()).expect("it can be bound"));
     let home = home.start();
-    assert_eq!(home.zinit(["ping"]), format!("Server: pong (version {})\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        home.zinit(["ping"]),
+        format!("Server: pong (version {})\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -80,58 +93,98 @@ fn a_socket_that_somebody_else_serves_is_left_alone() {
     let home = Home::new();
     home.write("var/mark", "");
     let _other = UnixListener::bind(home.socket()).expect("it can be bound");
-    check(&home, "zinit-server", &[], expect![[r#"
+    check(
+        &home,
+        "zinit-server",
+        &[],
+        expect![[r#"
         error: a server answers at HOME/var/zinit.sock already
         hint: `zinit server stop` stops it
         exit 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn without_a_server_a_command_says_what_starts_one() {
     let home = Home::new();
-    check(&home, "zinit", &["list"], expect![[r#"
+    check(
+        &home,
+        "zinit",
+        &["list"],
+        expect![[r#"
         error: no server answers at HOME/var/zinit.sock; `zinit server start` starts one
         exit 3
-    "#]]);
-    check(&home, "zinit", &["-c", "zinit_list()"], expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "zinit",
+        &["-c", "zinit_list()"],
+        expect![[r#"
         error: no server answers at HOME/var/zinit.sock; `zinit server start` starts one
         exit 3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_service_and_a_bad_name_are_refused() {
     let home = Home::new().service("web", "exec: sleep 1000\n").start();
-    check(&home, "zinit", &["status", "wbe"], expect![[r#"
+    check(
+        &home,
+        "zinit",
+        &["status", "wbe"],
+        expect![[r#"
         error: there is no service `wbe`
         hint: did you mean `web`?
         exit 1
-    "#]]);
-    check(&home, "zinit", &["start", "nothing-like-it"], expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "zinit",
+        &["start", "nothing-like-it"],
+        expect![[r#"
         error: there is no service `nothing-like-it`
         hint: `zinit list` shows the services there are
         exit 1
-    "#]]);
+    "#]],
+    );
     let evil = r#"new_service("../../evil").exec("true").register()"#;
-    check(&home, "zinit", &["-c", evil], expect![[r#"
+    check(
+        &home,
+        "zinit",
+        &["-c", evil],
+        expect![[r#"
         error: `../../evil` is no service name: 1 to 64 letters, digits, `_`, `-`, `.` or `@`, starting with a letter or a digit
           --> -c:1:40
          1 | new_service("../../evil").exec("true").register()
            |                                        ^
         exit 1
-    "#]]);
+    "#]],
+    );
     let quotes = r#"new_service("a").exec("sh -c 'oops").register()"#;
-    check(&home, "zinit", &["-c", quotes], expect![[r#"
+    check(
+        &home,
+        "zinit",
+        &["-c", quotes],
+        expect![[r#"
         error: the quotes of `exec` are unbalanced: sh -c 'oops
           --> -c:1:38
          1 | new_service("a").exec("sh -c 'oops").register()
            |                                      ^
         hint: close the quote, or put a backslash before it
         exit 1
-    "#]]);
-    check(&home, "zinit", &["kill", "web", "SIGNOPE"], expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "zinit",
+        &["kill", "web", "SIGNOPE"],
+        expect![[r#"
         error: cannot call `service.kill`: `signal` must be the name or the number of a signal
         exit 1
-    "#]]);
+    "#]],
+    );
 }

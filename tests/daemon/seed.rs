@@ -83,7 +83,7 @@ zinit status myapp            # Get service status
 zinit start myapp             # Start a service
 zinit stop myapp              # Stop a service
 zinit restart myapp           # Restart a service
-zinit kill myapp SIGHUP       # Send signal to service
+zinit kill myapp SIGCONT      # Send signal to service
 zinit stats myapp             # Get resource usage
 zinit logs                    # Show all logs
 zinit logs myapp              # Show logs for service
@@ -102,12 +102,13 @@ zinit ping
 zinit list
 ";
 
-/// The calls of the function reference, with `myapp` for the names.
+/// The calls of the function reference, with `myapp` for the names, and a wait for it to be up again.
 const FUNCTIONS: &str = r#"
 zinit_start("myapp");
 zinit_stop("myapp");
 zinit_restart("myapp");
-zinit_kill("myapp", "SIGHUP");
+zinit_wait_for("myapp", 5);
+zinit_kill("myapp", "SIGCONT");
 print(type_of(zinit_list()));
 print(zinit_status("myapp").keys().filter(|it| it in ["name", "pid", "state", "target"]));
 print(zinit_stats("myapp").keys().filter(|it| it in ["pid", "memory_usage", "cpu_usage"]));
@@ -133,7 +134,7 @@ const SAID_BY_FUNCTIONS: &str = "\
 Started: myapp
 Stopped: myapp
 Restarted: myapp
-Sent SIGHUP to: myapp
+Sent SIGCONT to: myapp
 array
 [\"name\", \"pid\", \"state\", \"target\"]
 [\"cpu_usage\", \"memory_usage\", \"pid\"]
@@ -152,8 +153,7 @@ Deleted: myapp
 Shutting down
 ";
 
-/// It minds no `SIGHUP`.
-const MYAPP: &str = "exec: sh -c 'trap \"\" HUP; exec sleep 1000'\n";
+const MYAPP: &str = "exec: sleep 1000\n";
 
 fn turn() -> MutexGuard<'static, ()> {
     static PORT_8080: Mutex<()> = Mutex::new(());
@@ -239,7 +239,7 @@ fn the_commands() {
         "Started service: myapp",
         "Stopped service: myapp",
         "Restarted service: myapp",
-        "Sent SIGHUP to service: myapp",
+        "Sent SIGCONT to service: myapp",
         "  Memory: ",
         "a script",
         "one of them",

@@ -26,6 +26,7 @@ fn every_example_that_needs_a_server_is_true() {
     })
     .expect("no panic");
     assert!(examples.len() > 40, "only {} examples were found", examples.len());
+    home.until("it is deaf", || home.zinit(["logs", "web"]).contains("hello"));
     for (word, example) in examples {
         home.up("web");
         let said = engine::on_deep_stack(|| {
