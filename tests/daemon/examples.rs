@@ -15,11 +15,24 @@ fn example(number: &str) -> PathBuf {
     found.next().expect("there is an example of that number")
 }
 
-/// Runs an example in a server of its own and returns what it printed.
-fn run(number: &str) -> (Home, String) {
+/// Runs an example in a server of its own; it must end well and leave no service behind.
+///
+/// On a machine without the programs that it supervises it is skipped, and says so; CI has them all.
+fn leaves_nothing(number: &str, programs: &[&str]) {
+    let missing = programs.iter().find(|it| !is_installed(it));
+    if let Some(program) = missing.filter(|_| std::env::var_os("CI").is_none()) {
+        eprintln!("skipped: `{program}` is not installed");
+        return;
+    }
     let home = Home::new().start();
     let said = home.zinit([example(number)]);
-    (home, said)
+    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let postgres = Path::new("/usr/lib/postgresql").is_dir() && program == "postgres";
+    postgres || std::env::split_paths(&path).any(|it| it.join(program).is_file())
 }
 
 #[test]
@@ -32,40 +45,32 @@ fn the_first_service_is_left_running() {
 
 #[test]
 fn the_web_server_answers() {
-    let (home, said) = run("02");
-    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+    leaves_nothing("02", &["python3"]);
 }
 
 #[test]
 fn redis_serves_its_client() {
-    let (home, said) = run("03");
-    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+    leaves_nothing("03", &["redis-server", "redis-cli"]);
 }
 
 #[test]
 fn postgres_is_made_started_and_asked() {
-    let (home, said) = run("04");
-    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+    leaves_nothing("04", &["postgres", "psql"]);
 }
 
 #[test]
 fn the_pipeline_runs_to_its_end() {
-    let (home, said) = run("05");
-    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+    leaves_nothing("05", &[]);
 }
 
 #[test]
 fn the_killed_service_heals() {
-    let (home, said) = run("06");
-    assert!(home.zinit(["list"]).starts_with("No services"), "{said}");
+    leaves_nothing("06", &[]);
 }
 
 #[test]
 fn every_example_has_its_test() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rhaiexamples");
-    assert_eq!(
-        fs::read_dir(dir).expect("there are examples").count(),
-        6,
-        "a test for each, please"
-    );
+    let count = fs::read_dir(dir).expect("there are examples").count();
+    assert_eq!(count, 6, "a test for each, please");
 }
