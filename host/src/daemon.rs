@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -51,6 +51,12 @@ pub fn take(home: &Home) -> Result<Held, Refusal> {
         }
         Err((mut file, _)) => Err(taken(&mut file, &path)),
     }
+}
+
+/// Whether the process that started this one holds the home.
+pub fn is_held_by_parent(home: &Home) -> bool {
+    let lock = fs::read_to_string(home.state_dir.join("lock")).unwrap_or_default();
+    lock.lines().next() == Some(&format!("pid {}", nix::unistd::getppid()))
 }
 
 /// Writes down who holds the lock.

@@ -72,7 +72,11 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
     let home = home(&args)?;
     if std::env::var_os(SOCKET_ENV).is_some() {
         let in_foreground = args.ready_fd.is_none();
-        return be_brain(Settings { home, port: args.port, in_foreground });
+        // A keeper that is somebody else's program holds no lock for us.
+        let held = if daemon::is_held_by_parent(&home) { None } else { Some(daemon::take(&home)?) };
+        let code = be_brain(Settings { home, port: args.port, in_foreground });
+        drop(held);
+        return code;
     }
     let given: Vec<_> =
         given.iter().filter(|it| *it != "--background" && *it != "-b").cloned().collect();

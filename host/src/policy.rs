@@ -163,17 +163,10 @@ impl Policy {
             self.engine.call_fn_with_options::<Dynamic>(options, &mut scope, ast, function, args)
         }));
         match called {
-            Ok(Ok(_)) if self.meter.spent.get() => Err("it used up its budget".to_owned()),
+            Ok(Ok(_)) if self.meter.spent.get() => Err("the budget is used up".to_owned()),
             Ok(Ok(said)) => Ok(said),
-            Ok(Err(error)) => Err(self.in_words(&error)),
+            Ok(Err(error)) => Err(in_words(&error)),
             Err(_) => Err("it panicked".to_owned()),
-        }
-    }
-
-    fn in_words(&self, error: &EvalAltResult) -> String {
-        match error.unwrap_inner() {
-            EvalAltResult::ErrorTerminated(..) => "it used up its budget".to_owned(),
-            inner => inner.to_string(),
         }
     }
 
@@ -268,6 +261,21 @@ impl Meter {
     }
 }
 
+/// What went wrong, and in which function of which.
+fn in_words(error: &EvalAltResult) -> String {
+    let mut within = String::new();
+    let mut at = error;
+    while let EvalAltResult::ErrorInFunctionCall(function, _, inner, _) = at {
+        within = function.rsplit("::").next().unwrap_or(function).to_owned();
+        at = inner;
+    }
+    let what = match at {
+        EvalAltResult::ErrorTerminated(..) => "the budget is used up".to_owned(),
+        inner => inner.to_string(),
+    };
+    if within.is_empty() { what } else { format!("in `{within}`: {what}") }
+}
+
 fn thread_cpu_ms() -> i64 {
     milliseconds(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
@@ -277,6 +285,7 @@ fn engine_for(meter: &Rc<Meter>) -> Engine {
     let mut engine = engine::pure();
     action::teach(&mut engine);
     view::teach(&mut engine);
+    view::teach_samples(&mut engine);
     for word in ["eval", "import", "print", "debug"] {
         engine.disable_symbol(word);
     }

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, ImmutableString};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
 use zinit_keeper::wire::Exit;
 
+use crate::action::parse_signal;
 use crate::event::{Event, Happening, Tick};
 use crate::graph;
 use crate::name::ServiceName;
@@ -93,6 +94,19 @@ pub fn teach(engine: &mut Engine) {
     teach_dependency(engine);
     teach_event(engine);
     teach_exit(engine);
+}
+
+/// Gives tests of a policy something to ask about: `sample()`, a service that was never started,
+/// `exit_code(CODE)` and `exit_signal(NAME)`, ends of a process.
+pub fn teach_samples(engine: &mut Engine) {
+    engine.register_fn("sample", ServiceView::sample);
+    engine.register_fn("exit_code", |code: i64| {
+        ExitView(Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)))
+    });
+    engine.register_fn("exit_signal", |name: &str| -> Result<ExitView, Box<EvalAltResult>> {
+        let signal = parse_signal(name).ok_or_else(|| format!("`{name}` is no signal"))?;
+        Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
+    });
 }
 
 fn teach_service(engine: &mut Engine) {

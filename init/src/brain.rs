@@ -257,9 +257,12 @@ impl Keep {
 
     /// Decides what follows a brain: the end, or another one.
     fn after_brain(&mut self, exit: Exit) {
-        let renewing = std::mem::take(&mut self.brain.renewing) && exit == Exit::Code(0);
+        let served = std::mem::take(&mut self.brain.served_last);
+        let told_to = std::mem::take(&mut self.brain.renewing);
+        // One that served and ends well hands over to the next.
+        let renewing = (served || told_to) && exit == Exit::Code(0);
         let stable = std::mem::take(&mut self.brain.stable);
-        if std::mem::take(&mut self.brain.served_last) {
+        if served {
             self.brain.backoff = BACKOFF.0;
         }
         if self.brain.has_said_farewell() {

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Restart(Names),
     /// Stops services, forgets them and removes their files
     Delete(Names),
+    /// Reads the files of services again, or for the first time
+    Reload(Names),
     /// Sends a signal to the processes of a service
     Kill {
         /// The service
@@ -185,6 +187,10 @@ impl Command {
             Self::Delete(names) => cx.each(&names, |client, name| {
                 client.call("service.delete", json!([name]))?;
                 cx.done("Deleted", name)
+            }),
+            Self::Reload(names) => cx.each(&names, |client, name| {
+                client.call("service.reload", json!([name]))?;
+                cx.done("Reloaded", name)
             }),
             Self::Kill { name, signal } => kill(cx, &name, &signal),
             Self::Stats(names) => cx.each(&names, |client, name| {

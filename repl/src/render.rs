@@ -97,7 +97,8 @@ fn place(refusal: &Refusal) -> String {
         return String::new();
     };
     let column = number("column").unwrap_or(1).max(1);
-    let mut text = format!("  --> {path}:{line}:{column}\n");
+    let told = refusal.message.starts_with(&format!("{path}:{line}:"));
+    let mut text = if told { String::new() } else { format!("  --> {path}:{line}:{column}\n") };
     if let Some(source) = word("source") {
         let source = source.trim_end();
         let width = line.to_string().len();
@@ -122,6 +123,9 @@ pub(crate) fn list(all: &Value, paint: Paint) -> String {
         let (name, state) = (word(it, "name"), word(it, "state"));
         let _ = write!(text, "  {} {}", paint.bold(name), paint.state(state));
         match number(it, "pid") {
+            0 if ["Blocked", "Failed", "Backoff"].contains(&state) => {
+                _ = write!(text, " ({})", word(it, "reason"));
+            }
             0 => {}
             pid => _ = write!(text, " (pid: {pid})"),
         }

@@ -1,9 +1,6 @@
 //! The examples in the documentation of the policy are true.
 
 use rhai::Engine;
-use zinit_host::event::Tick;
-use zinit_host::view::{ExitView, ServiceView};
-use zinit_keeper::wire::Exit;
 
 /// The lines of the `rhai` blocks in a source, each with its line number.
 fn examples(source: &str) -> Vec<(usize, String)> {
@@ -25,11 +22,7 @@ fn engine() -> Engine {
     let mut engine = zinit_host::engine::pure();
     zinit_host::action::teach(&mut engine);
     zinit_host::view::teach(&mut engine);
-    engine.register_fn("sample", ServiceView::sample);
-    engine.register_fn("exit_code", |code: i64| {
-        ExitView(Exit::Code(i32::try_from(code).expect("a small number")))
-    });
-    engine.register_fn("tick", |at: i64| Tick(at));
+    zinit_host::view::teach_samples(&mut engine);
     engine
 }
 

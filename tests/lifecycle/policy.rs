@@ -78,9 +78,9 @@ fn a_hook_that_throws_costs_one_decision_and_three_bench_it() {
         r#"fn restart_delay(service, attempt) { throw "no" }"#,
         &format!("{CRASHES}{crashes_on}"),
         expect![[r#"
-            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
-            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided
-            the policy of policy.rhai failed in `step`: Runtime error: no (line 1, position 38); the bundled policy decided; it is not asked again until it changes
+            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided
+            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided
+            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided; it is not asked again until it changes
         "#]],
     );
 }
@@ -91,7 +91,7 @@ fn a_hook_that_loops_is_ended() {
         "fn restart_delay(service, attempt) { loop {} }",
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: it used up its budget; the bundled policy decided
+            the policy of policy.rhai failed in `step`: the budget is used up; the bundled policy decided
         "#]],
     );
 }
@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: Function not found: arm (&str | ImmutableString | String) (line 145, position 51); the bundled policy decided
+            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 150, position 51); the bundled policy decided
         "#]],
     );
 }

@@ -3,6 +3,7 @@
 //! No runtime: it polls its socket, the interrupt and its deadline, so that it starts at once and
 //! Ctrl-C ends any call.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,10 @@ use serde_json::{Map, Value};
 
 use crate::interrupt::{Deadline, Interrupt, Woken, wait};
 use crate::refusal::{Kind, Refusal};
+
+/// How long a server may take to follow another one, and how often it is looked for meanwhile.
+const SUCCESSION: Duration = Duration::from_secs(5);
+const SUCCESSION_LOOK: Duration = Duration::from_millis(5);
 
 /// A connection to a server. It is kept between calls, and made anew if the server was.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Client {
     /// # Errors
     /// [`Kind::NoServer`] when nothing answers there, [`Kind::Forbidden`] when it is not ours.
     pub fn connect(path: &Path) -> Result<Self, Refusal> {
-        let stream = connected(path)?;
+        let stream = connected_patiently(path)?;
         Ok(Self { path: path.to_owned(), stream, received: Vec::new(), calls: 0, interrupt: None })
     }
 
@@ -134,7 +139,7 @@ impl Client {
     }
 
     fn reconnect(&mut self) -> Result<(), Refusal> {
-        self.stream = connected(&self.path)?;
+        self.stream = connected_patiently(&self.path)?;
         self.received.clear();
         Ok(())
     }
@@ -209,6 +214,32 @@ impl Client {
 enum Sent {
     All,
     Nothing,
+}
+
+/// While a keeper lives, a server that does not answer is about to be followed by one that does.
+fn connected_patiently(path: &Path) -> Result<UnixStream, Refusal> {
+    let deadline = Deadline::within(SUCCESSION);
+    loop {
+        match connected(path) {
+            Err(refusal) if refusal.kind == Kind::NoServer && !deadline.has_passed() => {
+                if !is_kept(path) {
+                    return Err(refusal);
+                }
+                // A failed wait is a short one.
+                let _ = wait(None, None, Deadline::within(SUCCESSION_LOOK));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether the keeper of the home that this socket is in lives, as far as its lock file says.
+fn is_kept(socket: &Path) -> bool {
+    let lock = socket.parent().map(|it| it.join("zinit/lock"));
+    let lock = lock.and_then(|it| fs::read_to_string(it).ok()).unwrap_or_default();
+    let pid = lock.lines().find_map(|it| it.strip_prefix("pid "));
+    let comm = pid.and_then(|it| fs::read_to_string(format!("/proc/{it}/comm")).ok());
+    comm.is_some_and(|it| it == "zinit-keeper\n")
 }
 
 fn connected(path: &Path) -> Result<UnixStream, Refusal> {
