@@ -51,9 +51,9 @@ impl Status {
         }
     }
 
-    /// Whether nothing of the service runs and nothing is about to.
+    /// Whether nothing of the service runs, and nothing is about to by itself.
     pub fn is_down(&self) -> bool {
-        self.pid == 0 && self.state != "Stopping"
+        self.pid == 0 && matches!(&*self.state, "Stopped" | "Success" | "Failed" | "Blocked")
     }
 }
 

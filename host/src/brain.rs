@@ -19,7 +19,7 @@ use crate::desk::Desk;
 use crate::home::Home;
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
-use crate::machine::{Parts, RealMachine, complain};
+use crate::machine::{Parts, RealMachine, complain, say};
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::policy::Policy;
@@ -79,8 +79,9 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     // Clients that come before the services are known wait at the door.
     let begun = are_known.recv().is_ok();
     if begun && settings.in_foreground {
-        println!("Zinit server running. Press Ctrl+C to stop.");
-        println!("Socket: {}", settings.home.socket.display());
+        let socket = settings.home.socket.display();
+        let text = format!("Zinit server running. Press Ctrl+C to stop.\nSocket: {socket}\n");
+        say(io::stdout(), &text);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| cannot_begin(&error))?;
@@ -119,47 +120,47 @@ fn supervise(mut machine: RealMachine, store: &Store, config_dir: &Path) -> io::
     }
     let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log)).collect();
     let slots = machine.greet(modes)?;
-    core.boot(machine.now(), merge(loaded.specs, slots));
+    core.boot(machine.now(), merge(store, loaded.specs, slots));
     Ok(supervise::run(&mut core, &mut machine))
 }
 
-/// What the files say, and what the keeper knows of the same services. A service that the keeper
-/// knows and no file describes any more is brought down and forgotten.
-fn merge(
-    specs: Vec<(ServiceName, Spec)>,
-    slots: Vec<Slot>,
-) -> Vec<(ServiceName, Spec, Option<Survivor>)> {
-    let mut known: BTreeMap<ServiceName, (Survivor, Option<Spec>)> = BTreeMap::new();
+/// What the files say, and what the keeper knows of the same services.
+///
+/// A service that the keeper knows goes on with the configuration that it was given, whatever has
+/// become of its file: a changed one counts when it is reloaded, a broken one is a complaint. Only a
+/// service whose file is gone is brought down and forgotten.
+fn merge(store: &Store, specs: Vec<(ServiceName, Spec)>, slots: Vec<Slot>) -> Vec<Found> {
+    let mut files: BTreeMap<ServiceName, Spec> = specs.into_iter().collect();
+    let mut merged = Vec::new();
     for slot in slots {
         let Ok(name) = ServiceName::parse(&slot.service) else { continue };
-        if let Some(note) = Note::read(&slot.note) {
-            let spec = note.spec();
-            known.insert(name, (survivor(slot, note.standing), spec));
-        }
-    }
-    let mut merged: Vec<_> = specs
-        .into_iter()
-        .map(|(name, spec)| {
-            let survivor = known.remove(&name).map(|(it, _)| it);
-            (name, spec, survivor)
-        })
-        .collect();
-    for (name, (mut survivor, spec)) in known {
-        let spec = spec.unwrap_or_else(|| {
-            complain(&format!(
-                "`{name}` has no configuration any more: it is stopped and forgotten"
-            ));
+        let note = Note::read(&slot.note);
+        let file = files.remove(&name);
+        let mut survivor = survivor(slot, note.as_ref());
+        let spec = note.as_ref().and_then(Note::spec).or(file.clone());
+        let kept = spec.as_ref().is_some_and(|it| it.transient)
+            || file.is_some()
+            || store.path(&name).exists();
+        let spec = spec.filter(|_| kept).unwrap_or_else(|| {
+            complain(&format!("`{name}` has no file any more: it is stopped and forgotten"));
             survivor.standing.leaving = true;
             survivor.standing.target = Target::Down;
             Spec::of_exec("true")
         });
         merged.push((name, spec, Some(survivor)));
     }
+    merged.extend(files.into_iter().map(|(name, spec)| (name, spec, None)));
+    merged.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     merged
 }
 
-fn survivor(slot: Slot, standing: Standing) -> Survivor {
+/// A service, its configuration, and what the keeper knows of it.
+type Found = (ServiceName, Spec, Option<Survivor>);
+
+/// Where a service stood. A slot whose note nobody can read says at least what runs.
+fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
     let Slot { incarnation, pid, started, exit, .. } = slot;
+    let standing = note.map_or_else(|| Standing::found(incarnation, pid), |it| it.standing.clone());
     Survivor { standing, incarnation, pid, started, exit }
 }
 
@@ -183,11 +184,12 @@ fn policy_files(config_dir: &Path) -> Vec<(PathBuf, String)> {
 }
 
 fn complain_of(problem: &Refusal) {
-    complain(&problem.to_string());
+    let mut text = problem.to_string();
     if let Some(source) = problem.data.get("source").and_then(|it| it.as_str()) {
-        eprintln!("    {source}");
+        text += &format!("\n    {source}");
     }
     if let Some(hint) = &problem.hint {
-        eprintln!("    hint: {hint}");
+        text += &format!("\n    hint: {hint}");
     }
+    complain(&text);
 }

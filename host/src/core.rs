@@ -71,6 +71,8 @@ pub enum Effect {
     Forgotten(ServiceName),
     /// Something went wrong that somebody should read.
     Complain(String),
+    /// A shutdown was asked for: remember that for the next brain.
+    Ending,
     /// Everything is down after a shutdown was asked for.
     Ended,
 }
@@ -173,6 +175,7 @@ impl Core {
             }
             Command::Shutdown => {
                 self.ending = true;
+                self.effects.push(Effect::Ending);
                 self.stop_all(now);
                 self.end_if_down();
             }
@@ -193,7 +196,11 @@ impl Core {
             let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
             return Err(refusal.with("service", name.as_str()));
         }
-        self.held.remove(&id);
+        if what == Happening::WantDown {
+            self.held.remove(&id);
+        } else {
+            self.keep_up(id);
+        }
         self.happen(now, id, what);
         Ok(())
     }
@@ -219,12 +226,14 @@ impl Core {
             self.show(id);
         }
         let starts = starts_by_itself(self.spec(id));
-        let service = Rc::make_mut(self.nodes[id.index()].service.as_mut().expect("it is known"));
-        service.standing.leaving = false;
-        self.held.remove(&id);
+        let was_leaving = std::mem::take(&mut self.draw(id).standing.leaving);
+        if starts {
+            self.keep_up(id);
+        }
         if same {
             let idle = matches!(self.at(id).state, State::Stopped | State::Failed | State::Backoff);
-            if idle && starts {
+            let down = self.at(id).target == Target::Down;
+            if starts && (idle || down || was_leaving) {
                 self.happen(now, id, Happening::WantUp);
             }
             return;
@@ -349,13 +358,14 @@ impl Core {
 
     fn commit(&mut self, now: Tick, id: Id, draft: Draft) {
         let before = Rc::clone(self.known_service(id));
+        let rearmed = draft.is_rearmed(&before.standing);
         let (service, effects) = draft.finish();
         self.live += usize::from(service.standing.process.is_some());
         self.live -= usize::from(before.standing.process.is_some());
         let state_changed = service.standing.state != before.standing.state;
         let died = before.standing.process.is_some() && service.standing.process.is_none();
         let changed = service.standing != before.standing;
-        let rearmed = service.standing.alarm != before.standing.alarm;
+        let freed = if died { self.graph.after(id).to_vec() } else { Vec::new() };
         self.nodes[id.index()].service = Some(Rc::new(service));
         self.effects.extend(effects);
         if rearmed {
@@ -370,7 +380,6 @@ impl Core {
             self.show(id);
         }
         if died && !self.held.is_empty() {
-            let freed = self.graph.after(id).to_vec();
             self.release(now, freed);
         }
         self.end_if_down();

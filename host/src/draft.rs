@@ -13,6 +13,9 @@ use crate::state::{Process, Service, Standing, State, Target, describe};
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
 
+/// How many letters of a reason are kept.
+const WHY_MAX: usize = 500;
+
 /// How long to wait after an alarm about which nothing could be decided.
 const DESPAIR_MS: i64 = 1_000;
 
@@ -24,6 +27,7 @@ pub struct Draft {
     effects: Vec<Effect>,
     was: State,
     ran_ms: i64,
+    rang: bool,
     killed: bool,
 }
 
@@ -36,6 +40,7 @@ impl Draft {
             effects: Vec::new(),
             was: service.standing.state,
             ran_ms: 0,
+            rang: false,
             killed: false,
         }
     }
@@ -54,6 +59,7 @@ impl Draft {
             Happening::Nudged if standing.state == State::Blocked => {}
             Happening::Elapsed if standing.alarm.is_some_and(|at| at <= now) => {
                 draft.standing().alarm = None;
+                draft.rang = true;
             }
             Happening::Launched { pid, .. } if current => draft.process(|it| it.pid = *pid),
             Happening::Started { .. } if current => draft.process(|it| it.born = now),
@@ -75,6 +81,13 @@ impl Draft {
     /// The service as drafted.
     pub fn service(&self) -> Rc<Service> {
         Rc::clone(&self.service)
+    }
+
+    /// Whether another alarm is set than before this step. One that rang is set no more, so that the
+    /// same time again is news.
+    pub fn is_rearmed(&self, before: &Standing) -> bool {
+        let alarm = self.service.standing.alarm;
+        alarm != before.alarm || self.rang && alarm.is_some()
     }
 
     /// How long the process lived that just ended.
@@ -149,7 +162,7 @@ impl Draft {
             standing.since = now;
         }
         standing.state = state;
-        standing.why = why.into();
+        standing.why = why.chars().take(WHY_MAX).collect::<String>().into();
         standing.alarm = None;
     }
 

@@ -13,6 +13,7 @@ use zinit_keeper::wire::SOCKET_ENV;
 use crate::brain::{self, Settings};
 use crate::daemon;
 use crate::home::Home;
+use crate::machine::say;
 use crate::refusal::{Kind, Refusal};
 use crate::supervise::Outcome;
 
@@ -59,10 +60,8 @@ pub fn main() -> ExitCode {
     match run(Args::parse_from(&args), &args[1..]) {
         Ok(code) => code,
         Err(refusal) => {
-            eprintln!("error: {refusal}");
-            if let Some(hint) = &refusal.hint {
-                eprintln!("hint: {hint}");
-            }
+            let hint = refusal.hint.as_ref().map(|it| format!("hint: {it}\n")).unwrap_or_default();
+            say(std::io::stderr(), &format!("error: {refusal}\n{hint}"));
             ExitCode::FAILURE
         }
     }

@@ -35,6 +35,8 @@ impl Home {
             Refusal::new(Kind::BadArgument, "cannot tell where Zinit lives: HOME is not set")
                 .hint("set ZINIT_HOME to a directory")
         })?;
+        // A server leaves the directory that it was started in.
+        let root = std::path::absolute(&root).unwrap_or(root);
         Ok(Self::under(&root))
     }
 

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
 use zinit_keeper::thrift;
-use zinit_keeper::wire::{Exit, Launch, Output, Report, Request, Slot};
+use zinit_keeper::wire::{Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Report, Request, Slot};
 
 use crate::board::{Board, Status};
 use crate::clock::milliseconds;
@@ -32,6 +32,15 @@ use crate::supervise::{Machine, Wake};
 
 /// Letters that are read before everything else has its turn again.
 const LETTERS_MAX: usize = 256;
+
+/// The largest launch that fits into a packet with all that belongs to it.
+const LAUNCH_MAX: usize = PACKET_MAX - NOTE_MAX - 4096;
+
+/// The slot whose note is the server's own; no service can have this name.
+pub const SERVER_SLOT: &str = "@server";
+
+/// What that note says when everything is to be brought down, whoever is the brain.
+const ENDING: &str = "ending";
 
 /// When nothing happens for so long, the start is over.
 const QUIET_MS: u8 = 100;
@@ -53,6 +62,8 @@ pub struct RealMachine {
     modes: HashMap<ServiceName, LogMode>,
     /// Until the services are on the board for the first time.
     known: Option<Sender<()>>,
+    /// What has happened before anybody waited for it.
+    early: Vec<Wake>,
     /// The start is over: for a moment nothing has happened.
     settled: bool,
     /// Monotonic milliseconds to wall-clock milliseconds.
@@ -97,6 +108,7 @@ impl RealMachine {
             answers: Vec::new(),
             modes: HashMap::new(),
             known: Some(known),
+            early: Vec::new(),
             settled: false,
             epoch_ms: 0,
         }
@@ -112,6 +124,7 @@ impl RealMachine {
         self.keeper.flush()?;
         let mut expected = None;
         let mut slots = Vec::new();
+        let mut early = Vec::new();
         while expected.is_none_or(|count| slots.len() < count) {
             self.wait_for_keeper()?;
             let mut received = Received::new();
@@ -125,11 +138,15 @@ impl RealMachine {
                         self.attach(&slot.service, pipes);
                         slots.push(slot);
                     }
-                    // Everything else is in the table too.
-                    _ => {}
+                    // News that came behind the table, in the same breath.
+                    news => self.hear(news, pipes, &mut early),
                 }
             }
         }
+        if slots.iter().any(|it| it.service == SERVER_SLOT && it.note == ENDING) {
+            early.push(Wake::Shutdown);
+        }
+        self.early = early;
         Ok(slots)
     }
 
@@ -179,7 +196,16 @@ impl RealMachine {
             dir: spec.dir.clone(),
             output: if spec.log == LogMode::None { Output::Null } else { Output::Pipes },
         };
-        self.group.push(Request::Launch(Box::new(launch)));
+        let request = Request::Launch(Box::new(launch));
+        let length = serde_json::to_vec(&request).map_or(usize::MAX, |it| it.len());
+        if length <= LAUNCH_MAX {
+            self.group.push(request);
+            return;
+        }
+        let step = "its command line and environment are too large".to_owned();
+        let exit = Exit::Launch { step, errno: nix::errno::Errno::E2BIG as i32 };
+        let what = Happening::Exited { incarnation, exit };
+        self.early.push(Wake::Happened(service.clone(), what));
     }
 
     /// The end of a step: what it asks of the keeper leaves together with the note of it.
@@ -296,6 +322,9 @@ impl RealMachine {
 
 impl Machine for RealMachine {
     fn wait(&mut self) -> Vec<Wake> {
+        if !self.early.is_empty() {
+            return std::mem::take(&mut self.early);
+        }
         loop {
             let mut timeout = self.alarms.timeout(self.now());
             let quiet = PollTimeout::from(QUIET_MS);
@@ -355,6 +384,10 @@ impl Machine for RealMachine {
             Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
             Effect::Complain(sentence) => complain(&sentence),
+            Effect::Ending => self.ask(vec![Request::Note {
+                service: SERVER_SLOT.to_owned(),
+                note: ENDING.to_owned(),
+            }]),
             Effect::Ended => self.ask(vec![Request::Farewell { code: 0 }]),
         }
     }
@@ -388,9 +421,19 @@ fn meaning(signal: Signal) -> Option<Wake> {
     }
 }
 
-/// Says on stderr what somebody should read.
+/// Says on stderr what somebody should read. Supervision goes on when nobody can: the terminal is
+/// gone, the disk is full, or the reader of a pipe is asleep.
 pub fn complain(sentence: &str) {
-    eprintln!("zinit-server: {sentence}");
+    say(io::stderr(), &format!("zinit-server: {sentence}\n"));
+}
+
+/// Writes a text if that is possible now.
+pub fn say(mut to: impl io::Write + AsFd, text: &str) {
+    let mut fds = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut fds, PollTimeout::ZERO) == Ok(1) {
+        // What cannot be said is not said.
+        let _ = to.write_all(text.as_bytes());
+    }
 }
 
 /// At most one alarm per service, the next one first.

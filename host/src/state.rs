@@ -141,6 +141,18 @@ fn is_zero(count: &i64) -> bool {
 }
 
 impl Standing {
+    /// Where a service stands of which only the latest process is known.
+    pub fn found(incarnation: u64, pid: i32) -> Self {
+        let lives = pid != 0;
+        Self {
+            state: if lives { State::Running } else { State::Stopped },
+            why: "it was found by a new server".into(),
+            process: lives.then_some(Process { pid, born: Tick(0) }),
+            incarnation,
+            ..Self::new(Tick(0), Target::Up)
+        }
+    }
+
     /// Where a service stands of which nothing is known yet.
     pub fn new(now: Tick, target: Target) -> Self {
         Self {

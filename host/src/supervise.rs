@@ -78,7 +78,10 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
                     core.obey(now, crate::desk::Command::Shutdown)
                         .expect("a shutdown is never refused");
                 }
-                Wake::HandOver => return Outcome::HandedOver,
+                Wake::HandOver => {
+                    machine.flush();
+                    return Outcome::HandedOver;
+                }
                 Wake::Orphaned => return Outcome::Orphaned,
             }
             if let Some(outcome) = perform(core, machine) {

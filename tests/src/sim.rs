@@ -348,7 +348,7 @@ impl Machine for World {
                 self.tell(&format!("  {service} is forgotten"));
             }
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
-            Effect::Ended => {}
+            Effect::Ending | Effect::Ended => {}
         }
     }
 

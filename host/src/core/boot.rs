@@ -51,6 +51,16 @@ impl Core {
             self.reconsider(id);
             self.catch_up(now, id, survivor);
         }
+        self.settle_queue(now);
+        let going_down = |it: &Standing| {
+            it.process.is_some() && it.target == Target::Down && !it.state.is_stopping()
+        };
+        let unfinished: Vec<Id> = ids
+            .iter()
+            .copied()
+            .filter(|id| self.is_known(*id) && going_down(self.at(*id)))
+            .collect();
+        self.stop_these(now, &unfinished);
         let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
         for id in fresh {
             let service = Rc::clone(self.known_service(id));

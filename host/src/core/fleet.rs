@@ -15,8 +15,21 @@ impl Core {
         let mut all = self.known();
         all.retain(|id| self.spec(*id).status != Status::Ignore);
         for id in self.in_order("start_order", all) {
-            self.held.remove(&id);
+            self.keep_up(id);
             self.happen(now, id, Happening::WantUp);
+        }
+    }
+
+    /// A service that is wanted up does not go down, nor does what it needs.
+    pub(super) fn keep_up(&mut self, id: Id) {
+        let mut needed = vec![id];
+        while let Some(id) = needed.pop() {
+            if self.held.remove(&id) {
+                self.draw(id).standing.target = Target::Up;
+                self.show(id);
+            }
+            let after = self.graph.after(id).iter().copied();
+            needed.extend(after.filter(|it| self.held.contains(it)));
         }
     }
 
@@ -29,13 +42,17 @@ impl Core {
     pub(super) fn leave(&mut self, now: Tick, ids: &[Id]) {
         for id in ids {
             self.draw(*id).standing.leaving = true;
+            self.show(*id);
         }
         self.stop_these(now, ids);
     }
 
-    fn stop_these(&mut self, now: Tick, ids: &[Id]) {
+    pub(super) fn stop_these(&mut self, now: Tick, ids: &[Id]) {
         for id in ids {
-            self.draw(*id).standing.target = Target::Down;
+            if self.at(*id).target == Target::Up {
+                self.draw(*id).standing.target = Target::Down;
+                self.show(*id);
+            }
         }
         self.held.extend(ids);
         self.release(now, ids.to_vec());
@@ -44,15 +61,10 @@ impl Core {
     /// Stops those of `ids` that are held and have no dependent that is held or lives.
     pub(super) fn release(&mut self, now: Tick, mut ids: Vec<Id>) {
         ids.retain(|id| self.held.contains(id));
-        let (kept, free): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.is_needed(*id));
-        for id in self.in_order("stop_order", free) {
+        ids.retain(|id| !self.is_needed(*id));
+        for id in self.in_order("stop_order", ids) {
             if self.held.remove(&id) {
                 self.happen(now, id, Happening::WantDown);
-            }
-        }
-        for id in kept {
-            if self.held.contains(&id) {
-                self.show(id);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The functions behind the table of methods, in its order. They read, ask and wait; what is to be
 //! done is decided by the core.
 
+use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,18 +44,27 @@ pub(super) fn discover(_: &Office, _: &Args) -> Said {
 pub(super) fn delete(office: Arc<Office>, args: Args) -> Pending {
     to_the_end(async move {
         let name = args.name(0)?;
+        office.known(name.as_str())?;
+        let order = office.files.lock().await;
+        let extra = extra_grace(&office, slice::from_ref(&name)).await;
+        remove(&office, vec![name.clone()]).await?;
         office.ask(Command::Delete(name.clone())).await?;
-        empty(&office, vec![name.clone()], is_forgotten).await?;
-        remove(&office, vec![name]).await
+        drop(order);
+        empty(&office, vec![name], extra, is_forgotten).await?;
+        said(&true)
     })
 }
 
 pub(super) fn delete_all(office: Arc<Office>, _: Args) -> Pending {
     to_the_end(async move {
         let names = names(&office);
+        let order = office.files.lock().await;
+        let extra = extra_grace(&office, &names).await;
+        remove(&office, names.clone()).await?;
         office.ask(Command::DeleteAll).await?;
-        empty(&office, names.clone(), is_forgotten).await?;
-        remove(&office, names).await
+        drop(order);
+        empty(&office, names, extra, is_forgotten).await?;
+        said(&true)
     })
 }
 
@@ -79,7 +89,11 @@ pub(super) fn list(office: &Office, _: &Args) -> Said {
 }
 
 pub(super) fn monitor(office: Arc<Office>, args: Args) -> Pending {
-    let define = || Ok(Command::Define(args.name(0)?, Box::new(Spec::from_config(args.value(1))?)));
+    let define = || {
+        let mut spec = Spec::from_config(args.value(1))?;
+        spec.transient = true;
+        Ok(Command::Define(args.name(0)?, Box::new(spec)))
+    };
     asked(office, define())
 }
 
@@ -87,6 +101,7 @@ pub(super) fn register(office: Arc<Office>, args: Args) -> Pending {
     to_the_end(async move {
         let (name, spec) = (args.name(0)?, Spec::from_config(args.value(1))?);
         let (store, saved) = (office.store.clone(), (name.clone(), spec.clone()));
+        let _order = office.files.lock().await;
         on_disk(move || store.save(&saved.0, &saved.1)).await?;
         office.ask(Command::Define(name, Box::new(spec))).await?;
         said(&true)
@@ -137,7 +152,8 @@ pub(super) fn stop(office: Arc<Office>, args: Args) -> Pending {
         let name = args.name(0)?;
         office.ask(Command::Stop(name.clone())).await?;
         if args.flag(1) {
-            empty(&office, vec![name], is_down).await?;
+            let extra = extra_grace(&office, slice::from_ref(&name)).await;
+            empty(&office, vec![name], extra, is_down).await?;
         }
         said(&true)
     })
@@ -146,7 +162,9 @@ pub(super) fn stop(office: Arc<Office>, args: Args) -> Pending {
 pub(super) fn stop_all(office: Arc<Office>, _: Args) -> Pending {
     Box::pin(async move {
         office.ask(Command::StopAll).await?;
-        empty(&office, names(&office), is_down).await?;
+        let names = names(&office);
+        let extra = extra_grace(&office, &names).await;
+        empty(&office, names, extra, is_down).await?;
         said(&true)
     })
 }
@@ -261,10 +279,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What the core gets on top of that, to kill and to reap.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Waits until every one of these is `done`. Each that gets there gives the others new time.
+/// Waits until every one of these is `done`, for `extra` longer than usual if need be. Each that gets
+/// there gives the others new time.
 async fn empty(
     office: &Office,
     names: Vec<ServiceName>,
+    extra: Duration,
     done: fn(&Board, &ServiceName) -> bool,
 ) -> Result<(), Refusal> {
     let mut left = names;
@@ -275,7 +295,7 @@ async fn empty(
             (rest.len() < left.len()).then_some(rest)
         };
         let rest = match office.until(GRACE + SLACK, fewer).await {
-            Err(Unmet::Late) => office.until(extra_grace(office, &left).await, fewer).await,
+            Err(Unmet::Late) => office.until(extra, fewer).await,
             other => other,
         };
         left = rest.map_err(|unmet| unmet.refusal(|| still_there(&left)))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
 use super::lookout::Post;
@@ -14,6 +14,7 @@ use super::shown::Shown;
 use crate::board::{Board, Status};
 use crate::desk::{Answer, Command, Desk};
 use crate::logs::Logs;
+use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::store::Store;
 
@@ -29,6 +30,8 @@ pub struct Office {
     /// The files of the services.
     pub store: Store,
     pub(super) shown: Shown,
+    /// Held while a file and the core are told the same thing, so that they hear it in one order.
+    pub(super) files: Mutex<()>,
     pub(super) lookout: Post,
     stop: watch::Receiver<bool>,
 }
@@ -58,6 +61,7 @@ impl Office {
             store,
             shown: Shown::default(),
             lookout: Post::default(),
+            files: Mutex::default(),
             stop,
         })
     }
@@ -77,7 +81,13 @@ impl Office {
     /// There is no such service; the nearest is suggested.
     pub(super) fn unknown(&self, name: &str) -> Refusal {
         let all = self.board.all();
-        Refusal::unknown_service(name, all.iter().map(|it| it.name.as_str()))
+        let refusal = Refusal::unknown_service(name, all.iter().map(|it| it.name.as_str()));
+        match ServiceName::parse(name) {
+            Ok(it) if self.store.path(&it).exists() => {
+                refusal.hint(format!("its file has not been read: `zinit reload {name}` does it"))
+            }
+            _ => refusal,
+        }
     }
 
     /// Asks the core.
