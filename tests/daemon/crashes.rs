@@ -124,3 +124,116 @@ fn a_monitored_service_without_a_file_outlives_the_brain() {
     home.until("it answers", || home.run("zinit", ["ping"]).status.success());
     assert_eq!(home.up("m").pid, before.pid);
 }
+
+#[test]
+fn exits_are_seen_while_brains_come_and_go() {
+    const SERVICES: usize = 60;
+    const ROUNDS: usize = 20;
+    let mut home = Home::new();
+    for k in 0..SERVICES {
+        let yaml = "exec: sleep 1000\nrestart_delay: 0\n";
+        home = home.service(&format!("s{k:02}"), yaml);
+    }
+    let home = home.start();
+    home.until("all are up", || statuses(&home).values().all(|it| it.settled() == Some(true)));
+    let mut seed = 0x9e37_79b9_u32;
+    for _ in 0..ROUNDS {
+        let brain = home.brain();
+        let keeper = home.keeper();
+        home.signal_brain(Signal::SIGKILL);
+        // Some die while no brain is there, some while the next one reads the table.
+        while home.brain().is_none() || home.brain() == brain {
+            let victims = children(keeper);
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let victim = victims.get(seed as usize % SERVICES).copied();
+            if let Some(victim) = victim.filter(|it| Some(*it) != home.brain()) {
+                // It may be gone already.
+                let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+            }
+        }
+        home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+        for victim in children(keeper).into_iter().step_by(7) {
+            if Some(victim) != home.brain() {
+                let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+            }
+        }
+    }
+    home.until("all are up, as processes that live", || {
+        home.run("zinit", ["ping"]).status.success() && {
+            let living = children(home.keeper());
+            let all = statuses(&home);
+            all.values().all(|it| it.state == "Running" && living.contains(&it.pid))
+        }
+    });
+    assert_eq!(children(home.keeper()).len(), SERVICES + 1, "services and the brain");
+}
+
+#[test]
+fn a_stop_that_was_asked_of_the_keeper_is_heard_by_the_next_brain() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    home.up("a");
+    let keeper = home.keeper();
+    home.signal_brain(Signal::SIGKILL);
+    kill(Pid::from_raw(keeper), Signal::SIGTERM).expect("it lives");
+    home.until("the server has ended", || !home.socket().exists() && children(keeper).is_empty());
+}
+
+#[test]
+fn a_shutdown_is_finished_by_the_next_brain() {
+    let deaf = "exec: sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nshutdown_timeout: 2\n";
+    let home = Home::new()
+        .service("base", "exec: sleep 1000\n")
+        .service("top", &format!("{deaf}after: base\n"))
+        .start();
+    home.up("top");
+    let keeper = home.keeper();
+    home.ask("system.shutdown", json!([]));
+    home.until("it stops", || home.status("top").state == "Stopping");
+    home.signal_brain(Signal::SIGKILL);
+    home.until("the server has ended", || !home.socket().exists() && children(keeper).is_empty());
+}
+
+#[test]
+fn a_file_that_breaks_costs_its_service_nothing() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    let before = home.up("a");
+    home.write("cfg/zinit/a.yaml", "exce: sleep 2000\n");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGKILL);
+    home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    let after = home.up("a");
+    assert_eq!((after.pid, &*after.target), (before.pid, "Up"));
+}
+
+#[test]
+fn a_file_that_was_edited_counts_when_it_is_reloaded_under_any_brain() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    let before = home.up("a");
+    home.write("cfg/zinit/a.yaml", "exec: sleep 2000\n");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGKILL);
+    home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    assert_eq!(home.up("a").pid, before.pid);
+    home.zinit(["reload", "a"]);
+    home.until("it runs the new command", || {
+        let now = home.status("a");
+        now.state == "Running" && now.pid != before.pid
+    });
+}
+
+#[test]
+fn a_server_whose_words_nobody_can_read_goes_on() {
+    let home =
+        Home::new().service("good", "exec: sleep 1000\n").service("bad", "exce: sleep 1000\n");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("there is one");
+    let mut server =
+        home.command("zinit-server").stdout(full()).stderr(full()).spawn().expect("it runs");
+    home.until("it serves", || home.run("zinit", ["ping"]).status.success());
+    let before = home.up("good");
+    let brain = home.brain();
+    home.signal_brain(Signal::SIGKILL);
+    home.until("another brain", || home.brain().is_some() && home.brain() != brain);
+    assert_eq!(home.up("good").pid, before.pid);
+    home.zinit(["server", "stop"]);
+    assert!(server.wait().expect("it is our child").success());
+}

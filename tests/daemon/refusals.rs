@@ -188,3 +188,29 @@ fn an_unknown_service_and_a_bad_name_are_refused() {
     "#]],
     );
 }
+
+#[test]
+fn a_launch_that_no_kernel_would_take_fails_in_the_open_and_can_be_stopped() {
+    let huge = "x".repeat(120 * 1024);
+    let home =
+        Home::new().service("a", &format!("exec: sleep 1000\nenv:\n  HUGE: {huge}\n")).start();
+    home.until("it is Failed", || home.status("a").state == "Failed");
+    let reason = home.status("a").reason;
+    assert!(reason.contains("its command line and environment are too large"), "{reason}");
+    assert_eq!(home.zinit(["stop", "a"]), "Stopped service: a\n");
+}
+
+#[test]
+fn a_file_that_was_not_read_yet_is_named() {
+    let home = Home::new().start().service("late", "exec: sleep 1000\n");
+    check(
+        &home,
+        "zinit",
+        &["start", "late"],
+        expect![[r#"
+            error: there is no service `late`
+            hint: its file has not been read: `zinit reload late` does it
+            exit 1
+        "#]],
+    );
+}

@@ -204,3 +204,37 @@ fn a_policy_that_cannot_stand_is_refused_whole() {
         .join(""),
     );
 }
+
+#[test]
+fn steps_that_take_no_time_are_all_taken() {
+    let policy = r#"fn stop_steps(service) {
+        let now = #{ signal: "SIGCONT", wait_ms: 0 };
+        [now, now, now, #{ signal: "SIGKILL", wait_ms: 0 }]
+    }"#;
+    let timeline = "
+        web deaf
+        0 boot
+        50 watch
+        100 down web
+    ";
+    check(
+        policy,
+        timeline,
+        expect![[r#"
+        100 down web
+          signal web SIGCONT
+          arm web 100
+          web is Stopping: a stop was asked for
+        100 elapsed web
+          signal web SIGCONT
+          arm web 100
+        100 elapsed web
+          signal web SIGCONT
+          arm web 100
+        100 elapsed web
+          signal web SIGKILL
+        100 ends (SIGKILL) web
+          web is Stopped: it was stopped
+    "#]],
+    );
+}

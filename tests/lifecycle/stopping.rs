@@ -290,3 +290,117 @@ fn a_delete_stops_and_then_forgets() {
         "#]],
     );
 }
+
+#[test]
+fn everything_can_be_deleted_at_once_dependents_first() {
+    check(
+        "
+        db
+        web after=db
+        0 boot
+        50 watch
+        100 delete_all
+        ",
+        expect![[r#"
+            100 delete_all
+              signal web SIGTERM
+              arm web 10100
+              web is Stopping: a stop was asked for
+            100 ends (SIGTERM) web
+              web is forgotten
+              signal db SIGTERM
+              arm db 10100
+              db is Stopping: a stop was asked for
+            100 ends (SIGTERM) db
+              db is forgotten
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_that_is_registered_again_while_it_is_deleted_comes_back() {
+    check(
+        "
+        web deaf grace_ms=200
+        0 boot
+        50 watch
+        100 delete web
+        150 define web
+        ",
+        expect![[r#"
+            100 delete web
+              signal web SIGTERM
+              arm web 300
+              web is Stopping: a stop was asked for
+            150 define web
+            300 elapsed web
+              signal web SIGKILL
+            300 ends (SIGKILL) web
+              launch web
+              web is Spawned: it was launched
+            300 started web
+              arm web 310
+            310 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_start_during_a_stop_of_all_keeps_up_what_it_needs() {
+    check(
+        "
+        db
+        web after=db deaf grace_ms=500
+        0 boot
+        50 watch
+        100 stop_all
+        200 up web
+        300 exit web 0
+        ",
+        expect![[r#"
+            100 stop_all
+              signal web SIGTERM
+              arm web 600
+              web is Stopping: a stop was asked for
+            200 up web
+            300 ends (exit 0) web
+              launch web
+              web is Spawned: it was launched
+            300 started web
+              arm web 310
+            310 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_shutdown_goes_on_under_the_next_brain() {
+    check(
+        "
+        db
+        web after=db deaf grace_ms=500
+        0 boot
+        50 watch
+        100 stop_all
+        200 crash
+        300 exit web 0
+        ",
+        expect![[r#"
+            100 stop_all
+              signal web SIGTERM
+              arm web 600
+              web is Stopping: a stop was asked for
+            200 crash
+              arm web 600
+            300 ends (exit 0) web
+              web is Stopped: it was stopped
+              signal db SIGTERM
+              arm db 10300
+              db is Stopping: a stop was asked for
+            300 ends (SIGTERM) db
+              db is Stopped: it was stopped
+        "#]],
+    );
+}

@@ -27,7 +27,7 @@ use zinit_keeper::wire::Exit;
 /// | `T up NAME`, `T down NAME`, `T restart NAME`, `T delete NAME` | somebody asks for it |
 /// | `T define NAME ...` | a new configuration |
 /// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
-/// | `T start_all`, `T stop_all`, `T shutdown` | for all of them |
+/// | `T start_all`, `T stop_all`, `T delete_all`, `T shutdown` | for all of them |
 /// | `T crash` | the brain dies and a new one begins |
 /// | `T watch` | nothing; what happened so far is not told |
 ///
@@ -176,6 +176,7 @@ impl World {
             ["delete", it] => ask(Command::Delete(name(it))),
             ["start_all"] => ask(Command::StartAll),
             ["stop_all"] => ask(Command::StopAll),
+            ["delete_all"] => ask(Command::DeleteAll),
             ["shutdown"] => ask(Command::Shutdown),
             ["define", it, options @ ..] => {
                 let (spec, manner) = spec_of(options);

@@ -92,7 +92,13 @@ impl Office {
 
     /// Asks the core.
     pub(super) async fn ask(&self, command: Command) -> Answer {
-        self.desk.ask(command).await
+        self.desk.ask(command).await.map_err(|refusal| {
+            let name = refusal.data.get("service").and_then(|it| it.as_str());
+            match name.filter(|_| refusal.kind == Kind::UnknownService) {
+                Some(name) => self.unknown(name),
+                None => refusal,
+            }
+        })
     }
 
     /// Waits until `check` finds on the board what it looks for. It looks now and after each change.
