@@ -185,13 +185,12 @@ fn malformed(error: &serde_yaml::Error, start: At) -> Fault {
     let said = said.replace(": `", " `").replace('\'', "`");
     let hint = HINTS.iter().find(|(about, _)| said.contains(about)).map(|(_, hint)| *hint);
     let fault = Fault::new(at, "", format!("malformed YAML: {said}"));
-    match hint {
-        Some(hint) => fault.hint(hint),
-        None => fault,
-    }
+    fault.hint(hint.unwrap_or("each line is `key: value`, and every quote and bracket is closed"))
 }
 
-const HINTS: [(&str, &str); 6] = [
+const HINTS: [(&str, &str); 8] = [
+    ("unclosed quote", "close the quote"),
+    ("unclosed bracket", "close the bracket"),
     (
         "mapping values are not allowed",
         "put a value with `: ` in it in quotes, or check the indentation",

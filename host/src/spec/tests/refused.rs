@@ -72,10 +72,13 @@ fn malformed_yaml_is_shown_with_its_line() {
         "health:\n\tcmd: x\n",
         "web.yaml:2:2: malformed YAML: tabs disallowed within this context (block indentation)\n| cmd: x\n| ^\n= indent with spaces",
     );
-    says("exec: 'x\n", "web.yaml:1:7: malformed YAML: unclosed quote\n|exec: 'x\n|      ^\n= ");
+    says(
+        "exec: 'x\n",
+        "web.yaml:1:7: malformed YAML: unclosed quote\n|exec: 'x\n|      ^\n= close the quote",
+    );
     says(
         "exec: [a, b\n",
-        "web.yaml:1:7: malformed YAML: unclosed bracket `[`\n|exec: [a, b\n|      ^\n= ",
+        "web.yaml:1:7: malformed YAML: unclosed bracket `[`\n|exec: [a, b\n|      ^\n= close the bracket",
     );
     says(
         "exec: x\nbad\n",
