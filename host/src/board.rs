@@ -36,6 +36,31 @@ pub struct Status {
     pub oneshot: bool,
     /// Its dependencies.
     pub after: Vec<ServiceName>,
+    /// Those with which it also stops and restarts.
+    #[serde(default)]
+    pub requires: Vec<ServiceName>,
+    /// Those that are started with it, if they can be.
+    #[serde(default)]
+    pub wants: Vec<ServiceName>,
+    /// The groups that it belongs to.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What it waits for right now: the dependencies that are not as it needs them, at most eight.
+    #[serde(default)]
+    pub waits_for: Vec<ServiceName>,
+    /// When something happens to it by itself (the next attempt, SIGKILL), in milliseconds since
+    /// 1970; 0 for never.
+    #[serde(default)]
+    pub next_ms: i64,
+    /// What that is, as half a sentence; empty when nothing is due.
+    #[serde(default)]
+    pub next: Cow<'static, str>,
+    /// How its latest checks went: `ok`, or what failed; empty when there were none.
+    #[serde(default)]
+    pub health: Arc<str>,
+    /// What it says of itself (`STATUS=`); empty when it does not.
+    #[serde(default)]
+    pub says: Arc<str>,
 }
 
 impl Status {

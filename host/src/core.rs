@@ -17,7 +17,7 @@ use rhai::{Array, Dynamic};
 pub use boot::Survivor;
 
 use crate::action::Action;
-use crate::desk::{Answer, Command};
+use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::{Graph, Id};
@@ -152,19 +152,20 @@ impl Core {
     pub fn obey(&mut self, now: Tick, command: Command) -> Answer {
         let starts = matches!(
             command,
-            Command::Start(_) | Command::Restart(_) | Command::Define(..) | Command::StartAll
+            Command::Start { .. } | Command::Restart(_) | Command::Define(..) | Command::StartAll
         );
         if self.ending && starts {
             return Err(Refusal::new(Kind::ShuttingDown, "the server is stopping"));
         }
         match command {
-            Command::Start(name) => self.want(now, &name, Happening::WantUp)?,
-            Command::Stop(name) => self.want(now, &name, Happening::WantDown)?,
-            Command::Restart(name) => self.want(now, &name, Happening::WantRestart)?,
-            Command::Delete(name) => {
-                let id = self.find(&name)?;
+            Command::Start { names, .. } => self.want(now, &names[0], Happening::WantUp)?,
+            Command::Stop(names) => self.want(now, &names[0], Happening::WantDown)?,
+            Command::Restart(names) => self.want(now, &names[0], Happening::WantRestart)?,
+            Command::Delete(names) => {
+                let id = self.find(&names[0])?;
                 self.leave(now, &[id]);
             }
+            Command::Reload(_) => {}
             Command::Kill(name, signal) => self.kill(&name, signal)?,
             Command::Define(name, spec) => self.define(now, name, *spec),
             Command::StartAll => self.start_all(now),
@@ -180,7 +181,7 @@ impl Core {
                 self.end_if_down();
             }
         }
-        Ok(())
+        Ok(Reply::Done)
     }
 
     fn find(&self, name: &ServiceName) -> Result<Id, Refusal> {
@@ -190,7 +191,7 @@ impl Core {
         })
     }
 
-    fn want(&mut self, now: Tick, name: &ServiceName, what: Happening) -> Answer {
+    fn want(&mut self, now: Tick, name: &ServiceName, what: Happening) -> Result<(), Refusal> {
         let id = self.find(name)?;
         if self.at(id).leaving && what != Happening::WantDown {
             let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
@@ -205,7 +206,7 @@ impl Core {
         Ok(())
     }
 
-    fn kill(&mut self, name: &ServiceName, signal: Signal) -> Answer {
+    fn kill(&mut self, name: &ServiceName, signal: Signal) -> Result<(), Refusal> {
         let id = self.find(name)?;
         if self.at(id).process.is_none() {
             let refusal = Refusal::new(Kind::ServiceDown, format!("service `{name}` is down"));

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::name::ServiceName;
@@ -14,18 +15,25 @@ use crate::spec::Spec;
 /// What the core's owner can be asked. What it means is decided by the core.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Bring it up, with what it needs.
-    Start(ServiceName),
-    /// Bring it down.
-    Stop(ServiceName),
-    /// Bring it down and up again.
-    Restart(ServiceName),
-    /// Bring it down and forget it.
-    Delete(ServiceName),
+    /// Bring these up.
+    Start {
+        /// Which.
+        names: Vec<ServiceName>,
+        /// Whether to bring up what they need as well.
+        deps: bool,
+    },
+    /// Bring these down, each after those that require it.
+    Stop(Vec<ServiceName>),
+    /// Bring these down and up again, and those that require them.
+    Restart(Vec<ServiceName>),
+    /// Bring these down and forget them.
+    Delete(Vec<ServiceName>),
     /// Deliver a signal to its processes.
     Kill(ServiceName, Signal),
     /// Make it known, or change it; starts it unless its `status` says otherwise.
     Define(ServiceName, Box<Spec>),
+    /// Take over what the files say: all of them, or one.
+    Reload(Reload),
     /// Bring up everything but what has `status: ignore`.
     StartAll,
     /// Bring down everything, dependents first.
@@ -36,8 +44,59 @@ pub enum Command {
     Shutdown,
 }
 
+/// The files as they are now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reload {
+    /// What they say; those that are not fine are not in here, because then nothing is reloaded.
+    pub files: Vec<(ServiceName, Spec)>,
+    /// The services that are asked about; `None` for all. What has no file is then to go.
+    pub only: Option<Vec<ServiceName>>,
+    /// Whether to say only what would be done.
+    pub dry_run: bool,
+}
+
+/// What a reload does, or would do, service by service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which service.
+    pub service: ServiceName,
+    /// What is done to it.
+    pub verb: Verb,
+    /// Why, as half a sentence.
+    pub why: String,
+}
+
+/// What a reload does to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// It is new, and starts.
+    Start,
+    /// It is new, and does not start by itself.
+    Add,
+    /// It is stopped, as its file wants it now.
+    Stop,
+    /// It is stopped and started with its new configuration.
+    Restart,
+    /// It goes on, and its new configuration counts from now on.
+    Update,
+    /// It is stopped and forgotten: its file is gone.
+    Delete,
+    /// Nothing.
+    Unchanged,
+}
+
 /// The answer to a command: it has been acted on, or why not.
-pub type Answer = Result<(), Refusal>;
+pub type Answer = Result<Reply, Refusal>;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// What was asked.
+    Done,
+    /// A reload, step by step.
+    Plan(Vec<Step>),
+}
 
 /// A command and where its answer goes.
 #[derive(Debug)]

@@ -36,6 +36,8 @@ pub enum Happening {
     WantDown,
     /// Somebody wants it down and up again.
     WantRestart,
+    /// Something that it requires goes down: it has to go first, though it is still wanted.
+    MustYield,
     /// The process of this incarnation exists.
     Launched {
         /// Which process.
@@ -48,17 +50,91 @@ pub enum Happening {
         /// Which process.
         incarnation: u64,
     },
-    /// The process of this incarnation is gone.
+    /// The main process of this incarnation is gone, and others of it live.
+    Died {
+        /// Which process.
+        incarnation: u64,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Nothing of this incarnation is left.
     Exited {
         /// Which process.
         incarnation: u64,
         /// How it ended.
         exit: Exit,
     },
+    /// The process of this incarnation says that it is ready.
+    Ready {
+        /// Which process.
+        incarnation: u64,
+    },
+    /// A round of health checks of this incarnation is over.
+    Checked {
+        /// Which process.
+        incarnation: u64,
+        /// What failed; `None` when all held.
+        failure: Option<String>,
+    },
+    /// The process of this incarnation says that it is alive.
+    Pinged {
+        /// Which process.
+        incarnation: u64,
+    },
+    /// The process of this incarnation says how it is.
+    Said {
+        /// Which process.
+        incarnation: u64,
+        /// In its own words.
+        status: String,
+    },
+    /// A command that was run for it has ended.
+    Ran {
+        /// Which one: `stop`, `give_up`.
+        task: Task,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Whoever listened on its port listens there no more, or cannot be ended.
+    PortFreed {
+        /// What stands in the way; `None` when the port is free.
+        failure: Option<String>,
+    },
     /// The alarm that was set in this state went off.
     Elapsed,
+    /// It is time for the next round of health checks.
+    CheckDue,
+    /// What was waited for in this state did not happen in time.
+    TimedOut,
     /// A dependency that it waits for has changed.
     Nudged,
+}
+
+/// A command that is run on behalf of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// `stop_cmd`.
+    Stop,
+    /// `on_give_up`.
+    GiveUp,
+    /// A `test_cmd`.
+    Check,
+}
+
+impl Task {
+    const WORDS: [(&str, Self); 3] =
+        [("stop", Self::Stop), ("give_up", Self::GiveUp), ("check", Self::Check)];
+
+    /// The word for it; it stands behind the service's name and a slash in the name of its slot.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, it)| *it == self).expect("every task has its word").0
+    }
+
+    /// The task of that word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(it, _)| *it == word).map(|(_, it)| *it)
+    }
 }
 
 impl Happening {
@@ -71,7 +147,17 @@ impl Happening {
             Self::WantRestart => "want_restart",
             Self::Launched { .. } => "launched",
             Self::Started { .. } => "started",
+            Self::MustYield => "must_yield",
+            Self::Died { .. } => "died",
             Self::Exited { .. } => "exited",
+            Self::Ready { .. } => "ready",
+            Self::Checked { .. } => "checked",
+            Self::Pinged { .. } => "pinged",
+            Self::Said { .. } => "said",
+            Self::Ran { .. } => "ran",
+            Self::PortFreed { .. } => "port_freed",
+            Self::CheckDue => "check_due",
+            Self::TimedOut => "timed_out",
             Self::Elapsed => "elapsed",
             Self::Nudged => "nudged",
         }
@@ -82,6 +168,11 @@ impl Happening {
         match self {
             Self::Launched { incarnation, .. }
             | Self::Started { incarnation }
+            | Self::Died { incarnation, .. }
+            | Self::Ready { incarnation }
+            | Self::Checked { incarnation, .. }
+            | Self::Pinged { incarnation }
+            | Self::Said { incarnation, .. }
             | Self::Exited { incarnation, .. } => Some(*incarnation),
             _ => None,
         }

@@ -201,7 +201,7 @@ mod tests {
         let with: Vec<_> =
             heard.iter().map(|(report, pipes)| (report.clone(), pipes.is_some())).collect();
         let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
-        let launched = Report::Launched { service, incarnation, pid, pipes };
+        let launched = Report::Launched { service, incarnation, pid, pipes, ready: false };
         assert_eq!(
             with,
             [

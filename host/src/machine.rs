@@ -195,6 +195,7 @@ impl RealMachine {
             env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             dir: spec.dir.clone(),
             output: if spec.log == LogMode::None { Output::Null } else { Output::Pipes },
+            ..Launch::default()
         };
         let request = Request::Launch(Box::new(launch));
         let length = serde_json::to_vec(&request).map_or(usize::MAX, |it| it.len());
@@ -262,7 +263,9 @@ impl RealMachine {
             Report::Signalled { signal } => {
                 return wakes.extend(Signal::try_from(signal).ok().and_then(meaning));
             }
-            Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
+            Report::Died { .. } | Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => {
+                return;
+            }
         };
         if let Ok(name) = ServiceName::parse(&service) {
             wakes.push(Wake::Happened(name, what));
@@ -298,6 +301,14 @@ impl RealMachine {
             last_exit: last_exit(standing),
             oneshot: service.spec.oneshot,
             after: service.spec.after.clone(),
+            requires: service.spec.requires.clone(),
+            wants: service.spec.wants.clone(),
+            groups: service.spec.groups.clone(),
+            waits_for: Vec::new(),
+            next_ms: 0,
+            next: "".into(),
+            health: "".into(),
+            says: "".into(),
         }
     }
 

@@ -27,7 +27,8 @@ use crate::refusal::Refusal;
 /// here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The command line as written; it can be split as a shell would, into at least one word.
+    /// The command line as written; it can be split as a shell would, into at least one word. Empty
+    /// for a target, which runs nothing and is done when what it needs is up.
     pub exec: String,
     /// Whether it starts with the server.
     pub status: Status,
@@ -37,8 +38,20 @@ pub struct Spec {
     pub shutdown_timeout_ms: i64,
     /// The services that must be up (a oneshot: done) before this one starts.
     pub after: Vec<ServiceName>,
+    /// As `after`; they are started with this one, and it stops and restarts with them.
+    pub requires: Vec<ServiceName>,
+    /// They are started with this one, which waits while they start, but not for those that fail.
+    pub wants: Vec<ServiceName>,
+    /// Services that wait for this one while it starts.
+    pub before: Vec<ServiceName>,
+    /// Services that must be down while this one runs.
+    pub conflicts: Vec<ServiceName>,
+    /// Names under which it can be addressed together with others.
+    pub groups: Vec<String>,
     /// The signal that asks it to stop.
     pub stop_signal: Signal,
+    /// A command that asks it to stop, before the signal does; empty for none.
+    pub stop_cmd: String,
     /// Where its output goes.
     pub log: LogMode,
     /// Added to its environment.
@@ -47,12 +60,82 @@ pub struct Spec {
     pub dir: String,
     /// Milliseconds before the first restart, if the user wants another delay than the policy's.
     pub restart_delay_ms: Option<i64>,
+    /// After which ends it is started again.
+    pub restart: Restart,
+    /// How many failed attempts in a row before it is given up; 0 for no limit.
+    pub max_restarts: i64,
+    /// A command that is run when it is given up; empty for none.
+    pub on_give_up: String,
+    /// How it says that it is ready, beside its health checks.
+    pub readiness: Readiness,
+    /// Milliseconds that it may take to be ready; 0 for no limit.
+    pub start_timeout_ms: i64,
+    /// Milliseconds within which it must say `WATCHDOG=1` again and again; 0 for never.
+    pub watchdog_ms: i64,
+    /// Whom it runs as, and with which limits; services without such wishes share theirs.
+    pub run_as: Arc<RunAs>,
     /// Its health checks; services without any share theirs.
     pub health: Arc<Health>,
     /// Its on-demand proxy.
     pub xinit: Option<Box<Xinit>>,
     /// It stands in no file: it lasts as long as the keeper.
     pub transient: bool,
+}
+
+/// After which ends a service is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// After every end that nobody asked for.
+    #[default]
+    Always,
+    /// After every end but exit code 0.
+    OnFailure,
+    /// After none.
+    Never,
+}
+
+/// How a service says that it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// By living for a moment.
+    #[default]
+    Lives,
+    /// By `READY=1` to `NOTIFY_SOCKET`.
+    Notify,
+    /// By a line that it writes to this descriptor.
+    Fd(i32),
+    /// By a line of its output that matches this regular expression, which compiles.
+    Log(Arc<str>),
+}
+
+/// Whom a service runs as, and with which limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunAs {
+    /// Its user, by name or number; empty for the server's own.
+    pub user: String,
+    /// Its group, by name or number; empty for the user's.
+    pub group: String,
+    /// Its supplementary groups; `None` for the user's.
+    pub groups: Option<Vec<String>>,
+    /// Its file mode creation mask.
+    pub umask: Option<u32>,
+    /// Its nice value, -20 to 19.
+    pub nice: Option<i32>,
+    /// How gladly the kernel kills it when memory runs out, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Its resource limits by name (`nofile`, `nproc`, `core` ...): soft and hard, `u64::MAX` for none.
+    pub limits: BTreeMap<String, (u64, u64)>,
+    /// Whether it can gain no privileges.
+    pub no_new_privs: bool,
+    /// A file of `KEY=VALUE` lines that is read at each start; one that begins with `-` may be missing.
+    pub env_file: Vec<String>,
+    /// The most memory that it may use, in bytes.
+    pub memory_max: Option<u64>,
+    /// The most CPU that it may use, in percent of one.
+    pub cpu_max: Option<u32>,
+    /// The most processes and threads that it may have.
+    pub pids_max: Option<u32>,
 }
 
 /// Whether a service starts with the server.
@@ -88,6 +171,8 @@ pub struct Health {
     pub period_ms: i64,
     /// Failures in a row that count.
     pub retry: i64,
+    /// Milliseconds that one round of checks may take.
+    pub timeout_ms: i64,
     /// Commands that must exit with 0.
     pub test_cmd: Vec<String>,
     /// `host:port` that must accept a connection.
@@ -163,6 +248,11 @@ impl Spec {
         read::argv(&self.exec).expect("a command line is split once before it is a service's")
     }
 
+    /// Whether it runs nothing, and is only there to bring others up.
+    pub fn is_target(&self) -> bool {
+        self.exec.is_empty()
+    }
+
     fn new(exec: String) -> Self {
         Self {
             exec,
@@ -170,11 +260,24 @@ impl Spec {
             oneshot: false,
             shutdown_timeout_ms: 10_000,
             after: Vec::new(),
+            requires: Vec::new(),
+            wants: Vec::new(),
+            before: Vec::new(),
+            conflicts: Vec::new(),
+            groups: Vec::new(),
             stop_signal: Signal::SIGTERM,
+            stop_cmd: String::new(),
             log: LogMode::default(),
             env: BTreeMap::new(),
             dir: String::new(),
             restart_delay_ms: None,
+            restart: Restart::default(),
+            max_restarts: 0,
+            on_give_up: String::new(),
+            readiness: Readiness::default(),
+            start_timeout_ms: 0,
+            watchdog_ms: 0,
+            run_as: RunAs::server(),
             transient: false,
             health: Health::none(),
             xinit: None,
@@ -188,6 +291,19 @@ impl Health {
         static NONE: LazyLock<Arc<Health>> = LazyLock::new(Arc::default);
         Arc::clone(&NONE)
     }
+
+    /// Whether there is anything to check.
+    pub fn has_checks(&self) -> bool {
+        !(self.test_cmd.is_empty() && self.test_tcp.is_empty() && self.test_http.is_empty())
+    }
+}
+
+impl RunAs {
+    /// As the server, without limits of its own.
+    pub fn server() -> Arc<Self> {
+        static SERVER: LazyLock<Arc<RunAs>> = LazyLock::new(Arc::default);
+        Arc::clone(&SERVER)
+    }
 }
 
 impl Default for Health {
@@ -195,6 +311,7 @@ impl Default for Health {
         Self {
             period_ms: 10_000,
             retry: 3,
+            timeout_ms: 5_000,
             test_cmd: Vec::new(),
             test_tcp: Vec::new(),
             test_http: Vec::new(),

@@ -102,7 +102,16 @@ impl Reports {
         let mut told = Told::default();
         if self.welcome {
             let (version, keeper) = (VERSION, getpid().as_raw());
-            told.welcome = append(bytes, &Report::Welcome { version, keeper, slots: slots.len() });
+            told.welcome = append(
+                bytes,
+                &Report::Welcome {
+                    version,
+                    keeper,
+                    slots: slots.len(),
+                    cgroup: String::new(),
+                    controllers: Vec::new(),
+                },
+            );
         }
         let signals = self.signals.iter().filter(|_| self.table_left == 0);
         told.signals =

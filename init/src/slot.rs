@@ -140,7 +140,7 @@ impl Slot {
         }
         if self.due & due::LAUNCHED != 0 {
             let service = service.clone();
-            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes });
+            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes, ready: false });
         }
         if self.due & due::STARTED != 0 {
             out.push(Report::Started { service: service.clone(), incarnation });
@@ -161,7 +161,16 @@ impl Slot {
             _ => None,
         };
         let (service, note) = (self.name.to_string(), self.note.to_string());
-        wire::Slot { service, incarnation: self.incarnation, pid, started, exit, note, pipes }
+        wire::Slot {
+            service,
+            incarnation: self.incarnation,
+            pid,
+            started,
+            exit,
+            note,
+            pipes,
+            ..wire::Slot::default()
+        }
     }
 }
 

@@ -5,13 +5,14 @@
 //! one packet, and a brain that dies between two packets leaves nothing half said. Keeper and brain
 //! may be of different versions, so unknown messages and unknown fields are ignored.
 //!
-//! Descriptors travel beside the packet (`SCM_RIGHTS`): each report that says `pipes: true` owns the
-//! next two, the reading ends of stdout and stderr, in the order of the reports.
+//! Descriptors travel beside the packet (`SCM_RIGHTS`), in the order of the reports: each that says
+//! `pipes: true` owns the next two, the reading ends of stdout and stderr, and then each that says
+//! `ready: true` the next one.
 
 use serde::{Deserialize, Serialize};
 
 /// The version of this language; it grows when an old reader would misunderstand a new message.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The largest packet, in bytes. A launch with a larger environment is refused before it is sent.
 pub const PACKET_MAX: usize = 128 * 1024;
@@ -37,7 +38,8 @@ pub enum Request {
     /// Start a process in the service's slot, which is made when there is none. Refused while a
     /// process of the slot lives or an exit of it is not acknowledged.
     Launch(Box<Launch>),
-    /// Deliver a signal to the process group of this incarnation, if it still lives.
+    /// Deliver a signal to every process of this incarnation, if one still lives: also those that
+    /// have left its group or outlived its leader.
     Signal {
         /// The service.
         service: String,
@@ -93,6 +95,74 @@ pub struct Launch {
     pub dir: String,
     /// Where stdout and stderr go.
     pub output: Output,
+    /// Whom it runs as; `None` for the keeper's own user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Its file mode creation mask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+    /// Its nice value, -20 to 19.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// How gladly the kernel kills it when memory runs out, -1000 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Its resource limits, beside those that the keeper was started with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+    /// Whether it and its children can gain no privileges by `exec`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
+    /// What is written to files of its cgroup, such as `memory.max` and `1073741824`. Left out where
+    /// the controllers are not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cgroup: Vec<(String, String)>,
+    /// How it says that it is ready.
+    #[serde(skip_serializing_if = "Ready::is_silent")]
+    pub ready: Ready,
+}
+
+/// Whom a process runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A resource limit, as `setrlimit` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Which: the number of `RLIMIT_NOFILE` and so on.
+    pub resource: u32,
+    /// The soft limit; `u64::MAX` for none.
+    pub soft: u64,
+    /// The hard limit; `u64::MAX` for none.
+    pub hard: u64,
+}
+
+/// How a process says that it is ready. The keeper makes the descriptor for it, for this incarnation
+/// alone, and hands the reading end to the brain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// Not to the keeper.
+    #[default]
+    Silent,
+    /// By a datagram to the socket that `NOTIFY_SOCKET` names (sd_notify).
+    Notify,
+    /// By a line that it writes to this descriptor (s6).
+    Fd(i32),
+}
+
+impl Ready {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_silent(&self) -> bool {
+        *self == Self::Silent
+    }
 }
 
 /// Where a process writes.
@@ -122,6 +192,9 @@ pub enum Report {
         /// Whether two descriptors come with this report.
         #[serde(default)]
         pipes: bool,
+        /// Whether one more comes after those: the end at which it says that it is ready.
+        #[serde(default)]
+        ready: bool,
     },
     /// The process runs its own program (`exec` succeeded).
     Started {
@@ -130,7 +203,19 @@ pub enum Report {
         /// The incarnation.
         incarnation: u64,
     },
-    /// The process is gone. Told again to every brain until one acknowledges it.
+    /// The main process is gone, and others of this incarnation live on. They are signalled like any,
+    /// and `Exited` follows when none is left.
+    Died {
+        /// The service.
+        service: String,
+        /// The incarnation.
+        incarnation: u64,
+        /// How the main process ended.
+        exit: Exit,
+        /// Some of those that are left.
+        left: Vec<i32>,
+    },
+    /// Nothing of the incarnation is left. Told again to every brain until one acknowledges it.
     Exited {
         /// The service.
         service: String,
@@ -156,6 +241,13 @@ pub enum Report {
         keeper: i32,
         /// How many slots follow.
         slots: usize,
+        /// The cgroup directory in which each service has one of its own, named after it; empty when
+        /// none can be made.
+        #[serde(default)]
+        cgroup: String,
+        /// The controllers that those have.
+        #[serde(default)]
+        controllers: Vec<String>,
     },
     /// One slot, as it is now.
     Slot(Slot),
@@ -181,12 +273,16 @@ pub struct Slot {
     pub pid: i32,
     /// Whether that process runs its own program.
     pub started: bool,
+    /// How the main process ended, while others of the incarnation live.
+    pub died: Option<Exit>,
     /// How the latest incarnation ended, while that is not acknowledged.
     pub exit: Option<Exit>,
     /// What the last brain wanted remembered.
     pub note: String,
     /// Whether two descriptors come with this report.
     pub pipes: bool,
+    /// Whether one more comes after those: the end at which it says that it is ready.
+    pub ready: bool,
 }
 
 /// How a process ended.

@@ -56,9 +56,9 @@ impl Life<'_> {
         let incarnation = self.standing_incarnation();
         let exited = |exit| Happening::Exited { incarnation, exit };
         match step {
-            Move::Up => self.obey(Command::Start(self.name.clone())),
-            Move::Down => self.obey(Command::Stop(self.name.clone())),
-            Move::Restart => self.obey(Command::Restart(self.name.clone())),
+            Move::Up => self.obey(Command::Start { names: vec![self.name.clone()], deps: true }),
+            Move::Down => self.obey(Command::Stop(vec![self.name.clone()])),
+            Move::Restart => self.obey(Command::Restart(vec![self.name.clone()])),
             Move::Redefine => {
                 let mut spec = self.spec();
                 spec.exec = format!("program {}", self.now);
@@ -142,7 +142,7 @@ fn walk(oneshot: bool) {
             life.go(MOVES[(rest % base) as usize]);
             rest /= base;
         }
-        life.obey(Command::Delete(life.name.clone()));
+        life.obey(Command::Delete(vec![life.name.clone()]));
         life.watch_end();
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn delete(office: Arc<Office>, args: Args) -> Pending {
         let order = office.files.lock().await;
         let extra = extra_grace(&office, slice::from_ref(&name)).await;
         remove(&office, vec![name.clone()]).await?;
-        office.ask(Command::Delete(name.clone())).await?;
+        office.ask(Command::Delete(vec![name.clone()])).await?;
         drop(order);
         empty(&office, vec![name], extra, is_forgotten).await?;
         said(&true)
@@ -118,11 +118,11 @@ pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
 }
 
 pub(super) fn restart(office: Arc<Office>, args: Args) -> Pending {
-    asked(office, args.name(0).map(Command::Restart))
+    asked(office, args.name(0).map(|it| Command::Restart(vec![it])))
 }
 
 pub(super) fn start(office: Arc<Office>, args: Args) -> Pending {
-    asked(office, args.name(0).map(Command::Start))
+    asked(office, args.name(0).map(|it| Command::Start { names: vec![it], deps: true }))
 }
 
 pub(super) fn start_all(office: Arc<Office>, _: Args) -> Pending {
@@ -150,7 +150,7 @@ pub(super) fn status_all(office: &Office, _: &Args) -> Said {
 pub(super) fn stop(office: Arc<Office>, args: Args) -> Pending {
     Box::pin(async move {
         let name = args.name(0)?;
-        office.ask(Command::Stop(name.clone())).await?;
+        office.ask(Command::Stop(vec![name.clone()])).await?;
         if args.flag(1) {
             let extra = extra_grace(&office, slice::from_ref(&name)).await;
             empty(&office, vec![name], extra, is_down).await?;

@@ -85,6 +85,7 @@ xinit:
     let health = Health {
         period_ms: 300_000,
         retry: 7,
+        timeout_ms: 5_000,
         test_cmd: vec!["curl -s localhost".to_owned()],
         test_tcp: vec!["localhost:5432".to_owned(), "[::1]:80".to_owned()],
         test_http: vec!["http://localhost/".to_owned()],

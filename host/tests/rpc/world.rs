@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
-use zinit_host::desk::{Command, Desk, Letter};
+use zinit_host::desk::{Command, Desk, Letter, Reply};
 use zinit_host::logs::Logs;
 use zinit_host::name::ServiceName;
 use zinit_host::refusal::{Kind, Refusal};
@@ -112,6 +112,14 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
         last_exit: String::new(),
         oneshot: false,
         after: vec![],
+        requires: Vec::new(),
+        wants: Vec::new(),
+        groups: Vec::new(),
+        waits_for: Vec::new(),
+        next_ms: 0,
+        next: "".into(),
+        health: "".into(),
+        says: "".into(),
     }
 }
 
@@ -133,14 +141,19 @@ fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
         };
         let names = || board.all().into_iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         let answer = match &letter.command {
-            Command::Start(name) | Command::Restart(name) => {
-                known(name).and_then(|_| post(name, "Running", own_pid))
+            Command::Start { names, .. } | Command::Restart(names) => {
+                names.iter().try_for_each(|it| known(it).and_then(|_| post(it, "Running", own_pid)))
             }
-            Command::Stop(name) if name.as_str().starts_with("stuck") => {
-                known(name).and_then(|_| post(name, "Stopping", own_pid))
+            Command::Stop(names) => names.iter().try_for_each(|it| match it.as_str() {
+                stuck if stuck.starts_with("stuck") => {
+                    known(it).and_then(|_| post(it, "Stopping", own_pid))
+                }
+                _ => known(it).and_then(|_| post(it, "Stopped", 0)),
+            }),
+            Command::Delete(names) => {
+                names.iter().try_for_each(|it| known(it).and_then(|_| forget(it)))
             }
-            Command::Stop(name) => known(name).and_then(|_| post(name, "Stopped", 0)),
-            Command::Delete(name) => known(name).and_then(|_| forget(name)),
+            Command::Reload(_) => Ok(()),
             Command::Kill(name, signal) => known(name).and_then(|it| match it.pid {
                 0 => Err(Refusal::new(Kind::ServiceDown, format!("{signal}: it is down"))),
                 _ => Ok(()),
@@ -155,7 +168,7 @@ fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
             }
         };
         board.announce();
-        let _ = letter.answer.send(answer);
+        let _ = letter.answer.send(answer.map(|()| Reply::Done));
     }
 }
 
