@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 use rhai::{Engine, EvalAltResult, Position};
 
-use crate::event::Tick;
+use crate::event::{Task, Tick};
 use crate::spec::signal_of;
 use crate::state::State;
 
@@ -21,6 +21,21 @@ pub enum Action {
     Enter(State, String),
     /// Remember how many attempts in a row were short-lived.
     Attempts(i64),
+    /// Run one round of its health checks now.
+    Check,
+    /// Deliver `check_due` at this time, unless another state is entered before.
+    CheckAt(Tick),
+    /// Deliver `timed_out` at this time, unless another state is entered before.
+    TimeOutAt(Tick),
+    /// What follows is nobody's wish: it counts as an end by itself.
+    Fault,
+    /// Deliver `elapsed` when it is its turn among those that failed: so many milliseconds after the
+    /// one before it.
+    TakeTurn(i64),
+    /// End whoever listens on its port.
+    FreePort,
+    /// Run a command on its behalf.
+    Run(Task, String),
 }
 
 type Made = Result<Action, Box<EvalAltResult>>;
@@ -35,6 +50,16 @@ pub fn teach(engine: &mut Engine) {
     });
     engine.register_fn("arm", |at: i64| Action::Arm(Tick(at)));
     engine.register_fn("attempts", |count: i64| Action::Attempts(count.max(0)));
+    engine.register_fn("check", || Action::Check);
+    engine.register_fn("check_at", |at: i64| Action::CheckAt(Tick(at)));
+    engine.register_fn("time_out_at", |at: i64| Action::TimeOutAt(Tick(at)));
+    engine.register_fn("fault", || Action::Fault);
+    engine.register_fn("take_turn", |spacing_ms: i64| Action::TakeTurn(spacing_ms));
+    engine.register_fn("free_port", || Action::FreePort);
+    engine.register_fn("run", |task: &str, line: &str| -> Made {
+        let task = Task::of_word(task).ok_or_else(|| wrong(format!("`{task}` is no task")))?;
+        Ok(Action::Run(task, line.to_owned()))
+    });
     engine.register_fn("enter", |state: &str, why: &str| enter(state, why, 0));
     engine.register_fn("enter", enter);
     engine.register_fn("to_string", |it: &mut Action| format!("{it:?}"));

@@ -159,9 +159,9 @@ type Found = (ServiceName, Spec, Option<Survivor>);
 
 /// Where a service stood. A slot whose note nobody can read says at least what runs.
 fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
-    let Slot { incarnation, pid, started, exit, .. } = slot;
+    let Slot { incarnation, pid, started, died, exit, .. } = slot;
     let standing = note.map_or_else(|| Standing::found(incarnation, pid), |it| it.standing.clone());
-    Survivor { standing, incarnation, pid, started, exit }
+    Survivor { standing, incarnation, pid, started, died, exit }
 }
 
 /// `policy.rhai` and `policy/*.rhai`, in the order of their names.

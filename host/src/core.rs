@@ -7,8 +7,10 @@
 
 mod boot;
 mod fleet;
+mod needs;
+mod reload;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -19,63 +21,15 @@ pub use boot::Survivor;
 use crate::action::Action;
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
+pub use crate::effect::Effect;
 use crate::event::{Event, Happening, Tick};
-use crate::graph::{Graph, Id};
+use crate::graph::{Facts, Graph, Id, Need};
 use crate::name::ServiceName;
 use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::{Spec, Status};
-use crate::state::{Service, Standing, State, Target};
+use crate::state::{Held, Service, Standing, State, Target};
 use crate::view::{DependencyView, EventView, Seen, ServiceView};
-
-/// What is to be done. The effects of one step end with its `Changed`.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Start a process.
-    Launch {
-        /// Of which service.
-        service: ServiceName,
-        /// The name of the process in later events.
-        incarnation: u64,
-        /// What to run.
-        spec: Rc<Spec>,
-    },
-    /// Deliver a signal to this process and its group.
-    Signal {
-        /// Of which service.
-        service: ServiceName,
-        /// Which process.
-        incarnation: u64,
-        /// Which signal.
-        signal: Signal,
-    },
-    /// The exit of this process has been acted on.
-    Acknowledge {
-        /// Of which service.
-        service: ServiceName,
-        /// Which process.
-        incarnation: u64,
-    },
-    /// Deliver `Elapsed` at this time, in place of the service's earlier alarm.
-    Arm {
-        /// To which service.
-        service: ServiceName,
-        /// When; `None` for never.
-        at: Option<Tick>,
-    },
-    /// Show how the service stands. The next brain will find out by itself.
-    Known(Rc<Service>),
-    /// The service stands differently now: show it, and remember it for the next brain.
-    Changed(Rc<Service>),
-    /// The service is no more.
-    Forgotten(ServiceName),
-    /// Something went wrong that somebody should read.
-    Complain(String),
-    /// A shutdown was asked for: remember that for the next brain.
-    Ending,
-    /// Everything is down after a shutdown was asked for.
-    Ended,
-}
 
 /// All services, and the policy that decides about them.
 pub struct Core {
@@ -83,14 +37,22 @@ pub struct Core {
     ids: HashMap<ServiceName, Id>,
     nodes: Vec<Node>,
     graph: Graph,
+    /// What others say that a service needs: `before` and `conflicts`, by the service and who says so.
+    asked_of: HashMap<Id, BTreeMap<Id, Need>>,
     queue: VecDeque<(Id, Happening)>,
     effects: Vec<Effect>,
-    /// Services that are to stop as soon as their dependents are down.
+    /// Services that wait until those that need them are down.
     held: BTreeSet<Id>,
     /// Services that are yet to be started with the server.
     starting: VecDeque<Id>,
     live: usize,
     ending: bool,
+    /// Whether the server is the first process of its world, which ends when its time is up.
+    is_init: bool,
+    /// The next free turn among services that failed.
+    next_turn: Tick,
+    /// What `service.chance` is drawn from; `None` for always the middle.
+    dice: Option<u64>,
 }
 
 /// What stands at a node of the graph.
@@ -108,13 +70,27 @@ impl Core {
             ids: HashMap::new(),
             nodes: Vec::new(),
             graph: Graph::default(),
+            asked_of: HashMap::new(),
             queue: VecDeque::new(),
             effects: Vec::new(),
             held: BTreeSet::new(),
             starting: VecDeque::new(),
             live: 0,
             ending: false,
+            is_init: false,
+            next_turn: Tick(0),
+            dice: None,
         }
+    }
+
+    /// Draws `service.chance` from this seed; the same seed draws the same.
+    pub fn seed(&mut self, seed: u64) {
+        self.dice = Some(seed);
+    }
+
+    /// The server is the first process of its world: a shutdown must be done in time.
+    pub fn set_init(&mut self) {
+        self.is_init = true;
     }
 
     /// The scripts that decide.
@@ -147,39 +123,52 @@ impl Core {
     /// Does what somebody asked for.
     ///
     /// # Errors
-    /// A refusal when there is no such service, when it has no process to signal, or when the
-    /// server is stopping.
+    /// A refusal when there is no such service, when it has no process to signal, when a new
+    /// configuration makes services wait for themselves, or when the server is stopping.
     pub fn obey(&mut self, now: Tick, command: Command) -> Answer {
         let starts = matches!(
             command,
-            Command::Start { .. } | Command::Restart(_) | Command::Define(..) | Command::StartAll
+            Command::Start { .. }
+                | Command::Restart(_)
+                | Command::Define(..)
+                | Command::Reload(_)
+                | Command::StartAll
         );
         if self.ending && starts {
             return Err(Refusal::new(Kind::ShuttingDown, "the server is stopping"));
         }
         match command {
-            Command::Start { names, .. } => self.want(now, &names[0], Happening::WantUp)?,
-            Command::Stop(names) => self.want(now, &names[0], Happening::WantDown)?,
-            Command::Restart(names) => self.want(now, &names[0], Happening::WantRestart)?,
-            Command::Delete(names) => {
-                let id = self.find(&names[0])?;
-                self.leave(now, &[id]);
+            Command::Start { names, deps } => {
+                let ids = self.find_all(&names)?;
+                self.refuse_leaving(&ids)?;
+                self.start(now, &ids, deps);
             }
-            Command::Reload(_) => {}
+            Command::Stop(names) => {
+                let ids = self.find_all(&names)?;
+                self.hold(now, &ids, &Held::Stop);
+            }
+            Command::Restart(names) => {
+                let ids = self.find_all(&names)?;
+                self.refuse_leaving(&ids)?;
+                self.hold(now, &ids, &Held::Restart);
+            }
+            Command::Delete(names) => {
+                let ids = self.find_all(&names)?;
+                self.leave(now, &ids);
+            }
             Command::Kill(name, signal) => self.kill(&name, signal)?,
-            Command::Define(name, spec) => self.define(now, name, *spec),
+            Command::Define(name, spec) => {
+                self.refuse_cycles(&[(name.clone(), (*spec).clone())])?;
+                self.define(now, name, *spec);
+            }
+            Command::Reload(reload) => return self.reload(now, reload).map(Reply::Plan),
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
             Command::DeleteAll => {
                 let all = self.known();
                 self.leave(now, &all);
             }
-            Command::Shutdown => {
-                self.ending = true;
-                self.effects.push(Effect::Ending);
-                self.stop_all(now);
-                self.end_if_down();
-            }
+            Command::Shutdown => self.shut_down(now),
         }
         Ok(Reply::Done)
     }
@@ -191,19 +180,15 @@ impl Core {
         })
     }
 
-    fn want(&mut self, now: Tick, name: &ServiceName, what: Happening) -> Result<(), Refusal> {
-        let id = self.find(name)?;
-        if self.at(id).leaving && what != Happening::WantDown {
-            let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
-            return Err(refusal.with("service", name.as_str()));
-        }
-        if what == Happening::WantDown {
-            self.held.remove(&id);
-        } else {
-            self.keep_up(id);
-        }
-        self.happen(now, id, what);
-        Ok(())
+    fn find_all(&self, names: &[ServiceName]) -> Result<Vec<Id>, Refusal> {
+        names.iter().map(|it| self.find(it)).collect()
+    }
+
+    fn refuse_leaving(&self, ids: &[Id]) -> Result<(), Refusal> {
+        let Some(id) = ids.iter().find(|id| self.at(**id).leaving) else { return Ok(()) };
+        let name = &self.nodes[id.index()].name;
+        let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
+        Err(refusal.with("service", name.as_str()))
     }
 
     fn kill(&mut self, name: &ServiceName, signal: Signal) -> Result<(), Refusal> {
@@ -222,6 +207,10 @@ impl Core {
     fn define(&mut self, now: Tick, name: ServiceName, spec: Spec) {
         let before = self.service(name.as_str()).map(|it| Rc::clone(&it.spec));
         let same = before.as_ref().is_some_and(|it| **it == spec);
+        let restart = before.as_ref().is_none_or(|it| {
+            let changes = it.changes(&spec);
+            self.needs_restart(&name, &changes)
+        });
         let id = self.know(now, name, Rc::new(spec));
         if before.is_none() {
             self.show(id);
@@ -235,47 +224,47 @@ impl Core {
             let idle = matches!(self.at(id).state, State::Stopped | State::Failed | State::Backoff);
             let down = self.at(id).target == Target::Down;
             if starts && (idle || down || was_leaving) {
-                self.happen(now, id, Happening::WantUp);
+                self.start(now, &[id], true);
             }
             return;
         }
         if starts {
             self.draw(id).standing.target = Target::Up;
+            self.bring_up_needs(now, id, false);
         }
-        self.happen(now, id, Happening::Defined);
+        if restart {
+            self.hold(now, &[id], &Held::Renew);
+        } else {
+            self.show(id);
+            self.happen(now, id, Happening::Defined { restart });
+        }
         // Those who wait for it have to learn that it exists, or waits for others now.
-        self.reconsider(id);
-        self.settle_queue(now);
+        if self.is_known(id) {
+            self.reconsider(id);
+            self.settle_queue(now);
+        }
     }
 
     fn is_known(&self, id: Id) -> bool {
         self.nodes[id.index()].service.is_some()
     }
 
-    fn has_run(&self, id: Id) -> bool {
-        self.is_known(id) && self.at(id).incarnation > 0
-    }
-
     /// Gives a service its place, or its new configuration. Nothing happens to it by that.
     fn know(&mut self, now: Tick, name: ServiceName, spec: Rc<Spec>) -> Id {
         let id = self.place(&name);
-        let after: Vec<Id> = spec.after.iter().map(|it| self.place(it)).collect();
-        for dependency in &after {
-            // Nobody has waited for it so far, so nobody has asked.
-            let waited_for = !self.graph.dependents(*dependency).is_empty();
-            if !waited_for && self.has_run(*dependency) {
-                self.ask_satisfied(*dependency);
+        let before = match &mut self.nodes[id.index()].service {
+            Some(service) => {
+                Some(std::mem::replace(&mut Rc::make_mut(service).spec, Rc::clone(&spec)))
             }
-        }
-        self.graph.set_after(id, after);
-        match &mut self.nodes[id.index()].service {
-            Some(service) => Rc::make_mut(service).spec = spec,
             free => {
                 let target = if starts_by_itself(&spec) { Target::Up } else { Target::Down };
-                let standing = Standing::new(now, target);
+                let (spec, standing) = (Rc::clone(&spec), Standing::new(now, target));
                 *free = Some(Rc::new(Service { name, spec, standing }));
+                None
             }
-        }
+        };
+        self.ask_of_others(id, before.as_deref(), Some(&spec));
+        self.connect(id);
         id
     }
 
@@ -323,14 +312,15 @@ impl Core {
 
     /// One step of one service: prepare the draft, ask what to do, check it, make it so.
     fn step(&mut self, now: Tick, id: Id, what: Happening) {
-        let Some(draft) = Draft::prepare(self.known_service(id), now, &what) else {
+        let what = self.which_alarm(id, what);
+        let Some(draft) = Draft::prepare(self.known_service(id), now, &what, self.next_turn) else {
             if let Happening::Exited { incarnation, .. } = what {
                 let service = self.nodes[id.index()].name.clone();
                 self.effects.push(Effect::Acknowledge { service, incarnation });
             }
             return;
         };
-        if matches!(what, Happening::Launched { .. }) {
+        if matches!(what, Happening::Launched { .. } | Happening::Said { .. }) {
             let service = draft.service();
             self.nodes[id.index()].service = Some(Rc::clone(&service));
             self.effects.push(Effect::Known(service));
@@ -354,7 +344,16 @@ impl Core {
             )));
             draft.despair(&event.what, &error)
         });
+        self.next_turn = next.next_turn();
         self.commit(now, id, next);
+    }
+
+    /// A service has one alarm outside, whichever of its own is first.
+    fn which_alarm(&self, id: Id, what: Happening) -> Happening {
+        match what {
+            Happening::Elapsed => self.at(id).next().map_or(what, |(_, due)| due),
+            other => other,
+        }
     }
 
     fn commit(&mut self, now: Tick, id: Id, draft: Draft) {
@@ -363,16 +362,18 @@ impl Core {
         let (service, effects) = draft.finish();
         self.live += usize::from(service.standing.process.is_some());
         self.live -= usize::from(before.standing.process.is_some());
-        let state_changed = service.standing.state != before.standing.state;
+        let moved = service.standing.state != before.standing.state
+            || service.standing.why != before.standing.why
+            || service.standing.process.is_some() != before.standing.process.is_some();
         let died = before.standing.process.is_some() && service.standing.process.is_none();
         let changed = service.standing != before.standing;
-        let freed = if died { self.graph.after(id).to_vec() } else { Vec::new() };
+        let freed = if died { self.needed_by(id) } else { Vec::new() };
         self.nodes[id.index()].service = Some(Rc::new(service));
         self.effects.extend(effects);
         if rearmed {
             self.arm(id);
         }
-        if state_changed {
+        if moved {
             self.reconsider(id);
         }
         if self.at(id).leaving && self.at(id).process.is_none() && !self.at(id).state.is_live() {
@@ -393,7 +394,7 @@ impl Core {
     }
 
     fn arm(&mut self, id: Id) {
-        let at = self.at(id).alarm;
+        let at = self.at(id).next().map(|(at, _)| at);
         let service = self.nodes[id.index()].name.clone();
         self.effects.push(Effect::Arm { service, at });
     }
@@ -404,65 +405,67 @@ impl Core {
     }
 
     fn forget(&mut self, id: Id) {
-        self.graph.set_after(id, Vec::new());
-        self.graph.set_satisfied(id, false);
+        let spec = Rc::clone(&self.known_service(id).spec);
+        self.held.remove(&id);
         let node = &mut self.nodes[id.index()];
         node.service = None;
         let name = node.name.clone();
+        let waiting = self.waiting_for(id);
+        self.ask_of_others(id, Some(&spec), None);
+        self.connect(id);
+        self.graph.set_facts(id, Facts::ABSENT);
         self.effects.push(Effect::Arm { service: name.clone(), at: None });
         self.effects.push(Effect::Forgotten(name));
-        let waiting = self.blocked_by(id);
-        self.queue.extend(waiting.into_iter().map(|it| (it, Happening::Nudged)));
+        self.nudge(waiting);
     }
 
-    /// After a change of state: may those who wait for it go on? Told are those whose reason to
-    /// wait this is, or was.
-    fn reconsider(&mut self, id: Id) {
-        if self.graph.dependents(id).is_empty() {
-            return;
-        }
-        let before = self.blocked_by(id);
-        self.ask_satisfied(id);
-        let mut told: BTreeSet<Id> = before.into_iter().collect();
-        told.extend(self.blocked_by(id));
-        self.queue.extend(told.into_iter().map(|it| (it, Happening::Nudged)));
-    }
-
-    /// The blocked dependents of `id` that have no other reason to wait.
-    fn blocked_by(&self, id: Id) -> Vec<Id> {
-        let waits = |it: &Id| {
-            let service = self.nodes[it.index()].service.as_ref();
-            service.is_some_and(|it| it.standing.state == State::Blocked)
-                && self.graph.obstacle(*it).is_none_or(|first| first == id)
-        };
-        self.graph.dependents(id).iter().copied().filter(waits).collect()
-    }
-
-    fn ask_satisfied(&mut self, id: Id) {
-        if !self.is_known(id) {
-            self.graph.set_satisfied(id, false);
-            return;
-        }
-        let draft = Draft::of(self.known_service(id));
-        let view = self.view(id, &draft);
-        let answer = self.policy.ask("is_satisfied", (view,), |said| {
-            said.as_bool().map_err(|kind| format!("it answered with {kind} instead of a bool"))
-        });
+    /// Asks a hook. A fault of the user's policy is a complaint; no answer at all is one, too.
+    fn ask<T>(
+        &mut self,
+        hook: &str,
+        args: impl rhai::FuncArgs + Clone,
+        accept: impl FnMut(Dynamic) -> Result<T, String>,
+    ) -> Option<T> {
+        let answer = self.policy.ask(hook, args, accept);
         self.effects.extend(answer.fault.map(Effect::Complain));
-        let satisfied = answer.said.unwrap_or(false);
-        self.graph.set_satisfied(id, satisfied);
+        match answer.said {
+            Ok(said) => Some(said),
+            Err(error) => {
+                let sentence = format!("`{hook}` has no answer: {error}; please report this");
+                self.effects.push(Effect::Complain(sentence));
+                None
+            }
+        }
+    }
+
+    fn view_of(&mut self, id: Id) -> ServiceView {
+        let draft = Draft::of(self.known_service(id));
+        self.view(id, &draft)
     }
 
     fn view(&mut self, id: Id, draft: &Draft) -> ServiceView {
-        let unmet = self.graph.unmet(id);
-        let obstacle = self.graph.obstacle(id).map(|it| {
+        let needs = self.graph.unmet(id);
+        let obstacle = needs.first().map(|(it, need)| {
             let node = &self.nodes[it.index()];
-            let state = node.service.as_ref().map(|it| it.standing.state);
-            DependencyView { name: node.name.clone(), state }
+            let service = node.service.as_ref();
+            let state = service.map(|it| it.standing.state);
+            let goes_down = service.is_some_and(|it| it.standing.held.is_some());
+            DependencyView { name: node.name.clone(), state, need: *need, goes_down }
         });
-        let way = if unmet > 0 { self.graph.cycle(id) } else { Vec::new() };
+        let waits = needs.iter().any(|(_, need)| *need == Need::Up);
+        let way = if waits { self.graph.cycle(id) } else { Vec::new() };
         let cycle = way.into_iter().map(|it| self.nodes[it.index()].name.clone()).collect();
-        ServiceView::new(Seen { service: draft.service(), obstacle, unmet, cycle })
+        let (unmet, chance) = (needs.len(), self.draw_chance());
+        ServiceView::new(Seen { service: draft.service(), obstacle, unmet, cycle, chance })
+    }
+
+    /// The next of a row of numbers from 0 to 999 (`splitmix64`).
+    fn draw_chance(&mut self) -> i64 {
+        let Some(dice) = &mut self.dice else { return 500 };
+        *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*dice ^ (*dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        i64::try_from((mixed ^ (mixed >> 31)) % 1_000).expect("it is below a thousand")
     }
 }
 

@@ -4,10 +4,12 @@
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
+use zinit_keeper::wire::Exit;
 
 use crate::action::Action;
 use crate::core::Effect;
 use crate::event::{Happening, Tick};
+use crate::spec::Readiness;
 use crate::state::{Process, Service, Standing, State, Target, describe};
 
 /// The longest that an alarm may be away.
@@ -15,6 +17,12 @@ const ALARM_MS_MAX: i64 = 24 * 3_600_000;
 
 /// How many letters of a reason are kept.
 const WHY_MAX: usize = 500;
+
+/// How many letters of what a check says are kept.
+const HEALTH_MAX: usize = 300;
+
+/// The longest that a turn may last.
+const TURN_MS_MAX: i64 = 60_000;
 
 /// How long to wait after an alarm about which nothing could be decided.
 const DESPAIR_MS: i64 = 1_000;
@@ -29,6 +37,9 @@ pub struct Draft {
     ran_ms: i64,
     rang: bool,
     killed: bool,
+    entered: bool,
+    /// The next free turn among those that failed.
+    next_turn: Tick,
 }
 
 impl Draft {
@@ -42,40 +53,118 @@ impl Draft {
             ran_ms: 0,
             rang: false,
             killed: false,
+            entered: false,
+            next_turn: Tick(0),
         }
     }
 
     /// The service after what the event does by itself; `None` when the event comes too late to
     /// mean anything.
-    pub fn prepare(service: &Rc<Service>, now: Tick, what: &Happening) -> Option<Self> {
-        let mut draft = Self { now, ..Self::of(service) };
-        let standing = &service.standing;
-        let current =
-            standing.process.is_some() && what.incarnation() == Some(standing.incarnation);
+    pub fn prepare(
+        service: &Rc<Service>,
+        now: Tick,
+        what: &Happening,
+        next_turn: Tick,
+    ) -> Option<Self> {
+        let mut draft = Self { now, next_turn, ..Self::of(service) };
+        let (standing, incarnation) = (&service.standing, what.incarnation());
+        let ours = incarnation.is_none() || incarnation == Some(standing.incarnation);
+        let lives = standing.process.is_some_and(|it| it.died.is_none());
+        let means_something = match what {
+            Happening::WantUp
+            | Happening::WantDown
+            | Happening::WantRestart
+            | Happening::MustYield { .. }
+            | Happening::MustHurry
+            | Happening::Defined { .. } => true,
+            Happening::Nudged => matches!(standing.state, State::Blocked | State::Backoff),
+            Happening::PortFreed { .. } => standing.state == State::Blocked,
+            Happening::Ran { .. } => standing.state.is_stopping(),
+            Happening::Elapsed => standing.alarm.is_some_and(|at| at <= now),
+            Happening::CheckDue => standing.check_at.is_some_and(|at| at <= now),
+            Happening::TimedOut => standing.timeout_at.is_some_and(|at| at <= now),
+            // What has settled already needs no second look.
+            Happening::Started { .. } => ours && lives && standing.state != State::Running,
+            Happening::Exited { .. } => ours && standing.process.is_some(),
+            Happening::Launched { .. }
+            | Happening::Died { .. }
+            | Happening::Ready { .. }
+            | Happening::Checked { .. }
+            | Happening::Pinged { .. }
+            | Happening::Said { .. } => ours && lives,
+        };
+        means_something.then(|| {
+            draft.take_in(what);
+            draft
+        })
+    }
+
+    /// What the event does by itself.
+    fn take_in(&mut self, what: &Happening) {
+        let now = self.now;
         match what {
-            Happening::WantUp | Happening::WantRestart => draft.standing().target = Target::Up,
-            Happening::WantDown => draft.standing().target = Target::Down,
-            Happening::Defined => {}
-            Happening::Nudged if standing.state == State::Blocked => {}
-            Happening::Elapsed if standing.alarm.is_some_and(|at| at <= now) => {
-                draft.standing().alarm = None;
-                draft.rang = true;
+            Happening::WantUp => self.standing().target = Target::Up,
+            Happening::WantRestart => {
+                self.standing().target = Target::Up;
+                self.standing().fault = false;
             }
-            Happening::Launched { pid, .. } if current => draft.process(|it| it.pid = *pid),
-            Happening::Started { .. } if current => draft.process(|it| it.born = now),
-            Happening::Exited { incarnation, exit } if current => {
-                let born = standing.process.map_or(now, |it| it.born);
-                draft.ran_ms = now.0 - born.0;
-                draft.standing().process = None;
-                draft.standing().last_exit = Some(exit.clone());
-                let service = service.name.clone();
-                draft.effects.push(Effect::Acknowledge { service, incarnation: *incarnation });
+            Happening::WantDown => {
+                self.standing().target = Target::Down;
+                self.standing().fault = false;
             }
-            _ => return None,
+            Happening::Elapsed => (self.standing().alarm, self.rang) = (None, true),
+            Happening::CheckDue => (self.standing().check_at, self.rang) = (None, true),
+            Happening::TimedOut => (self.standing().timeout_at, self.rang) = (None, true),
+            Happening::Launched { pid, .. } => self.process(|it| it.pid = *pid),
+            Happening::Started { .. } => self.process(|it| it.born = now),
+            Happening::Died { exit, .. } => {
+                self.process(|it| it.died = Some(now));
+                self.standing().last_exit = Some(exit.clone());
+                self.forget_checks();
+            }
+            Happening::Exited { incarnation, exit } => self.bury(*incarnation, exit),
+            Happening::Ready { .. } => self.standing().said_ready = true,
+            Happening::Checked { failure, .. } => self.note_check(failure.as_deref()),
+            Happening::Said { status, .. } => self.standing().says = status.as_str().into(),
+            Happening::PortFreed { failure } => self.standing().port_freed = failure.is_none(),
+            Happening::Defined { .. }
+            | Happening::MustYield { .. }
+            | Happening::MustHurry
+            | Happening::Nudged
+            | Happening::Pinged { .. }
+            | Happening::Ran { .. } => {}
         }
-        // What has settled already needs no second look.
-        let late = matches!(what, Happening::Started { .. }) && standing.state == State::Running;
-        (!late).then_some(draft)
+    }
+
+    /// Nothing of the process is left.
+    fn bury(&mut self, incarnation: u64, exit: &Exit) {
+        let now = self.now;
+        let unasked = !self.was.is_stopping();
+        let standing = self.standing();
+        let process = standing.process.take();
+        let (born, died) = process.map_or((now, None), |it| (it.born, it.died));
+        let ended = died.unwrap_or(now);
+        standing.last_exit = Some(exit.clone());
+        standing.fault |= unasked;
+        self.ran_ms = ended.0 - born.0;
+        self.forget_checks();
+        let service = self.service.name.clone();
+        self.effects.push(Effect::Acknowledge { service, incarnation });
+    }
+
+    fn note_check(&mut self, failure: Option<&str>) {
+        let standing = self.standing();
+        standing.checking = false;
+        standing.check_failures = failure.map_or(0, |_| standing.check_failures + 1);
+        let said: String = failure.unwrap_or("ok").chars().take(HEALTH_MAX).collect();
+        standing.health = said.into();
+    }
+
+    /// What a process has said, and what was found about it, goes with it.
+    fn forget_checks(&mut self) {
+        let standing = self.standing();
+        (standing.checking, standing.check_failures, standing.said_ready) = (false, 0, false);
+        (standing.health, standing.says) = ("".into(), "".into());
     }
 
     /// The service as drafted.
@@ -83,11 +172,17 @@ impl Draft {
         Rc::clone(&self.service)
     }
 
+    /// The next free turn, after this step.
+    pub fn next_turn(&self) -> Tick {
+        self.next_turn
+    }
+
     /// Whether another alarm is set than before this step. One that rang is set no more, so that the
     /// same time again is news.
     pub fn is_rearmed(&self, before: &Standing) -> bool {
-        let alarm = self.service.standing.alarm;
-        alarm != before.alarm || self.rang && alarm.is_some()
+        let alarm = |it: &Standing| it.next().map(|(at, _)| at);
+        let now = alarm(&self.service.standing);
+        now != alarm(before) || self.rang && now.is_some()
     }
 
     /// How long the process lived that just ended.
@@ -105,26 +200,35 @@ impl Draft {
 
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Launch => self.launch(),
-            Action::Signal(signal) => self.signal(signal),
-            Action::Arm(at) => {
-                let at = at.0.clamp(self.now.0, self.now.0 + ALARM_MS_MAX);
-                self.standing().alarm = Some(Tick(at));
-                Ok(())
-            }
-            Action::Enter(state, why) => {
-                self.enter(state, why);
-                Ok(())
-            }
-            Action::Attempts(count) => {
-                self.standing().attempts = count;
-                Ok(())
+            Action::Launch => return self.launch(),
+            Action::Signal(signal) => return self.signal(signal),
+            Action::Check => return self.check_now(),
+            Action::Arm(at) => self.standing().alarm = Some(self.soon(at)),
+            Action::CheckAt(at) => self.standing().check_at = Some(self.soon(at)),
+            Action::TimeOutAt(at) => self.standing().timeout_at = Some(self.soon(at)),
+            Action::Enter(state, why) => self.enter(state, why),
+            Action::Attempts(count) => self.standing().attempts = count,
+            Action::Fault => self.standing().fault = true,
+            Action::TakeTurn(spacing_ms) => self.take_turn(spacing_ms),
+            Action::FreePort => self.free_port(),
+            Action::Run(task, line) => {
+                let service = self.service();
+                self.effects.push(Effect::Run { service, task, line });
             }
         }
+        Ok(())
+    }
+
+    /// A time that an alarm may be set to.
+    fn soon(&self, at: Tick) -> Tick {
+        Tick(at.0.clamp(self.now.0, self.now.0 + ALARM_MS_MAX))
     }
 
     fn launch(&mut self) -> Result<(), String> {
         let now = self.now;
+        if self.service.spec.is_target() {
+            return Err("it wants to launch a target, which has no program".to_owned());
+        }
         let standing = self.standing();
         if standing.process.is_some() {
             return Err("it wants a second process beside the one that lives".to_owned());
@@ -132,15 +236,14 @@ impl Draft {
         if standing.target == Target::Down {
             return Err("it wants to launch what is to be down".to_owned());
         }
-        let again = standing.state == State::Backoff
-            || standing.state == State::Failed && standing.attempts > 0;
-        standing.restarts += i64::from(again);
+        standing.restarts += i64::from(standing.fault);
         standing.incarnation += 1;
-        standing.process = Some(Process { pid: 0, born: now });
+        standing.process = Some(Process::new(now));
+        (standing.fault, standing.turn, standing.port_freed) = (false, None, false);
         let incarnation = standing.incarnation;
-        let service = self.service.name.clone();
-        let spec = Rc::clone(&self.service.spec);
-        self.effects.push(Effect::Launch { service, incarnation, spec });
+        self.forget_checks();
+        let service = self.service();
+        self.effects.push(Effect::Launch { service, incarnation });
         Ok(())
     }
 
@@ -155,15 +258,43 @@ impl Draft {
         Ok(())
     }
 
+    fn check_now(&mut self) -> Result<(), String> {
+        let lives = self.service.standing.process.is_some_and(|it| it.died.is_none());
+        if !lives || !self.service.spec.health.has_checks() {
+            return Err("it wants to check where there is nothing to check".to_owned());
+        }
+        self.standing().checking = true;
+        let service = self.service();
+        self.effects.push(Effect::Check { service });
+        Ok(())
+    }
+
+    fn take_turn(&mut self, spacing_ms: i64) {
+        let turn = self.next_turn.max(self.now);
+        self.next_turn = Tick(turn.0 + spacing_ms.clamp(0, TURN_MS_MAX));
+        let turn = self.soon(turn);
+        let standing = self.standing();
+        (standing.turn, standing.alarm) = (Some(turn), Some(turn));
+    }
+
+    fn free_port(&mut self) {
+        if let Some(port) = self.service.spec.health.first_port() {
+            let service = self.service.name.clone();
+            self.effects.push(Effect::FreePort { service, port });
+        }
+    }
+
     fn enter(&mut self, state: State, why: String) {
         let now = self.now;
+        self.entered = true;
         let standing = self.standing();
         if standing.state.word() != state.word() {
             standing.since = now;
         }
         standing.state = state;
         standing.why = why.chars().take(WHY_MAX).collect::<String>().into();
-        standing.alarm = None;
+        (standing.alarm, standing.check_at, standing.timeout_at) = (None, None, None);
+        standing.turn = None;
     }
 
     /// Whether what was decided may stand.
@@ -171,7 +302,7 @@ impl Draft {
     /// # Errors
     /// The invariant that it breaks.
     pub fn check(&self, what: &Happening) -> Result<(), String> {
-        let Standing { state, process, alarm, .. } = &self.service.standing;
+        let Standing { state, process, checking, .. } = &self.service.standing;
         let word = state.word();
         if state.is_live() && process.is_none() {
             return Err(format!("it wants to be {word} without a process"));
@@ -179,20 +310,37 @@ impl Draft {
         if !state.is_live() && process.is_some() {
             return Err(format!("it wants to be {word} while its process lives"));
         }
+        let told_to_stop = matches!(
+            what,
+            Happening::WantDown
+                | Happening::WantRestart
+                | Happening::MustYield { .. }
+                | Happening::MustHurry
+                | Happening::Died { .. }
+        );
+        if told_to_stop && matches!(state, State::Spawned | State::Running) && self.was.is_live() {
+            return Err("it refuses to stop".to_owned());
+        }
+        if matches!((what, state), (Happening::MustHurry, State::Stopping { .. })) && !self.killed {
+            return Err("it stops gently where no time is left".to_owned());
+        }
+        let says_when = !matches!(self.service.spec.readiness, Readiness::Lives);
         let endless = match (state, what) {
-            (State::Spawned | State::Running, Happening::WantDown | Happening::WantRestart)
-                if self.was.is_live() =>
-            {
-                return Err("it refuses to stop".to_owned());
-            }
             (State::Stopping { .. }, Happening::Elapsed) => !self.killed,
-            (State::Stopping { .. }, _) => !self.was.is_stopping() && !self.killed,
-            (State::Spawned, Happening::Started { .. }) => true,
-            (State::Spawned, Happening::Elapsed) => self.was == State::Spawned,
+            (State::Stopping { .. }, _) => self.entered && !self.killed,
+            (
+                State::Spawned,
+                Happening::Started { .. }
+                | Happening::Ready { .. }
+                | Happening::Checked { .. }
+                | Happening::Elapsed
+                | Happening::CheckDue
+                | Happening::TimedOut,
+            ) => self.was == State::Spawned && !checking && !says_when,
             (State::Backoff, _) => true,
             _ => false,
         };
-        if endless && alarm.is_none() {
+        if endless && self.service.standing.next().is_none() {
             return Err(format!("it wants to be {word} for ever"));
         }
         Ok(())
@@ -203,9 +351,13 @@ impl Draft {
     pub fn despair(mut self, what: &Happening, why: &str) -> Self {
         if self.service.standing.state.is_live() && self.service.standing.process.is_none() {
             self.enter(State::Failed, format!("no decision could be made: {why}"));
-        } else if matches!(what, Happening::Elapsed) {
-            let again = Tick(self.now.0 + DESPAIR_MS);
-            self.standing().alarm = Some(again);
+        } else if self.rang {
+            let again = Some(Tick(self.now.0 + DESPAIR_MS));
+            match what {
+                Happening::CheckDue => self.standing().check_at = again,
+                Happening::TimedOut => self.standing().timeout_at = again,
+                _ => self.standing().alarm = again,
+            }
         }
         self
     }

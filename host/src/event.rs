@@ -29,7 +29,10 @@ pub struct Event {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Happening {
     /// It became known, or its configuration changed.
-    Defined,
+    Defined {
+        /// Whether its process has to be replaced for that.
+        restart: bool,
+    },
     /// Somebody wants it up.
     WantUp,
     /// Somebody wants it down.
@@ -37,7 +40,12 @@ pub enum Happening {
     /// Somebody wants it down and up again.
     WantRestart,
     /// Something that it requires goes down: it has to go first, though it is still wanted.
-    MustYield,
+    MustYield {
+        /// What goes down.
+        to: ServiceName,
+    },
+    /// There is no time left to stop gently.
+    MustHurry,
     /// The process of this incarnation exists.
     Launched {
         /// Which process.
@@ -141,13 +149,14 @@ impl Happening {
     /// The word for it in scripts.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Defined => "defined",
+            Self::Defined { .. } => "defined",
             Self::WantUp => "want_up",
             Self::WantDown => "want_down",
             Self::WantRestart => "want_restart",
             Self::Launched { .. } => "launched",
             Self::Started { .. } => "started",
-            Self::MustYield => "must_yield",
+            Self::MustHurry => "must_hurry",
+            Self::MustYield { .. } => "must_yield",
             Self::Died { .. } => "died",
             Self::Exited { .. } => "exited",
             Self::Ready { .. } => "ready",

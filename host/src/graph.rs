@@ -1,8 +1,8 @@
-//! Who waits for whom. The graph keeps counts, so that an event costs as much as the edges it
-//! touches, and never as much as there are services.
+//! Who needs whom, and in which way. An event costs as much as the edges that it touches, and never
+//! as much as there are services.
 //!
-//! What counts as satisfied is not decided here: the policy says so, one service at a time, and the
-//! graph carries it along the edges.
+//! What counts as up or settled is not decided here: the policy says so, one service at a time, and
+//! the graph carries it along the edges.
 
 use crate::name::ServiceName;
 
@@ -17,12 +17,46 @@ impl Id {
     }
 }
 
-#[derive(Debug, Default)]
+/// What one service needs of another before it may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// That it is up.
+    Up,
+    /// That it is up, or will not be soon.
+    Settled,
+    /// That it is down.
+    Down,
+}
+
+/// How a service is, as far as others need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Those who need it up may go on.
+    pub up: bool,
+    /// Those who only want it may go on.
+    pub settled: bool,
+    /// Those who conflict with it may go on.
+    pub down: bool,
+}
+
+impl Facts {
+    /// How a service is that does not exist.
+    pub const ABSENT: Self = Self { up: false, settled: true, down: true };
+
+    fn meet(self, need: Need) -> bool {
+        match need {
+            Need::Up => self.up,
+            Need::Settled => self.settled,
+            Need::Down => self.down,
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Node {
-    after: Vec<Id>,
-    dependents: Vec<Id>,
-    satisfied: bool,
-    unmet: usize,
+    needs: Vec<(Id, Need)>,
+    dependents: Vec<(Id, Need)>,
+    facts: Facts,
 }
 
 /// The dependencies of all services.
@@ -36,86 +70,103 @@ pub struct Graph {
 impl Graph {
     /// Adds a node without edges.
     pub fn add(&mut self) -> Id {
-        self.nodes.push(Node::default());
+        self.nodes.push(Node {
+            needs: Vec::new(),
+            dependents: Vec::new(),
+            facts: Facts::ABSENT,
+        });
         self.components = None;
         Id(u32::try_from(self.nodes.len() - 1).expect("memory ends before the numbers do"))
     }
 
-    /// Replaces what `id` waits for.
-    pub fn set_after(&mut self, id: Id, mut after: Vec<Id>) {
+    /// Replaces what `id` needs. Who is needed in two ways is listed twice.
+    pub fn set_needs(&mut self, id: Id, mut needs: Vec<(Id, Need)>) {
         let mut seen = std::collections::HashSet::new();
-        after.retain(|it| seen.insert(*it));
-        for old in std::mem::take(&mut self.nodes[id.index()].after) {
-            self.nodes[old.index()].dependents.retain(|it| *it != id);
+        needs.retain(|it| seen.insert(*it));
+        if self.nodes[id.index()].needs == needs {
+            return;
         }
-        for new in &after {
-            self.nodes[new.index()].dependents.push(id);
+        for (old, need) in std::mem::take(&mut self.nodes[id.index()].needs) {
+            self.nodes[old.index()].dependents.retain(|it| *it != (id, need));
         }
-        let unmet = after.iter().filter(|it| !self.nodes[it.index()].satisfied).count();
-        let node = &mut self.nodes[id.index()];
-        node.after = after;
-        node.unmet = unmet;
+        for (new, need) in &needs {
+            self.nodes[new.index()].dependents.push((id, *need));
+        }
+        self.nodes[id.index()].needs = needs;
         self.components = None;
     }
 
-    /// Says whether those who wait for `id` may go on. Returns whether that is news.
-    pub fn set_satisfied(&mut self, id: Id, satisfied: bool) -> bool {
-        if self.nodes[id.index()].satisfied == satisfied {
-            return false;
-        }
-        self.nodes[id.index()].satisfied = satisfied;
-        for k in 0..self.nodes[id.index()].dependents.len() {
-            let dependent = self.nodes[id.index()].dependents[k];
-            let unmet = &mut self.nodes[dependent.index()].unmet;
-            *unmet = if satisfied { *unmet - 1 } else { *unmet + 1 };
-        }
-        true
+    /// Says how `id` is. Returns whether that is news.
+    pub fn set_facts(&mut self, id: Id, facts: Facts) -> bool {
+        std::mem::replace(&mut self.nodes[id.index()].facts, facts) != facts
     }
 
-    /// What `id` waits for.
-    pub fn after(&self, id: Id) -> &[Id] {
-        &self.nodes[id.index()].after
+    /// How `id` is.
+    pub fn facts(&self, id: Id) -> Facts {
+        self.nodes[id.index()].facts
     }
 
-    /// Who waits for `id`.
-    pub fn dependents(&self, id: Id) -> &[Id] {
+    /// What `id` needs.
+    pub fn needs(&self, id: Id) -> &[(Id, Need)] {
+        &self.nodes[id.index()].needs
+    }
+
+    /// Who needs `id`.
+    pub fn dependents(&self, id: Id) -> &[(Id, Need)] {
         &self.nodes[id.index()].dependents
     }
 
-    /// How many of its dependencies are not satisfied.
-    pub fn unmet(&self, id: Id) -> usize {
-        self.nodes[id.index()].unmet
-    }
-
-    /// The first dependency that is not satisfied.
-    pub fn obstacle(&self, id: Id) -> Option<Id> {
-        if self.unmet(id) == 0 {
-            return None;
+    /// What `id` needs and does not have, in order. What it merely wants is no reason to wait where
+    /// that waits for `id` in turn.
+    pub fn unmet(&mut self, id: Id) -> Vec<(Id, Need)> {
+        let lacks = |(it, need): &(Id, Need)| !self.nodes[it.index()].facts.meet(*need);
+        let mut unmet: Vec<_> = self.needs(id).iter().copied().filter(lacks).collect();
+        if unmet.iter().any(|(_, need)| *need == Need::Settled) {
+            let components = self.components();
+            unmet.retain(|(it, need)| *need != Need::Settled || !components.same(id, *it));
         }
-        self.after(id).iter().copied().find(|it| !self.nodes[it.index()].satisfied)
+        unmet
     }
 
-    /// A way from `id` along its dependencies back to `id`; empty when there is none.
-    pub fn cycle(&mut self, id: Id) -> Vec<Id> {
+    /// The first need of `id` that is not met, as [`unmet`](Self::unmet) has it.
+    pub fn obstacle(&mut self, id: Id) -> Option<(Id, Need)> {
+        let lacks = |(it, need): &(Id, Need)| !self.nodes[it.index()].facts.meet(*need);
+        match self.needs(id).iter().copied().find(lacks) {
+            Some((_, Need::Settled)) => self.unmet(id).first().copied(),
+            found => found,
+        }
+    }
+
+    /// Whether each of the two waits for the other, or for one that does.
+    pub fn wait_for_each_other(&mut self, one: Id, other: Id) -> bool {
+        self.components().same(one, other)
+    }
+
+    fn components(&mut self) -> &Components {
         if self.components.is_none() {
             self.components = Some(Components::of(&self.nodes));
         }
-        let components = self.components.as_ref().expect("it was just made");
-        if self.after(id).contains(&id) {
-            return vec![id, id];
-        }
-        if components.size_of(id) < 2 {
-            return Vec::new();
-        }
-        self.way_home(id, components)
+        self.components.as_ref().expect("it was just made")
     }
 
-    /// The shortest way from `id` back to itself, by breadth, within its component.
-    fn way_home(&self, id: Id, components: &Components) -> Vec<Id> {
+    /// A way from `id` along what it needs to be up back to `id`; empty when there is none.
+    pub fn cycle(&mut self, id: Id) -> Vec<Id> {
+        if self.needs(id).contains(&(id, Need::Up)) {
+            return vec![id, id];
+        }
+        if self.components().size_of(id) < 2 {
+            return Vec::new();
+        }
+        self.way_home(id)
+    }
+
+    /// The shortest such way, by breadth.
+    fn way_home(&self, id: Id) -> Vec<Id> {
+        let components = self.components.as_ref().expect("its caller has made them");
         let mut came_from: std::collections::HashMap<Id, Id> = std::collections::HashMap::new();
         let mut queue = std::collections::VecDeque::from([id]);
         while let Some(at) = queue.pop_front() {
-            for &next in self.after(at) {
+            for &(next, _) in self.needs(at).iter().filter(|(_, need)| *need == Need::Up) {
                 if next == id {
                     return walk_back(id, at, &came_from);
                 }
@@ -194,8 +245,12 @@ impl Tarjan<'_> {
         let mut path = vec![(self.enter(root), 0)];
         while let Some((at, edge)) = path.last_mut() {
             let at = *at;
-            if let Some(next) = self.nodes[at].after.get(*edge).map(|it| it.index()) {
+            if let Some((next, need)) = self.nodes[at].needs.get(*edge) {
+                let next = next.index();
                 *edge += 1;
+                if *need == Need::Down {
+                    continue; // Nobody waits for the other to come.
+                }
                 if self.order[next] == Components::UNSEEN {
                     path.push((self.enter(next), 0));
                 } else if self.on_stack[next] {
@@ -248,14 +303,22 @@ mod tests {
     use super::*;
 
     fn graph(edges: &[(usize, usize)], count: usize) -> (Graph, Vec<Id>) {
+        let hard: Vec<_> = edges.iter().map(|(from, to)| (*from, *to, Need::Up)).collect();
+        mixed(&hard, count)
+    }
+
+    fn mixed(edges: &[(usize, usize, Need)], count: usize) -> (Graph, Vec<Id>) {
         let mut graph = Graph::default();
         let ids: Vec<Id> = (0..count).map(|_| graph.add()).collect();
         for (k, id) in ids.iter().enumerate() {
-            let after = edges.iter().filter(|(from, _)| *from == k).map(|(_, to)| ids[*to]);
-            graph.set_after(*id, after.collect());
+            let of_k = edges.iter().filter(|(from, ..)| *from == k);
+            graph.set_needs(*id, of_k.map(|(_, to, need)| (ids[*to], *need)).collect());
         }
         (graph, ids)
     }
+
+    const UP: Facts = Facts { up: true, settled: true, down: false };
+    const COMING: Facts = Facts { up: false, settled: false, down: false };
 
     #[test]
     fn a_cycle_is_found_from_each_of_its_members_and_from_nobody_else() {
@@ -276,33 +339,47 @@ mod tests {
     fn a_cycle_goes_when_an_edge_of_it_goes() {
         let (mut graph, ids) = graph(&[(0, 1), (1, 0)], 2);
         assert!(!graph.cycle(ids[0]).is_empty());
-        graph.set_after(ids[1], Vec::new());
+        graph.set_needs(ids[1], Vec::new());
         assert_eq!(graph.cycle(ids[0]), []);
     }
 
     #[test]
-    fn unmet_follows_what_is_satisfied_however_often_it_changes() {
-        let (mut graph, ids) = graph(&[(0, 1), (0, 2)], 3);
-        assert_eq!((graph.unmet(ids[0]), graph.obstacle(ids[0])), (2, Some(ids[1])));
-        assert!(graph.set_satisfied(ids[1], true));
-        assert!(!graph.set_satisfied(ids[1], true));
-        assert_eq!((graph.unmet(ids[0]), graph.obstacle(ids[0])), (1, Some(ids[2])));
-        graph.set_satisfied(ids[2], true);
-        assert_eq!((graph.unmet(ids[0]), graph.obstacle(ids[0])), (0, None));
-        graph.set_satisfied(ids[1], false);
-        assert_eq!(graph.unmet(ids[0]), 1);
+    fn who_is_only_wanted_closes_no_cycle_and_is_not_waited_for_in_one() {
+        let (mut graph, ids) = mixed(&[(0, 1, Need::Settled), (1, 0, Need::Up)], 2);
+        assert!(!graph.set_facts(ids[0], Facts::ABSENT));
+        graph.set_facts(ids[1], COMING);
+        assert_eq!(graph.cycle(ids[0]), []);
+        assert_eq!((graph.obstacle(ids[0]), graph.unmet(ids[0])), (None, vec![]));
+        assert_eq!(graph.obstacle(ids[1]), Some((ids[0], Need::Up)));
+    }
+
+    #[test]
+    fn each_need_is_met_by_its_own_fact() {
+        let edges = [(0, 1, Need::Up), (0, 2, Need::Settled), (0, 3, Need::Down)];
+        let (mut graph, ids) = mixed(&edges, 4);
+        assert_eq!(graph.unmet(ids[0]), [(ids[1], Need::Up)]);
+        for other in &ids[1..] {
+            assert!(graph.set_facts(*other, COMING));
+        }
+        let all = [(ids[1], Need::Up), (ids[2], Need::Settled), (ids[3], Need::Down)];
+        assert_eq!(graph.unmet(ids[0]), all);
+        assert!(graph.set_facts(ids[1], UP) && !graph.set_facts(ids[1], UP));
+        assert_eq!(graph.obstacle(ids[0]), Some((ids[2], Need::Settled)));
+        graph.set_facts(ids[2], UP);
+        assert_eq!(graph.obstacle(ids[0]), Some((ids[3], Need::Down)));
+        graph.set_facts(ids[3], Facts::ABSENT);
+        assert_eq!(graph.obstacle(ids[0]), None);
     }
 
     #[test]
     fn a_chain_of_a_hundred_thousand_does_not_overflow_the_stack() {
-        let edges: Vec<_> = (1..100_000).map(|k| k - 1).collect();
         let mut graph = Graph::default();
         let ids: Vec<Id> = (0..100_000).map(|_| graph.add()).collect();
-        for k in edges {
-            graph.set_after(ids[k], vec![ids[k + 1]]);
+        for pair in ids.windows(2) {
+            graph.set_needs(pair[0], vec![(pair[1], Need::Up)]);
         }
         assert_eq!(graph.cycle(ids[0]), []);
-        graph.set_after(ids[99_999], vec![ids[0]]);
+        graph.set_needs(ids[99_999], vec![(ids[0], Need::Up)]);
         assert_eq!(graph.cycle(ids[0]).len(), 100_001);
     }
 }

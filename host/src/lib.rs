@@ -22,7 +22,7 @@
 //! | room | modules |
 //! |---|---|
 //! | what the words mean | [`name`], [`spec`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
-//! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`graph`] (who waits for whom), [`policy`] (asks the scripts), [`view`] (what they see) |
+//! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`effect`] (what comes of it), [`graph`] (who waits for whom), [`policy`] (asks the scripts), [`view`] (what they see) |
 //! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`keeper`] (its socket), [`note`] (what the next brain is told) |
 //! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`rpc`] (server and client) |
 //! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`words`] (what is documented), [`interrupt`] (Ctrl-C) |
@@ -59,6 +59,7 @@ pub mod core;
 pub mod daemon;
 pub mod desk;
 pub mod draft;
+pub mod effect;
 pub mod engine;
 pub mod entry;
 pub mod event;

@@ -18,14 +18,24 @@ use crate::refusal::{Kind, Refusal, nearest};
 use crate::{action, engine, view};
 
 /// The functions that a user may replace, and how many parameters each takes.
-pub const HOOKS: [(&str, usize); 10] = [
+pub const HOOKS: [(&str, usize); 20] = [
+    ("attempts_after", 2),
+    ("brings_up", 2),
+    ("check_delay_ms", 1),
     ("gives_up", 2),
     ("is_failure", 2),
+    ("is_ready", 1),
     ("is_satisfied", 1),
-    ("is_stable", 2),
+    ("is_settled", 1),
+    ("launch_spacing_ms", 1),
     ("may_start", 1),
+    ("needs_restart", 2),
+    ("on_give_up", 1),
+    ("on_unhealthy", 1),
     ("restart_delay", 2),
     ("settle_ms", 1),
+    ("should_restart", 2),
+    ("shutdown_ms", 1),
     ("start_order", 1),
     ("stop_order", 1),
     ("stop_steps", 1),

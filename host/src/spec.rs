@@ -248,6 +248,9 @@ impl Spec {
         read::argv(&self.exec).expect("a command line is split once before it is a service's")
     }
 
+    /// TEMPORARY
+    pub fn changes(&self, new: &Self) -> Vec<&'static str> { if self.exec != new.exec || self.env != new.env || self.dir != new.dir { vec!["exec"] } else { vec!["after"] } }
+
     /// Whether it runs nothing, and is only there to bring others up.
     pub fn is_target(&self) -> bool {
         self.exec.is_empty()
@@ -290,6 +293,11 @@ impl Health {
     pub fn none() -> Arc<Self> {
         static NONE: LazyLock<Arc<Health>> = LazyLock::new(Arc::default);
         Arc::clone(&NONE)
+    }
+
+    /// The port of the first `test_tcp`, which `tcp_kill` is about.
+    pub fn first_port(&self) -> Option<u16> {
+        self.test_tcp.first()?.rsplit_once(':')?.1.parse().ok()
     }
 
     /// Whether there is anything to check.
@@ -336,6 +344,16 @@ impl Default for Xinit {
 impl Status {
     const WORDS: [(&str, Self); 3] =
         [("start", Self::Start), ("stop", Self::Stop), ("ignore", Self::Ignore)];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
+    }
+}
+
+impl Restart {
+    const WORDS: [(&str, Self); 3] =
+        [("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
 
     /// The word for it, as in a service file.
     pub fn word(self) -> &'static str {

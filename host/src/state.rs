@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zinit_keeper::wire::Exit;
 
-use crate::event::Tick;
+use crate::event::{Happening, Tick};
 use crate::name::ServiceName;
 use crate::spec::Spec;
 
@@ -101,6 +101,30 @@ pub struct Process {
     pub pid: i32,
     /// When its launch was asked for, and from `Started` on, when its program began to run.
     pub born: Tick,
+    /// When the main process ended, if others of it live on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died: Option<Tick>,
+}
+
+impl Process {
+    /// A process whose launch is asked for at this moment.
+    pub fn new(born: Tick) -> Self {
+        Self { pid: 0, born, died: None }
+    }
+}
+
+/// What is done to a service as soon as those that need it are out of the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// It goes down.
+    Stop,
+    /// It goes down and comes up again.
+    Restart,
+    /// As `Restart`, because its configuration changed.
+    Renew,
+    /// It goes down until this one, which it requires, is up again.
+    Yield(ServiceName),
 }
 
 /// Everything about a service that is not its configuration. The keeper remembers it for the next
@@ -122,6 +146,39 @@ pub struct Standing {
     /// When `Elapsed` is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarm: Option<Tick>,
+    /// When `CheckDue` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_at: Option<Tick>,
+    /// When `TimedOut` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_at: Option<Tick>,
+    /// Whether a round of health checks is under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checking: bool,
+    /// How many rounds in a row have failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub check_failures: i64,
+    /// How the latest round went: `ok`, or what failed; empty when there was none for this process.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub health: Arc<str>,
+    /// Whether the process has said that it is ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub said_ready: bool,
+    /// What the process says of itself.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub says: Arc<str>,
+    /// Whether it ended, or has to be stopped, though nobody asked for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fault: bool,
+    /// When it is its turn to start, among those that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Tick>,
+    /// Whether its port was freed for the start that is ahead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub port_freed: bool,
+    /// What is done to it as soon as those that need it are down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// How many attempts in a row were short-lived.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: i64,
@@ -147,10 +204,21 @@ impl Standing {
         Self {
             state: if lives { State::Running } else { State::Stopped },
             why: "it was found by a new server".into(),
-            process: lives.then_some(Process { pid, born: Tick(0) }),
+            process: lives.then_some(Process { pid, ..Process::new(Tick(0)) }),
             incarnation,
             ..Self::new(Tick(0), Target::Up)
         }
+    }
+
+    /// When something happens to it by itself, and what; the earliest of its alarms.
+    pub fn next(&self) -> Option<(Tick, Happening)> {
+        let alarms = [
+            (self.alarm, Happening::Elapsed),
+            (self.check_at, Happening::CheckDue),
+            (self.timeout_at, Happening::TimedOut),
+        ];
+        let set = alarms.into_iter().filter_map(|(at, what)| Some((at?, what)));
+        set.min_by_key(|(at, _)| *at)
     }
 
     /// Where a service stands of which nothing is known yet.
@@ -163,6 +231,17 @@ impl Standing {
             process: None,
             incarnation: 0,
             alarm: None,
+            check_at: None,
+            timeout_at: None,
+            checking: false,
+            check_failures: 0,
+            health: "".into(),
+            said_ready: false,
+            says: "".into(),
+            fault: false,
+            turn: None,
+            port_freed: false,
+            held: None,
             attempts: 0,
             restarts: 0,
             last_exit: None,

@@ -7,9 +7,9 @@ use zinit_keeper::wire::Exit;
 
 use crate::action::parse_signal;
 use crate::event::{Event, Happening, Tick};
-use crate::graph;
+use crate::graph::{self, Need};
 use crate::name::ServiceName;
-use crate::spec::Spec;
+use crate::spec::{Readiness, Spec};
 use crate::state::{Service, Standing, State, Target, describe};
 
 /// A service, and what of the graph concerns it.
@@ -21,10 +21,12 @@ pub struct ServiceView(Rc<Seen>);
 pub struct Seen {
     /// The service itself.
     pub service: Rc<Service>,
-    /// The first of its dependencies that is not satisfied.
+    /// The first of its needs that is not met.
     pub obstacle: Option<DependencyView>,
     /// How many of them are not.
     pub unmet: usize,
+    /// A number from 0 to 999 that the host has drawn.
+    pub chance: i64,
     /// A way from it along its dependencies back to it, if there is one.
     pub cycle: Vec<ServiceName>,
 }
@@ -42,7 +44,13 @@ impl ServiceView {
             spec: Rc::new(Spec::of_exec("sleep 100")),
             standing: Standing::new(Tick(0), Target::Up),
         };
-        Self::new(Seen { service: Rc::new(service), obstacle: None, unmet: 0, cycle: Vec::new() })
+        Self::new(Seen {
+            service: Rc::new(service),
+            obstacle: None,
+            unmet: 0,
+            cycle: Vec::new(),
+            chance: 500,
+        })
     }
 
     fn standing(&self) -> &Standing {
@@ -61,6 +69,10 @@ pub struct DependencyView {
     pub name: ServiceName,
     /// Its state; `None` when there is no such service.
     pub state: Option<State>,
+    /// How the other needs it.
+    pub need: Need,
+    /// Whether it is about to go down.
+    pub goes_down: bool,
 }
 
 /// How a process ended.
@@ -82,7 +94,17 @@ impl EventView {
 
     fn exit(&self) -> Dynamic {
         match &self.event.what {
-            Happening::Exited { exit, .. } => Dynamic::from(ExitView(exit.clone())),
+            Happening::Exited { exit, .. }
+            | Happening::Died { exit, .. }
+            | Happening::Ran { exit, .. } => Dynamic::from(ExitView(exit.clone())),
+            _ => Dynamic::UNIT,
+        }
+    }
+
+    fn failure(&self) -> Dynamic {
+        match &self.event.what {
+            Happening::Checked { failure: Some(failure), .. }
+            | Happening::PortFreed { failure: Some(failure) } => text(failure).into(),
             _ => Dynamic::UNIT,
         }
     }
@@ -110,9 +132,24 @@ pub fn teach_samples(engine: &mut Engine) {
 }
 
 fn teach_service(engine: &mut Engine) {
+    teach_standing(engine);
+    teach_spec(engine);
     engine
         .register_type_with_name::<ServiceView>("Service")
         .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
+        .register_get("chance", |it: &mut ServiceView| it.0.chance)
+        .register_get("unmet", |it: &mut ServiceView| count(it.0.unmet))
+        .register_get("cycle", |it: &mut ServiceView| names(&it.0.cycle))
+        .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.0.cycle))
+        .register_get("obstacle", |it: &mut ServiceView| match &it.0.obstacle {
+            Some(dependency) => Dynamic::from(dependency.clone()),
+            None => Dynamic::UNIT,
+        });
+}
+
+/// Where it stands.
+fn teach_standing(engine: &mut Engine) {
+    engine
         .register_get("state", |it: &mut ServiceView| text(it.standing().state.word()))
         .register_get("target", |it: &mut ServiceView| text(it.standing().target.word()))
         .register_get("reason", |it: &mut ServiceView| text(&it.standing().why))
@@ -129,6 +166,18 @@ fn teach_service(engine: &mut Engine) {
             State::Stopping { step } => step,
             _ => -1,
         })
+        .register_get("checking", |it: &mut ServiceView| it.standing().checking)
+        .register_get("check_failures", |it: &mut ServiceView| it.standing().check_failures)
+        .register_get("health", |it: &mut ServiceView| text(&it.standing().health))
+        .register_get("said_ready", |it: &mut ServiceView| it.standing().said_ready)
+        .register_get("fault", |it: &mut ServiceView| it.standing().fault)
+        .register_get("port_freed", |it: &mut ServiceView| it.standing().port_freed)
+        .register_get("has_turn", |it: &mut ServiceView| it.standing().turn.is_some());
+}
+
+/// What its configuration says.
+fn teach_spec(engine: &mut Engine) {
+    engine
         .register_get("oneshot", |it: &mut ServiceView| it.spec().oneshot)
         .register_get("stop_signal", |it: &mut ServiceView| text(it.spec().stop_signal.as_str()))
         .register_get("shutdown_timeout_ms", |it: &mut ServiceView| it.spec().shutdown_timeout_ms)
@@ -136,12 +185,26 @@ fn teach_service(engine: &mut Engine) {
             it.spec().restart_delay_ms.map_or(Dynamic::UNIT, Dynamic::from)
         })
         .register_get("after", |it: &mut ServiceView| names(&it.spec().after))
-        .register_get("unmet", |it: &mut ServiceView| count(it.0.unmet))
-        .register_get("cycle", |it: &mut ServiceView| names(&it.0.cycle))
-        .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.0.cycle))
-        .register_get("obstacle", |it: &mut ServiceView| match &it.0.obstacle {
-            Some(dependency) => Dynamic::from(dependency.clone()),
-            None => Dynamic::UNIT,
+        .register_get("requires", |it: &mut ServiceView| names(&it.spec().requires))
+        .register_get("wants", |it: &mut ServiceView| names(&it.spec().wants))
+        .register_get("groups", |it: &mut ServiceView| -> Array {
+            it.spec().groups.iter().map(|it| text(it).into()).collect()
+        })
+        .register_get("is_target", |it: &mut ServiceView| it.spec().is_target())
+        .register_get("restart", |it: &mut ServiceView| text(it.spec().restart.word()))
+        .register_get("max_restarts", |it: &mut ServiceView| it.spec().max_restarts)
+        .register_get("on_give_up", |it: &mut ServiceView| text(&it.spec().on_give_up))
+        .register_get("stop_cmd", |it: &mut ServiceView| text(&it.spec().stop_cmd))
+        .register_get("start_timeout_ms", |it: &mut ServiceView| it.spec().start_timeout_ms)
+        .register_get("watchdog_ms", |it: &mut ServiceView| it.spec().watchdog_ms)
+        .register_get("says_when_ready", |it: &mut ServiceView| {
+            it.spec().readiness != Readiness::Lives
+        })
+        .register_get("has_checks", |it: &mut ServiceView| it.spec().health.has_checks())
+        .register_get("check_period_ms", |it: &mut ServiceView| it.spec().health.period_ms)
+        .register_get("check_retry", |it: &mut ServiceView| it.spec().health.retry)
+        .register_get("frees_port", |it: &mut ServiceView| {
+            it.spec().health.tcp_kill && it.spec().health.first_port().is_some()
         });
 }
 
@@ -151,6 +214,12 @@ fn teach_dependency(engine: &mut Engine) {
         .register_get("name", |it: &mut DependencyView| text(it.name.as_str()))
         .register_get("state", |it: &mut DependencyView| {
             text(it.state.map_or("Unknown", State::word))
+        })
+        .register_get("goes_down", |it: &mut DependencyView| it.goes_down)
+        .register_get("need", |it: &mut DependencyView| match it.need {
+            Need::Up => text("up"),
+            Need::Settled => text("settled"),
+            Need::Down => text("down"),
         });
 }
 
@@ -160,7 +229,19 @@ fn teach_event(engine: &mut Engine) {
         .register_get("kind", |it: &mut EventView| text(it.event.what.kind()))
         .register_get("now", |it: &mut EventView| it.event.now.0)
         .register_get("ran_ms", |it: &mut EventView| it.ran_ms)
-        .register_get("exit", |it: &mut EventView| it.exit());
+        .register_get("exit", |it: &mut EventView| it.exit())
+        .register_get("failure", |it: &mut EventView| it.failure())
+        .register_get("restart", |it: &mut EventView| {
+            matches!(it.event.what, Happening::Defined { restart: true })
+        })
+        .register_get("to", |it: &mut EventView| match &it.event.what {
+            Happening::MustYield { to } => text(to.as_str()).into(),
+            _ => Dynamic::UNIT,
+        })
+        .register_get("task", |it: &mut EventView| match &it.event.what {
+            Happening::Ran { task, .. } => text(task.word()).into(),
+            _ => Dynamic::UNIT,
+        });
 }
 
 fn teach_exit(engine: &mut Engine) {

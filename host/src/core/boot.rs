@@ -9,7 +9,7 @@ use crate::event::{Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::spec::Spec;
-use crate::state::{Standing, State, Target};
+use crate::state::{Held, Standing, State, Target};
 
 /// A process that the keeper knows of when a brain begins.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Survivor {
     pub pid: i32,
     /// Whether it runs its own program.
     pub started: bool,
+    /// How its main process ended, while others of it live.
+    pub died: Option<Exit>,
     /// Its end, if no brain has acted on it.
     pub exit: Option<Exit>,
 }
@@ -46,6 +48,7 @@ impl Core {
             }
         }
         for (id, survivor) in restored {
+            self.resume_checks(now, id);
             self.arm(id);
             self.show(id);
             self.reconsider(id);
@@ -60,14 +63,36 @@ impl Core {
             .copied()
             .filter(|id| self.is_known(*id) && going_down(self.at(*id)))
             .collect();
-        self.stop_these(now, &unfinished);
+        self.hold(now, &unfinished, &Held::Stop);
+        let held: Vec<Id> = ids.iter().copied().filter(|id| self.is_held(*id)).collect();
+        self.held.extend(&held);
+        self.release(now, held);
         let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
+        let wanted: Vec<Id> =
+            ids.iter().copied().filter(|id| self.is_known(*id) && idle(self.at(*id))).collect();
+        for other in wanted.into_iter().flat_map(|id| self.brought_up_by(id, false)).collect::<Vec<_>>() {
+            if self.at(other).state == State::Stopped {
+                self.draw(other).standing.target = Target::Up;
+            }
+        }
         for id in fresh {
             let service = Rc::clone(self.known_service(id));
             self.effects.push(Effect::Known(service));
         }
         ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
         self.starting = self.in_order("start_order", ids).into();
+    }
+
+    fn is_held(&self, id: Id) -> bool {
+        self.is_known(id) && self.at(id).held.is_some()
+    }
+
+    /// A round of checks that was under way is lost with the brain that ran it.
+    fn resume_checks(&mut self, now: Tick, id: Id) {
+        let standing = &mut self.draw(id).standing;
+        if std::mem::take(&mut standing.checking) {
+            standing.check_at = Some(now);
+        }
     }
 
     /// Starts some of those that start with the server, so that they are launched while others are
@@ -101,6 +126,9 @@ impl Core {
         }
         if survivor.started && state == State::Spawned && alarm.is_none() {
             self.happen(now, id, Happening::Started { incarnation });
+        }
+        if let Some(exit) = survivor.died.filter(|_| process.died.is_none()) {
+            self.happen(now, id, Happening::Died { incarnation, exit });
         }
         if let Some(exit) = survivor.exit {
             self.happen(now, id, Happening::Exited { incarnation, exit });

@@ -6,79 +6,234 @@ use rhai::{Array, Dynamic};
 
 use super::{Core, Effect};
 use crate::event::{Happening, Tick};
-use crate::graph::Id;
+use crate::graph::{Id, Need};
 use crate::spec::Status;
-use crate::state::Target;
+use crate::state::{Held, Standing, State, Target};
 
 impl Core {
+    /// Brings these up, and with `deps` what they need; what conflicts with them goes down.
+    pub(super) fn start(&mut self, now: Tick, ids: &[Id], deps: bool) {
+        for id in ids {
+            self.clear_the_way(now, *id);
+            if deps {
+                self.bring_up_needs(now, *id, true);
+            }
+        }
+        for id in self.in_order("start_order", ids.to_vec()) {
+            self.keep_up(id);
+            self.happen(now, id, Happening::WantUp);
+        }
+    }
+
     pub(super) fn start_all(&mut self, now: Tick) {
         let mut all = self.known();
-        all.retain(|id| self.spec(*id).status != Status::Ignore);
+        all.retain(|id| self.spec(*id).status != Status::Ignore && !self.at(*id).leaving);
         for id in self.in_order("start_order", all) {
             self.keep_up(id);
             self.happen(now, id, Happening::WantUp);
         }
     }
 
+    /// What conflicts with a service that somebody asks for goes down.
+    fn clear_the_way(&mut self, now: Tick, id: Id) {
+        let foes = self.graph.needs(id).iter().filter(|(_, need)| *need == Need::Down);
+        let mut foes: Vec<Id> = foes.map(|(it, _)| *it).collect();
+        foes.retain(|it| {
+            self.is_known(*it)
+                && (self.at(*it).process.is_some() || self.at(*it).target == Target::Up)
+        });
+        if !foes.is_empty() {
+            self.hold(now, &foes, &Held::Stop);
+        }
+    }
+
+    /// Brings up what a service needs to be brought up with it, if it is down.
+    pub(super) fn bring_up_needs(&mut self, now: Tick, id: Id, asked: bool) {
+        let needed = self.brought_up_by(id, asked);
+        for other in needed.into_iter().rev() {
+            let Standing { state, target, leaving, .. } = self.at(other);
+            let down = *target == Target::Down || matches!(state, State::Stopped | State::Failed);
+            if down && !leaving {
+                self.keep_up(other);
+                self.happen(now, other, Happening::WantUp);
+            }
+        }
+    }
+
+    /// All services that come up with this one, as the policy has it, nearest first.
+    pub(super) fn brought_up_by(&mut self, id: Id, asked: bool) -> Vec<Id> {
+        let mut seen = BTreeSet::from([id]);
+        let mut found = Vec::new();
+        let mut waiting = vec![id];
+        while let Some(at) = waiting.pop() {
+            let spec = self.spec(at);
+            let alone = spec.requires.is_empty() && spec.wants.is_empty();
+            if alone && (!asked || spec.after.is_empty()) {
+                continue;
+            }
+            let view = self.view_of(at);
+            let names = self.ask("brings_up", (view, asked), |said| {
+                said.into_typed_array::<String>().map_err(|kind| format!("it answered with {kind}"))
+            });
+            for name in names.unwrap_or_default() {
+                let Some(&other) = self.ids.get(name.as_str()) else { continue };
+                if self.is_known(other) && seen.insert(other) {
+                    found.push(other);
+                    waiting.push(other);
+                }
+            }
+        }
+        found
+    }
+
     /// A service that is wanted up does not go down, nor does what it needs.
     pub(super) fn keep_up(&mut self, id: Id) {
         let mut needed = vec![id];
         while let Some(id) = needed.pop() {
-            if self.held.remove(&id) {
+            if self.is_known(id) && self.at(id).held == Some(Held::Stop) {
+                self.held.remove(&id);
+                self.draw(id).standing.held = None;
                 self.draw(id).standing.target = Target::Up;
                 self.show(id);
+                self.reconsider(id);
             }
-            let after = self.graph.after(id).iter().copied();
-            needed.extend(after.filter(|it| self.held.contains(it)));
+            let needs = self.graph.needs(id).iter().filter(|(_, need)| *need == Need::Up);
+            needed.extend(needs.map(|(it, _)| *it).filter(|it| self.held.contains(it)));
         }
     }
 
     /// Brings everything down, each service after those that depend on it.
     pub(super) fn stop_all(&mut self, now: Tick) {
         let all = self.known();
-        self.stop_these(now, &all);
+        self.hold(now, &all, &Held::Stop);
+    }
+
+    /// Brings everything down and ends; what takes too long is hurried.
+    pub(super) fn shut_down(&mut self, now: Tick) {
+        self.ending = true;
+        self.starting.clear();
+        self.effects.push(Effect::Ending);
+        let is_init = self.is_init;
+        let limit = self.ask("shutdown_ms", (is_init,), |said| {
+            said.as_int().map_err(|kind| format!("it answered with {kind} instead of a number"))
+        });
+        if let Some(limit) = limit.filter(|it| *it > 0) {
+            self.effects.push(Effect::Deadline(Tick(now.0.saturating_add(limit))));
+        }
+        self.stop_all(now);
+        self.end_if_down();
+    }
+
+    /// There is no time left: whatever lives is stopped without grace, in no order.
+    pub fn hurry(&mut self, now: Tick) {
+        for id in std::mem::take(&mut self.held) {
+            self.draw(id).standing.held = None;
+        }
+        for id in self.known() {
+            if self.is_known(id) && self.at(id).process.is_some() {
+                self.draw(id).standing.target = Target::Down;
+                self.happen(now, id, Happening::MustHurry);
+            }
+        }
+        self.end_if_down();
     }
 
     pub(super) fn leave(&mut self, now: Tick, ids: &[Id]) {
         for id in ids {
             self.draw(*id).standing.leaving = true;
-            self.show(*id);
         }
-        self.stop_these(now, ids);
+        self.hold(now, ids, &Held::Stop);
     }
 
-    pub(super) fn stop_these(&mut self, now: Tick, ids: &[Id]) {
+    /// Takes services down, each as soon as those that need it and go down as well are out of the
+    /// way. Those that require one of them have to yield: they go down, and come back with it.
+    pub(super) fn hold(&mut self, now: Tick, ids: &[Id], how: &Held) {
+        let mut all = ids.to_vec();
         for id in ids {
-            if self.at(*id).target == Target::Up {
-                self.draw(*id).standing.target = Target::Down;
-                self.show(*id);
+            let standing = &mut self.draw(*id).standing;
+            if *how == Held::Stop {
+                standing.target = Target::Down;
+            }
+            standing.held = Some(how.clone());
+        }
+        for (id, to) in self.requiring(ids) {
+            let to = self.nodes[to.index()].name.clone();
+            self.draw(id).standing.held = Some(Held::Yield(to));
+            all.push(id);
+        }
+        self.held.extend(&all);
+        for id in &all {
+            self.reconsider(*id);
+        }
+        self.release(now, all.clone());
+        for id in all {
+            if self.held.contains(&id) {
+                self.show(id);
             }
         }
-        self.held.extend(ids);
-        self.release(now, ids.to_vec());
+        self.settle_queue(now);
     }
 
-    /// Stops those of `ids` that are held and have no dependent that is held or lives.
+    /// The services that require one of these, or one that does, and have something to lose; each
+    /// with the one that it has to yield to.
+    fn requiring(&self, ids: &[Id]) -> Vec<(Id, Id)> {
+        let mut seen: BTreeSet<Id> = ids.iter().copied().collect();
+        let mut found = Vec::new();
+        let mut waiting = ids.to_vec();
+        while let Some(to) = waiting.pop() {
+            let name = &self.nodes[to.index()].name;
+            for (id, need) in self.graph.dependents(to) {
+                let requires = *need == Need::Up && self.spec(*id).requires.contains(name);
+                let standing = self.at(*id);
+                let up = standing.process.is_some() || standing.state == State::Success;
+                if requires && up && standing.held.is_none() && seen.insert(*id) {
+                    found.push((*id, to));
+                    waiting.push(*id);
+                }
+            }
+        }
+        found
+    }
+
+    /// Lets those of `ids` go down that are held and not needed any more.
     pub(super) fn release(&mut self, now: Tick, mut ids: Vec<Id>) {
         ids.retain(|id| self.held.contains(id));
         ids.retain(|id| !self.is_needed(*id));
         for id in self.in_order("stop_order", ids) {
-            if self.held.remove(&id) {
-                self.happen(now, id, Happening::WantDown);
+            if !self.held.remove(&id) {
+                continue;
+            }
+            let what = match self.draw(id).standing.held.take() {
+                Some(Held::Restart) => Happening::WantRestart,
+                Some(Held::Renew) => Happening::Defined { restart: true },
+                Some(Held::Yield(to)) => Happening::MustYield { to },
+                Some(Held::Stop) | None => Happening::WantDown,
+            };
+            self.happen(now, id, what);
+            if self.is_known(id) {
+                self.reconsider(id);
             }
         }
     }
 
-    /// Whether a dependent of `id` lives that is going down, too. Members of a cycle do not wait for
-    /// one another.
+    /// Whether a dependent of `id` lives that is going down, too. Who waits for one another does not
+    /// wait here.
     fn is_needed(&mut self, id: Id) -> bool {
         let goes_first = |it: &Id| {
-            let service = self.nodes[it.index()].service.as_ref();
-            let standing = service.map(|it| &it.standing);
-            *it != id
-                && standing.is_some_and(|it| it.process.is_some() && it.target == Target::Down)
+            let standing = self.nodes[it.index()].service.as_ref().map(|it| &it.standing);
+            standing.is_some_and(|at| {
+                let leaves = at.target == Target::Down || at.state.is_stopping();
+                at.process.is_some() && (leaves || at.held.is_some())
+            })
         };
-        self.graph.dependents(id).iter().any(goes_first) && self.graph.cycle(id).is_empty()
+        let dependents = self.graph.dependents(id).iter().filter(|(_, need)| *need != Need::Down);
+        let first: Vec<Id> = dependents.map(|(it, _)| *it).filter(goes_first).collect();
+        first.into_iter().any(|it| !self.graph.wait_for_each_other(id, it))
+    }
+
+    /// What a service needs: who may be free to go when it is gone.
+    pub(super) fn needed_by(&self, id: Id) -> Vec<Id> {
+        self.graph.needs(id).iter().map(|(it, _)| *it).collect()
     }
 
     pub(super) fn known(&self) -> Vec<Id> {
@@ -95,12 +250,11 @@ impl Core {
         }
         let names: Array =
             ids.iter().map(|id| Dynamic::from(self.nodes[id.index()].name.to_string())).collect();
-        let answer = self.policy.ask(hook, (names,), |said| {
+        let said = self.ask(hook, (names,), |said| {
             said.into_typed_array::<String>().map_err(|kind| format!("it answered with {kind}"))
         });
-        self.effects.extend(answer.fault.map(Effect::Complain));
         let mut left: BTreeSet<Id> = ids.iter().copied().collect();
-        let said = answer.said.unwrap_or_default();
+        let said = said.unwrap_or_default();
         let first = said.iter().filter_map(|it| self.ids.get(it.as_str()).copied());
         let mut order: Vec<Id> = first.filter(|id| left.remove(id)).collect();
         order.extend(ids.into_iter().filter(|id| left.contains(id)));

@@ -1,0 +1,79 @@
+//! What is to be done: everything that the core can ask of the world.
+
+use std::rc::Rc;
+
+use nix::sys::signal::Signal;
+
+use crate::event::{Task, Tick};
+use crate::name::ServiceName;
+use crate::state::Service;
+
+/// What is to be done. The effects of one step end with its `Changed`.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start a process.
+    Launch {
+        /// Of which service.
+        service: Rc<Service>,
+        /// The name of the process in later events.
+        incarnation: u64,
+    },
+    /// Deliver a signal to all processes of this incarnation.
+    Signal {
+        /// Of which service.
+        service: ServiceName,
+        /// Which process.
+        incarnation: u64,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Run one round of health checks of the process that lives.
+    Check {
+        /// Of which service.
+        service: Rc<Service>,
+    },
+    /// Run a command on behalf of a service.
+    Run {
+        /// Of which service.
+        service: Rc<Service>,
+        /// As what.
+        task: Task,
+        /// The command line.
+        line: String,
+    },
+    /// End whoever listens on this port.
+    FreePort {
+        /// For which service.
+        service: ServiceName,
+        /// The TCP port.
+        port: u16,
+    },
+    /// The exit of this process has been acted on.
+    Acknowledge {
+        /// Of which service.
+        service: ServiceName,
+        /// Which process.
+        incarnation: u64,
+    },
+    /// Deliver the service's next alarm at this time, in place of an earlier one.
+    Arm {
+        /// To which service.
+        service: ServiceName,
+        /// When; `None` for never.
+        at: Option<Tick>,
+    },
+    /// Show how the service stands. The next brain will find out by itself.
+    Known(Rc<Service>),
+    /// The service stands differently now: show it, and remember it for the next brain.
+    Changed(Rc<Service>),
+    /// The service is no more.
+    Forgotten(ServiceName),
+    /// Something went wrong that somebody should read.
+    Complain(String),
+    /// A shutdown was asked for: remember that for the next brain.
+    Ending,
+    /// Whatever is left at this time is to be hurried.
+    Deadline(Tick),
+    /// Everything is down after a shutdown was asked for.
+    Ended,
+}
