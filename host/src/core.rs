@@ -232,7 +232,7 @@ impl Core {
             self.draw(id).standing.target = Target::Up;
             self.bring_up_needs(now, id, false);
         }
-        if restart {
+        if restart && self.at(id).process.is_some() {
             self.hold(now, &[id], &Held::Renew);
         } else {
             self.show(id);
@@ -259,7 +259,7 @@ impl Core {
             free => {
                 let target = if starts_by_itself(&spec) { Target::Up } else { Target::Down };
                 let (spec, standing) = (Rc::clone(&spec), Standing::new(now, target));
-                *free = Some(Rc::new(Service { name, spec, standing }));
+                *free = Some(Rc::new(Service { name, spec, standing, waits_for: Vec::new() }));
                 None
             }
         };
@@ -400,6 +400,11 @@ impl Core {
     }
 
     fn show(&mut self, id: Id) {
+        let blocked = self.at(id).state == State::Blocked;
+        let waits_for = if blocked { self.waits_for(id) } else { Vec::new() };
+        if self.known_service(id).waits_for != waits_for {
+            self.draw(id).waits_for = waits_for;
+        }
         let service = Rc::clone(self.known_service(id));
         self.effects.push(Effect::Changed(service));
     }
@@ -455,8 +460,9 @@ impl Core {
         let waits = needs.iter().any(|(_, need)| *need == Need::Up);
         let way = if waits { self.graph.cycle(id) } else { Vec::new() };
         let cycle = way.into_iter().map(|it| self.nodes[it.index()].name.clone()).collect();
-        let (unmet, chance) = (needs.len(), self.draw_chance());
-        ServiceView::new(Seen { service: draft.service(), obstacle, unmet, cycle, chance })
+        let (service, unmet, chance) = (draft.service(), needs.len(), self.draw_chance());
+        let next_turn = self.next_turn;
+        ServiceView::new(Seen { service, obstacle, unmet, cycle, next_turn, chance })
     }
 
     /// The next of a row of numbers from 0 to 999 (`splitmix64`).

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | what the words mean | [`name`], [`spec`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
 //! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`effect`] (what comes of it), [`graph`] (who waits for whom), [`policy`] (asks the scripts), [`view`] (what they see) |
-//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`keeper`] (its socket), [`note`] (what the next brain is told) |
+//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`keeper`] (its socket), [`note`] (what the next brain is told), [`probe`] (how a running service is) |
 //! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`rpc`] (server and client) |
 //! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`words`] (what is documented), [`interrupt`] (Ctrl-C) |
 //! | processes | [`entry`] (`zinit-server`), [`daemon`] (the first process), [`brain`] (the one that decides) |
@@ -74,6 +74,7 @@ pub mod name;
 pub mod native;
 pub mod note;
 pub mod policy;
+pub mod probe;
 pub mod refusal;
 pub mod rpc;
 pub mod script;

@@ -380,8 +380,9 @@ impl Machine for RealMachine {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation, spec } => {
-                self.launch(&service, incarnation, &spec);
+            Effect::Check { .. } | Effect::Run { .. } | Effect::FreePort { .. } | Effect::Deadline(_) => {}
+            Effect::Launch { service, incarnation } => {
+                self.launch(&service.name, incarnation, &service.spec);
             }
             Effect::Signal { service, incarnation, signal } => {
                 let service = service.to_string();

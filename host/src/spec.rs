@@ -259,9 +259,6 @@ impl Spec {
         shlex::split(&self.exec).expect("a command line is split once before it is a service's")
     }
 
-    /// TEMPORARY
-    pub fn changes(&self, new: &Self) -> Vec<&'static str> { if self.exec != new.exec || self.env != new.env || self.dir != new.dir { vec!["exec"] } else { vec!["after"] } }
-
     /// Whether it runs nothing, and is only there to bring others up.
     pub fn is_target(&self) -> bool {
         self.exec.is_empty()
@@ -354,16 +351,6 @@ impl Default for Xinit {
             idle_timeout_ms: 0,
             single_connection: false,
         }
-    }
-}
-
-impl Restart {
-    const WORDS: [(&str, Self); 3] =
-        [("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
-
-    /// The word for it, as in a service file.
-    pub fn word(self) -> &'static str {
-        word_of(&Self::WORDS, self)
     }
 }
 

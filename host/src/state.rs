@@ -286,4 +286,6 @@ pub struct Service {
     pub spec: Rc<Spec>,
     /// Everything else.
     pub standing: Standing,
+    /// What it waits for while it is blocked, the first few.
+    pub waits_for: Vec<ServiceName>,
 }

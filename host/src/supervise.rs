@@ -14,6 +14,8 @@ pub enum Wake {
     Asked(Letter),
     /// Everything is to be brought down.
     Shutdown,
+    /// The time that a shutdown may take is up.
+    Deadline,
     /// Leave at once, and leave everything running: another brain takes over.
     HandOver,
     /// The keeper is gone, and with it the parent of every service.
@@ -78,6 +80,7 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
                     core.obey(now, crate::desk::Command::Shutdown)
                         .expect("a shutdown is never refused");
                 }
+                Wake::Deadline => core.hurry(now),
                 Wake::HandOver => {
                     machine.flush();
                     return Outcome::HandedOver;

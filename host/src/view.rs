@@ -25,6 +25,8 @@ pub struct Seen {
     pub obstacle: Option<DependencyView>,
     /// How many of them are not.
     pub unmet: usize,
+    /// The next free turn among services that failed.
+    pub next_turn: Tick,
     /// A number from 0 to 999 that the host has drawn.
     pub chance: i64,
     /// A way from it along its dependencies back to it, if there is one.
@@ -43,12 +45,14 @@ impl ServiceView {
             name: ServiceName::parse("sample").expect("it is a name"),
             spec: Rc::new(Spec::of_exec("sleep 100")),
             standing: Standing::new(Tick(0), Target::Up),
+            waits_for: Vec::new(),
         };
         Self::new(Seen {
             service: Rc::new(service),
             obstacle: None,
             unmet: 0,
             cycle: Vec::new(),
+            next_turn: Tick(0),
             chance: 500,
         })
     }
@@ -137,6 +141,7 @@ fn teach_service(engine: &mut Engine) {
     engine
         .register_type_with_name::<ServiceView>("Service")
         .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
+        .register_get("next_turn", |it: &mut ServiceView| it.0.next_turn.0)
         .register_get("chance", |it: &mut ServiceView| it.0.chance)
         .register_get("unmet", |it: &mut ServiceView| count(it.0.unmet))
         .register_get("cycle", |it: &mut ServiceView| names(&it.0.cycle))

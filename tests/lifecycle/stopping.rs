@@ -240,10 +240,9 @@ fn a_crash_of_a_service_that_waits_for_its_turn_to_stop_is_its_stop() {
 fn members_of_a_cycle_do_not_wait_for_one_another_to_stop() {
     check(
         "
-        a
+        a wants=b
         b after=a
         0 boot
-        100 define a after=b exec=other
         200 watch
         200 stop_all
         ",
@@ -252,11 +251,11 @@ fn members_of_a_cycle_do_not_wait_for_one_another_to_stop() {
               signal b SIGTERM
               arm b 10200
               b is Stopping: a stop was asked for
+            200 ends (SIGTERM) b
+              b is Stopped: it was stopped
               signal a SIGTERM
               arm a 10200
               a is Stopping: a stop was asked for
-            200 ends (SIGTERM) b
-              b is Stopped: it was stopped
             200 ends (SIGTERM) a
               a is Stopped: it was stopped
         "#]],

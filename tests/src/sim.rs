@@ -7,19 +7,19 @@ use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 use zinit_host::core::{Core, Effect, Survivor};
-use zinit_host::desk::{Answer, Command, Desk, Letter};
-use zinit_host::event::{Happening, Tick};
+use zinit_host::desk::{Answer, Command, Desk, Letter, Reload, Reply, Step};
+use zinit_host::event::{Happening, Task, Tick};
 use zinit_host::name::ServiceName;
 use zinit_host::policy::Policy;
-use zinit_host::spec::Spec;
+use zinit_host::spec::{Health, Readiness, Restart, Spec};
 use zinit_host::state::Service;
 use zinit_host::supervise::{self, Machine, Outcome, Wake};
 use zinit_keeper::wire::Exit;
 
 /// Runs a timeline and returns what happened, line by line.
 ///
-/// A timeline has a line for each service, `NAME [after=A,B] [oneshot] [grace_ms=N] [delay_ms=N]
-/// [deaf] [mute] [lost]`, and then lines that begin with a time in milliseconds:
+/// A timeline has a line for each service, `NAME OPTION...` (see `spec_of`), and then lines that
+/// begin with a time in milliseconds:
 ///
 /// | line | what happens |
 /// |---|---|
@@ -28,11 +28,16 @@ use zinit_keeper::wire::Exit;
 /// | `T define NAME ...` | a new configuration |
 /// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
 /// | `T start_all`, `T stop_all`, `T delete_all`, `T shutdown` | for all of them |
+/// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
+/// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
+/// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
+/// | `T reload NAME/OPTION/... ...`, `T plan ...` | these are the files now |
 /// | `T crash` | the brain dies and a new one begins |
 /// | `T watch` | nothing; what happened so far is not told |
 ///
 /// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
-/// program does not exist). It ends when it is told to, unless it is `deaf`.
+/// program does not exist). It ends when it is told to, unless it is `deaf`; if it leaves `litter`,
+/// others of it live on until SIGKILL. Its checks hold, unless it is `ill` or they are `hangs`.
 pub fn play(timeline: &str) -> String {
     let (world, script) = parse(timeline);
     World::run(world, script, Policy::bundled)
@@ -56,6 +61,12 @@ struct Manner {
     deaf: bool,
     mute: bool,
     lost: bool,
+    /// Others of it live on when its main process ends.
+    litter: bool,
+    /// Its checks fail.
+    ill: bool,
+    /// Its checks do not end.
+    hangs: bool,
 }
 
 /// Something the timeline says.
@@ -66,6 +77,10 @@ enum Line {
     Watch,
     Ask(String, Command),
     Exit(ServiceName, Exit),
+    /// Its checks hold from now on, fail, or hang.
+    Health(ServiceName, String),
+    /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
+    Says(ServiceName, String),
 }
 
 /// A process of the simulated keeper.
@@ -74,6 +89,8 @@ struct Slot {
     incarnation: u64,
     pid: i32,
     started: bool,
+    /// The main process is gone.
+    died: Option<Exit>,
     exit: Option<Exit>,
 }
 
@@ -91,6 +108,7 @@ struct World {
     shown: BTreeMap<ServiceName, String>,
     booting: bool,
     crashed: bool,
+    deadline: Option<i64>,
     told: String,
 }
 
@@ -126,6 +144,7 @@ impl World {
             shown: BTreeMap::new(),
             booting: false,
             crashed: false,
+            deadline: None,
             told: String::new(),
         }
     }
@@ -184,6 +203,14 @@ impl World {
                 ask(Command::Define(name(it), Box::new(spec)))
             }
             ["exit", it, how] => Line::Exit(name(it), exit_of(how)),
+            ["health", it, how] => Line::Health(name(it), (*how).to_owned()),
+            ["ready" | "stale" | "ping" | "checked", it] => {
+                Line::Says(name(it), words[0].to_owned())
+            }
+            ["ran", it, code] => Line::Says(name(it), (*code).to_owned()),
+            ["reload", ..] | ["plan", ..] => {
+                ask(Command::Reload(self.reload(words[0] == "plan", &words[1..])))
+            }
             _ => panic!("a timeline has no line `{text}`"),
         }
     }
@@ -196,6 +223,7 @@ impl World {
                 incarnation: slot.map_or(0, |it| it.incarnation),
                 pid: slot.filter(|it| it.exit.is_none()).map_or(0, |it| it.pid),
                 started: slot.is_some_and(|it| it.started),
+                died: slot.and_then(|it| it.died.clone()),
                 exit: slot.and_then(|it| it.exit.clone()),
             };
             (service.name.clone(), (*service.spec).clone(), Some(survivor))
@@ -207,11 +235,50 @@ impl World {
         let _ = writeln!(self.told, "{line}");
     }
 
+    /// Its main process ends. What it leaves behind ends with SIGKILL, and keeps its exit.
     fn ends(&mut self, service: &ServiceName, exit: Exit) {
+        let killed = matches!(exit, Exit::Signal { signal: 9, .. });
+        let litters = self.manners.get(service).is_some_and(|it| it.litter);
         let Some(slot) = self.slots.get_mut(service).filter(|it| it.exit.is_none()) else { return };
-        slot.exit = Some(exit.clone());
         let incarnation = slot.incarnation;
+        if litters && !killed {
+            if slot.died.is_none() {
+                slot.died = Some(exit.clone());
+                self.soon.push_back((service.clone(), Happening::Died { incarnation, exit }));
+            }
+            return;
+        }
+        let exit = slot.died.clone().unwrap_or(exit);
+        slot.exit = Some(exit.clone());
         self.soon.push_back((service.clone(), Happening::Exited { incarnation, exit }));
+    }
+
+    fn checked(&mut self, service: &Service) {
+        let manner = self.manners.get(&service.name).cloned().unwrap_or_default();
+        self.tell(&format!("  check {}", service.name));
+        if !manner.hangs {
+            self.check_ends(&service.name, manner.ill);
+        }
+    }
+
+    fn check_ends(&mut self, service: &ServiceName, ill: bool) {
+        let Some(slot) = self.slots.get(service) else { return };
+        let failure = ill.then(|| "test_tcp `db:1`: refused".to_owned());
+        let what = Happening::Checked { incarnation: slot.incarnation, failure };
+        self.soon.push_back((service.clone(), what));
+    }
+
+    /// What a process says, or a command of it that has ended.
+    fn says(&mut self, service: &ServiceName, word: &str) {
+        let Some(incarnation) = self.slots.get(service).map(|it| it.incarnation) else { return };
+        let what = match word {
+            "ready" => Happening::Ready { incarnation },
+            "stale" => Happening::Ready { incarnation: incarnation - 1 },
+            "ping" => Happening::Pinged { incarnation },
+            "checked" => Happening::Checked { incarnation, failure: None },
+            code => Happening::Ran { task: Task::Stop, exit: exit_of(code) },
+        };
+        self.soon.push_back((service.clone(), what));
     }
 
     fn launched(&mut self, service: &ServiceName, incarnation: u64) {
@@ -220,7 +287,7 @@ impl World {
         self.pids += 1;
         let manner = self.manners.get(service).cloned().unwrap_or_default();
         let started = !manner.mute && !manner.lost;
-        let slot = Slot { incarnation, pid: self.pids, started, exit: None };
+        let slot = Slot { incarnation, pid: self.pids, started, died: None, exit: None };
         self.slots.insert(service.clone(), slot);
         let pid = self.pids;
         self.soon.push_back((service.clone(), Happening::Launched { incarnation, pid }));
@@ -239,9 +306,22 @@ impl World {
         }
     }
 
+    /// The files of a reload: one `NAME,OPTION,...` for each word.
+    fn reload(&mut self, dry_run: bool, files: &[&str]) -> Reload {
+        let read = |file: &&str| {
+            let mut words = file.split('/');
+            let (spec, manner) = spec_of(&words.by_ref().skip(1).collect::<Vec<_>>());
+            let file = name(file.split('/').next().unwrap_or_default());
+            self.manners.entry(file.clone()).or_insert(manner);
+            (file, spec)
+        };
+        Reload { files: files.iter().map(read).collect(), only: None, dry_run }
+    }
+
     /// The time of the next thing to happen, and whether it is an alarm.
     fn next(&self) -> Option<(i64, bool)> {
-        let alarm = self.alarms.values().map(|it| it.0).min();
+        let alarms = self.alarms.values().map(|it| it.0);
+        let alarm = alarms.chain(self.deadline).min();
         let line = self.script.front().map(|(at, _)| *at);
         match (alarm, line) {
             (Some(alarm), Some(line)) if line < alarm => Some((line, false)),
@@ -251,6 +331,11 @@ impl World {
     }
 
     fn ring(&mut self) -> Vec<Wake> {
+        if self.deadline.is_some_and(|at| at <= self.now) {
+            self.deadline = None;
+            self.tell(&format!("{} deadline", self.now));
+            return vec![Wake::Deadline];
+        }
         let due = self.alarms.iter().find(|(_, at)| at.0 <= self.now).map(|(it, _)| it.clone());
         let service = due.expect("an alarm is due");
         self.alarms.remove(&service);
@@ -281,6 +366,15 @@ impl World {
             }
             Line::Exit(service, exit) => {
                 self.ends(&service, exit);
+                self.wait()
+            }
+            Line::Health(service, how) => {
+                let manner = self.manners.entry(service).or_default();
+                (manner.ill, manner.hangs) = (how == "bad", how == "hangs");
+                self.wait()
+            }
+            Line::Says(service, word) => {
+                self.says(&service, &word);
                 self.wait()
             }
         }
@@ -316,9 +410,21 @@ impl Machine for World {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation, .. } => {
-                self.tell(&format!("  launch {service}"));
-                self.launched(&service, incarnation);
+            Effect::Launch { service, incarnation } => {
+                self.tell(&format!("  launch {}", service.name));
+                self.launched(&service.name, incarnation);
+            }
+            Effect::Check { service } => self.checked(&service),
+            Effect::Run { service, task, line } => {
+                self.tell(&format!("  run {} {}: {line}", service.name, task.word()));
+            }
+            Effect::FreePort { service, port } => {
+                self.tell(&format!("  free {service} {port}"));
+                self.soon.push_back((service, Happening::PortFreed { failure: None }));
+            }
+            Effect::Deadline(at) => {
+                self.tell(&format!("  deadline {}", at.0));
+                self.deadline = Some(at.0);
             }
             Effect::Signal { service, signal, .. } => {
                 self.tell(&format!("  signal {service} {signal}"));
@@ -354,8 +460,14 @@ impl Machine for World {
     }
 
     fn answer(&mut self, _letter: Letter, answer: Answer) {
-        if let Err(refusal) = answer {
-            self.tell(&format!("  refused: {refusal}"));
+        match answer {
+            Ok(Reply::Done) => {}
+            Ok(Reply::Plan(steps)) => {
+                for Step { service, verb, why } in steps {
+                    self.tell(&format!("  {verb:?} {service} ({why})"));
+                }
+            }
+            Err(refusal) => self.tell(&format!("  refused: {refusal}")),
         }
     }
 
@@ -398,6 +510,33 @@ fn spec_of(options: &[&str]) -> (Spec, Manner) {
                     _ => zinit_host::spec::Status::Start,
                 }
             }
+            "requires" => spec.requires = value.split(',').map(name).collect(),
+            "wants" => spec.wants = value.split(',').map(name).collect(),
+            "before" => spec.before = value.split(',').map(name).collect(),
+            "conflicts" => spec.conflicts = value.split(',').map(name).collect(),
+            "target" => spec.exec = String::new(),
+            "max" => spec.max_restarts = number(),
+            "restart" => {
+                spec.restart = match value {
+                    "never" => Restart::Never,
+                    "on-failure" => Restart::OnFailure,
+                    _ => Restart::Always,
+                }
+            }
+            "notify" => spec.readiness = Readiness::Notify,
+            "start_ms" => spec.start_timeout_ms = number(),
+            "watchdog_ms" => spec.watchdog_ms = number(),
+            "stop_cmd" => value.clone_into(&mut spec.stop_cmd),
+            "give_up" => value.clone_into(&mut spec.on_give_up),
+            "check" | "kills" => {
+                let (test_tcp, tcp_kill) = (vec!["db:1".to_owned()], key == "kills");
+                let period_ms = value.parse().unwrap_or(10_000);
+                let health = Health { test_tcp, tcp_kill, period_ms, ..Health::default() };
+                spec.health = std::sync::Arc::new(health);
+            }
+            "litter" => manner.litter = true,
+            "ill" => manner.ill = true,
+            "hangs" => manner.hangs = true,
             "deaf" => manner.deaf = true,
             "mute" => manner.mute = true,
             "lost" => manner.lost = true,

@@ -132,10 +132,9 @@ impl Core {
         .unwrap_or(false)
     }
 
-    /// What a service waits for: the names of what it needs and does not have, the first few.
-    pub fn waits_for(&mut self, name: &str) -> Vec<ServiceName> {
+    /// The names of what a service needs and does not have, the first few.
+    pub(super) fn waits_for(&mut self, id: Id) -> Vec<ServiceName> {
         const SHOWN_MAX: usize = 8;
-        let Some(&id) = self.ids.get(name) else { return Vec::new() };
         let unmet = self.graph.unmet(id);
         unmet.iter().take(SHOWN_MAX).map(|(it, _)| self.nodes[it.index()].name.clone()).collect()
     }

@@ -1,13 +1,15 @@
 //! The network: one connection, one request.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url, header};
+use reqwest::{Client, ClientBuilder, StatusCode, Url, header};
 use rhai::plugin::*;
+use tokio::sync::OnceCell;
 
 use crate::interrupt::Interrupt;
 use crate::native::{Said, interrupted, thrown};
@@ -54,7 +56,7 @@ pub mod words {
 
 /// Runs something on a small runtime of its own. `None` when it took longer than the limit.
 fn run<F: Future>(interrupt: &Interrupt, limit_ms: i64, work: F) -> Said<Option<F::Output>> {
-    let failed = |it: std::io::Error| thrown(Refusal::new(Kind::Internal, it.to_string()));
+    let failed = |it: io::Error| thrown(Refusal::new(Kind::Internal, it.to_string()));
     let limit = Duration::from_millis(u64::try_from(limit_ms).unwrap_or(0));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -82,7 +84,7 @@ fn get(interrupt: &Interrupt, url: &str, limit_ms: i64) -> Said<i64> {
     if !["http", "https"].contains(&parsed.scheme()) {
         return Err(bad("it begins with neither http:// nor https://".to_owned()));
     }
-    match run(interrupt, limit_ms, fetch(parsed))? {
+    match run(interrupt, limit_ms, Web::new(|it| it).get(parsed))? {
         Some(Ok(status)) => Ok(status.as_u16().into()),
         Some(Err(error)) => {
             let message = format!("no answer from {url}: {}", innermost(&error));
@@ -95,34 +97,76 @@ fn get(interrupt: &Interrupt, url: &str, limit_ms: i64) -> Said<i64> {
     }
 }
 
-/// The certificates of the machine are only loaded for a URL that needs them.
-async fn fetch(mut url: Url) -> reqwest::Result<StatusCode> {
-    // Somebody else in this process may have chosen the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder =
-        || reqwest::Client::builder().user_agent(concat!("zinit/", env!("CARGO_PKG_VERSION")));
-    if url.scheme() == "http" {
-        let plain = Policy::custom(|it| match it.url().scheme() {
+/// Asks for URLs, with clients that are made when they are first needed. No connection outlives its
+/// answer: the next request is to find out again whether somebody accepts one.
+pub(crate) struct Web {
+    wish: Box<dyn Fn(ClientBuilder) -> ClientBuilder + Send + Sync>,
+    plain: OnceCell<Client>,
+    secure: OnceCell<Client>,
+}
+
+impl Web {
+    /// Its clients are made as somebody wishes.
+    pub(crate) fn new(
+        wish: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Self {
+        // Somebody else in this process may have chosen the same provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { wish: Box::new(wish), plain: OnceCell::new(), secure: OnceCell::new() }
+    }
+
+    /// The status code of a URL, redirects followed; the body is not read.
+    pub(crate) async fn get(&self, mut url: Url) -> reqwest::Result<StatusCode> {
+        if url.scheme() == "http" {
+            let answer = self.plain().await?.get(url).send().await?;
+            let target = answer.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
+            match target.and_then(|it| answer.url().join(it).ok()) {
+                Some(next) if next.scheme() == "https" && answer.status().is_redirection() => {
+                    url = next;
+                }
+                _ => return Ok(answer.status()),
+            }
+        }
+        Ok(self.secure().await?.get(url).send().await?.status())
+    }
+
+    /// A client that knows no certificates, and stops where they are needed.
+    async fn plain(&self) -> reqwest::Result<&Client> {
+        let policy = Policy::custom(|it| match it.url().scheme() {
             "https" => it.stop(),
             _ if it.previous().len() > 10 => it.error("too many redirects"),
             _ => it.follow(),
         });
-        let client = builder().tls_certs_only([]).redirect(plain).build()?;
-        let answer = client.get(url).send().await?;
-        let target = answer.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
-        match target.and_then(|it| answer.url().join(it).ok()) {
-            Some(next) if answer.status().is_redirection() => url = next,
-            _ => return Ok(answer.status()),
-        }
+        let build = || async { self.builder().tls_certs_only([]).redirect(policy).build() };
+        self.plain.get_or_try_init(build).await
     }
-    Ok(builder().build()?.get(url).send().await?.status())
+
+    /// Reading the certificates of the machine takes a while, so it happens elsewhere.
+    async fn secure(&self) -> reqwest::Result<&Client> {
+        let build = || async {
+            let builder = self.builder();
+            let built = tokio::task::spawn_blocking(move || builder.build()).await;
+            built.expect("building a client does not panic")
+        };
+        self.secure.get_or_try_init(build).await
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let builder = Client::builder().user_agent(concat!("zinit/", env!("CARGO_PKG_VERSION")));
+        (self.wish)(builder.pool_max_idle_per_host(0))
+    }
 }
 
 /// The cause at the bottom: what is above it only repeats the URL.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
+pub(crate) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(cause) = error.source() {
         error = cause;
     }
-    error.to_string()
+    error.downcast_ref().map_or_else(|| error.to_string(), plainly)
+}
+
+/// What the system says, without its number.
+pub(crate) fn plainly(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
