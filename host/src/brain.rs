@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -114,12 +115,16 @@ fn supervise(mut machine: RealMachine, store: &Store, config_dir: &Path) -> io::
         complain_of(problem);
     }
     let mut core = Core::new(Policy::bundled());
+    core.seed(RandomState::new().hash_one("chance"));
     if let Err(problems) = core.policy().load(&policy_files(config_dir)) {
         complain("the policy is refused, the bundled one decides:");
         problems.iter().for_each(complain_of);
     }
     let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log)).collect();
     let slots = machine.greet(modes)?;
+    if machine.keeper_is_init() {
+        core.set_init();
+    }
     core.boot(machine.now(), merge(store, loaded.specs, slots));
     Ok(supervise::run(&mut core, &mut machine))
 }

@@ -14,8 +14,17 @@ use crate::refusal::{Kind, Refusal};
 /// Groups share a packet up to this size.
 const PACKET_AIM: usize = 32 * 1024;
 
-/// A report, and the reading ends of stdout and stderr if they came with it.
-pub type Heeded = (Report, Option<[OwnedFd; 2]>);
+/// What came with a report.
+#[derive(Debug, Default)]
+pub struct Descriptors {
+    /// The reading ends of stdout and stderr.
+    pub pipes: Option<[OwnedFd; 2]>,
+    /// The end at which the process says that it is ready.
+    pub ready: Option<OwnedFd>,
+}
+
+/// A report, and what came with it.
+pub type Heeded = (Report, Descriptors);
 
 /// The connection of a brain to its keeper.
 ///

@@ -1,8 +1,13 @@
 //! The real world: the keeper's socket, the clock, alarms, signals, and the clients' desk. Nothing
 //! else reads a clock or asks for a process.
 
+mod alarms;
+mod launch;
+mod tasks;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,27 +19,28 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
 use zinit_keeper::thrift;
-use zinit_keeper::wire::{Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Report, Request, Slot};
+use zinit_keeper::wire::{Exit, Ready, Report, Request, Slot};
+
+use alarms::Alarms;
+use tasks::{Tasks, slot_of};
 
 use crate::board::{Board, Status};
 use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
 use crate::draft::last_exit;
-use crate::event::{Happening, Tick};
-use crate::keeper::KeeperLink;
+use crate::event::{Happening, Task, Tick};
+use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
-use crate::spec::{LogMode, Spec};
-use crate::state::Service;
+use crate::probe::{Membership, News, Prober};
+use crate::spec::{LogMode, Readiness, line_regex};
+use crate::state::{Service, State};
 use crate::supervise::{Machine, Wake};
 
 /// Letters that are read before everything else has its turn again.
 const LETTERS_MAX: usize = 256;
-
-/// The largest launch that fits into a packet with all that belongs to it.
-const LAUNCH_MAX: usize = PACKET_MAX - NOTE_MAX - 4096;
 
 /// The slot whose note is the server's own; no service can have this name.
 pub const SERVER_SLOT: &str = "@server";
@@ -54,12 +60,25 @@ pub struct RealMachine {
     alarms: Alarms,
     board: Arc<Board>,
     logs: Logs,
+    prober: Prober,
+    news: Receiver<News>,
     /// What a step asks of the keeper; it is complete, and leaves, with the step's note.
     group: Vec<Request>,
     changed: BTreeMap<ServiceName, Rc<Service>>,
     forgotten: BTreeSet<ServiceName>,
     answers: Vec<(Letter, Answer)>,
     modes: HashMap<ServiceName, LogMode>,
+    tasks: Tasks,
+    /// How the process of a service says that it is ready.
+    ways: HashMap<ServiceName, Ready>,
+    /// The services that live, for the commands that are run on their behalf.
+    live: HashMap<ServiceName, Rc<Service>>,
+    /// What the keeper says of itself.
+    about: About,
+    /// What was warned of; once is enough.
+    warned: BTreeSet<String>,
+    /// When a shutdown is to be over.
+    deadline: Option<Tick>,
     /// Until the services are on the board for the first time.
     known: Option<Sender<()>>,
     /// What has happened before anybody waited for it.
@@ -84,16 +103,29 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Where output goes.
     pub logs: Logs,
+    /// Finds out how services are.
+    pub prober: Prober,
+    /// What it finds.
+    pub news: Receiver<News>,
     /// Told when the services are known and clients may be answered.
     pub known: Sender<()>,
 }
 
-type Received = Vec<(Report, Option<[OwnedFd; 2]>)>;
+type Received = Vec<(Report, Descriptors)>;
+
+/// What the keeper says of itself.
+#[derive(Debug, Default)]
+struct About {
+    pid: i32,
+    /// Where the services have their cgroups, if they have any.
+    cgroup: Option<PathBuf>,
+    controllers: Vec<String>,
+}
 
 impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keeper, inbox, bell, signals, board, logs, known } = parts;
+        let Parts { keeper, inbox, bell, signals, board, logs, prober, news, known } = parts;
         Self {
             keeper,
             inbox,
@@ -102,11 +134,19 @@ impl RealMachine {
             alarms: Alarms::default(),
             board,
             logs,
+            prober,
+            news,
             group: Vec::new(),
             changed: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             answers: Vec::new(),
             modes: HashMap::new(),
+            tasks: Tasks::default(),
+            ways: HashMap::new(),
+            live: HashMap::new(),
+            about: About::default(),
+            warned: BTreeSet::new(),
+            deadline: None,
             known: Some(known),
             early: Vec::new(),
             settled: false,
@@ -131,15 +171,19 @@ impl RealMachine {
             if !self.keeper.receive(&mut received)? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            for (report, pipes) in received {
+            for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { slots, .. } => expected = Some(slots),
+                    Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
+                        expected = Some(slots);
+                        let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
+                        self.about = About { pid: keeper, cgroup, controllers };
+                    }
                     Report::Slot(slot) => {
-                        self.attach(&slot.service, pipes);
+                        self.take_over(&slot, descriptors);
                         slots.push(slot);
                     }
                     // News that came behind the table, in the same breath.
-                    news => self.hear(news, pipes, &mut early),
+                    news => self.hear(news, descriptors, &mut early),
                 }
             }
         }
@@ -148,6 +192,52 @@ impl RealMachine {
         }
         self.early = early;
         Ok(slots)
+    }
+
+    /// Whether the keeper is the first process of its world.
+    pub fn keeper_is_init(&self) -> bool {
+        self.about.pid == 1
+    }
+
+    /// Goes on with what an earlier brain has begun.
+    fn take_over(&mut self, slot: &Slot, descriptors: Descriptors) {
+        if let Some((service, task)) = self.tasks.adopt(slot) {
+            if slot.pid == 0 {
+                let (service, incarnation) = (slot.service.clone(), slot.incarnation);
+                self.ask(vec![Request::Ack { service: service.clone(), incarnation }]);
+                self.ask(vec![Request::Forget { service }]);
+                self.tasks.end(&slot.service, slot.incarnation);
+            } else if task == Task::Check {
+                // Nobody waits for it any more.
+                self.group.extend(self.tasks.kill(&service, task));
+            }
+            return;
+        }
+        let spec = Note::read(&slot.note).and_then(|it| it.spec());
+        if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
+            self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
+            if slot.pid != 0 {
+                self.await_line(&name, slot.incarnation, &spec.readiness);
+            }
+        }
+        self.attach(&slot.service, descriptors.pipes);
+        self.listen(&slot.service, slot.incarnation, slot.pid, descriptors.ready);
+    }
+
+    fn await_line(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {
+        let pattern = match readiness {
+            Readiness::Log(pattern) => line_regex(pattern).ok(),
+            _ => None,
+        };
+        self.logs.await_line(name.clone(), incarnation, pattern);
+    }
+
+    /// Hears from now on what a process says of itself.
+    fn listen(&self, service: &str, incarnation: u64, pid: i32, end: Option<OwnedFd>) {
+        let (Ok(name), Some(end)) = (ServiceName::parse(service), end) else { return };
+        let Some(way) = self.ways.get(&name) else { return };
+        let cgroup = self.about.cgroup.as_ref().map(|it| it.join(service));
+        self.prober.listen(&name, incarnation, *way, end, Membership { cgroup, pid });
     }
 
     fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
@@ -186,27 +276,65 @@ impl RealMachine {
         }
     }
 
-    fn launch(&mut self, service: &ServiceName, incarnation: u64, spec: &Spec) {
-        self.set_mode(service, spec.log);
-        let launch = Launch {
-            service: service.to_string(),
-            incarnation,
-            argv: spec.argv(),
-            env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            dir: spec.dir.clone(),
-            output: if spec.log == LogMode::None { Output::Null } else { Output::Pipes },
-            ..Launch::default()
-        };
-        let request = Request::Launch(Box::new(launch));
-        let length = serde_json::to_vec(&request).map_or(usize::MAX, |it| it.len());
-        if length <= LAUNCH_MAX {
-            self.group.push(request);
-            return;
+    fn launch(&mut self, service: &Rc<Service>, incarnation: u64) {
+        let (name, spec) = (&service.name, &service.spec);
+        self.set_mode(name, spec.log);
+        match launch::of_service(service, incarnation, &self.about.controllers) {
+            Ok(launch::Prepared { launch, warnings }) => {
+                self.ways.insert(name.clone(), launch.ready);
+                self.await_line(name, incarnation, &spec.readiness);
+                self.group.push(Request::Launch(Box::new(launch)));
+                warnings.into_iter().for_each(|it| self.warn(it));
+            }
+            Err(why) => {
+                let exit = Exit::Launch { step: why, errno: 0 };
+                let what = Happening::Exited { incarnation, exit };
+                self.early.push(Wake::Happened(name.clone(), what));
+            }
         }
-        let step = "its command line and environment are too large".to_owned();
-        let exit = Exit::Launch { step, errno: nix::errno::Errno::E2BIG as i32 };
-        let what = Happening::Exited { incarnation, exit };
-        self.early.push(Wake::Happened(service.clone(), what));
+    }
+
+    fn warn(&mut self, sentence: String) {
+        if self.warned.insert(sentence.clone()) {
+            complain(&sentence);
+        }
+    }
+
+    /// Runs a command on behalf of a service. What cannot be run has ended.
+    fn run_task(&mut self, service: &Service, task: Task, line: &str) {
+        let Some(incarnation) = self.tasks.begin(&service.name, task, self.now()) else { return };
+        let slot = slot_of(&service.name, task);
+        match launch::of_task(service, slot.clone(), incarnation, line) {
+            Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
+            Err(step) => {
+                self.tasks.end(&slot, incarnation);
+                let mut wakes = Vec::new();
+                let exit = Exit::Launch { step, errno: 0 };
+                self.task_ended(&service.name, task, exit, &mut wakes);
+                self.early.extend(wakes);
+            }
+        }
+    }
+
+    fn task_ended(&self, service: &ServiceName, task: Task, exit: Exit, wakes: &mut Vec<Wake>) {
+        match task {
+            Task::Check => self.prober.ran(service, &exit),
+            Task::Stop => {
+                wakes.push(Wake::Happened(service.clone(), Happening::Ran { task, exit }));
+            }
+            Task::GiveUp if exit == Exit::Code(0) => {}
+            Task::GiveUp => {
+                let how = crate::state::describe(&exit);
+                complain(&format!("`on_give_up` of `{service}` ended with {how}"));
+            }
+        }
+    }
+
+    /// Ends what is run on behalf of a process that is gone.
+    fn end_tasks(&mut self, service: &ServiceName) {
+        self.prober.forget(service);
+        let kill = [Task::Check, Task::Stop].map(|task| self.tasks.kill(service, task));
+        self.group.extend(kill.into_iter().flatten());
     }
 
     /// The end of a step: what it asks of the keeper leaves together with the note of it.
@@ -220,6 +348,11 @@ impl RealMachine {
 
     fn will_show(&mut self, service: Rc<Service>) {
         self.forgotten.remove(&service.name);
+        if service.standing.process.is_some() {
+            self.live.insert(service.name.clone(), Rc::clone(&service));
+        } else {
+            self.live.remove(&service.name);
+        }
         self.changed.insert(service.name.clone(), service);
     }
 
@@ -228,7 +361,8 @@ impl RealMachine {
         let group = std::mem::take(&mut self.group);
         self.ask(group);
         self.logs.detach(name.as_str());
-        self.modes.remove(&name);
+        self.prober.forget(&name);
+        (self.modes.remove(&name), self.ways.remove(&name), self.live.remove(&name));
         self.changed.remove(&name);
         self.forgotten.insert(name);
     }
@@ -236,22 +370,26 @@ impl RealMachine {
     fn read_keeper(&mut self, wakes: &mut Vec<Wake>) {
         let mut received = Received::new();
         let alive = self.keeper.receive(&mut received).unwrap_or(false);
-        for (report, pipes) in received {
-            self.hear(report, pipes, wakes);
+        for (report, descriptors) in received {
+            self.hear(report, descriptors, wakes);
         }
         if !alive {
             wakes.push(Wake::Orphaned);
         }
     }
 
-    fn hear(&mut self, report: Report, pipes: Option<[OwnedFd; 2]>, wakes: &mut Vec<Wake>) {
+    fn hear(&mut self, report: Report, descriptors: Descriptors, wakes: &mut Vec<Wake>) {
         let (service, what) = match report {
             Report::Launched { service, incarnation, pid, .. } => {
-                self.attach(&service, pipes);
+                self.attach(&service, descriptors.pipes);
+                self.listen(&service, incarnation, pid, descriptors.ready);
                 (service, Happening::Launched { incarnation, pid })
             }
             Report::Started { service, incarnation } => {
                 (service, Happening::Started { incarnation })
+            }
+            Report::Died { service, incarnation, exit, .. } => {
+                (service, Happening::Died { incarnation, exit })
             }
             Report::Exited { service, incarnation, exit } => {
                 (service, Happening::Exited { incarnation, exit })
@@ -263,12 +401,49 @@ impl RealMachine {
             Report::Signalled { signal } => {
                 return wakes.extend(Signal::try_from(signal).ok().and_then(meaning));
             }
-            Report::Died { .. } | Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => {
-                return;
-            }
+            Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
         };
-        if let Ok(name) = ServiceName::parse(&service) {
-            wakes.push(Wake::Happened(name, what));
+        match ServiceName::parse(&service) {
+            Ok(name) => wakes.push(Wake::Happened(name, what)),
+            Err(_) => self.hear_of_task(service, what, wakes),
+        }
+    }
+
+    /// A command has ended: its slot goes with it.
+    fn hear_of_task(&mut self, slot: String, what: Happening, wakes: &mut Vec<Wake>) {
+        match what {
+            Happening::Exited { incarnation, exit } => {
+                let ended = self.tasks.end(&slot, incarnation);
+                let ack = Request::Ack { service: slot.clone(), incarnation };
+                self.ask(vec![ack, Request::Forget { service: slot }]);
+                if let Some((service, task)) = ended {
+                    self.task_ended(&service, task, exit, wakes);
+                }
+            }
+            // What a command leaves behind is nobody's.
+            Happening::Died { incarnation, .. } => {
+                let signal = Signal::SIGKILL as i32;
+                self.ask(vec![Request::Signal { service: slot, incarnation, signal }]);
+            }
+            _ => {}
+        }
+    }
+
+    fn read_news(&mut self, wakes: &mut Vec<Wake>) {
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
+                News::Run { service, line, .. } => match self.live.get(&service).cloned() {
+                    Some(it) => self.run_task(&it, Task::Check, &line),
+                    None => {
+                        let (step, errno) = ("it is gone".to_owned(), 0);
+                        self.prober.ran(&service, &Exit::Launch { step, errno });
+                    }
+                },
+                News::Kill { service } => {
+                    self.group.extend(self.tasks.kill(&service, Task::Check));
+                }
+            }
         }
     }
 
@@ -289,26 +464,27 @@ impl RealMachine {
     }
 
     fn status(&self, service: &Service) -> Status {
-        let standing = &service.standing;
+        let Service { name, spec, standing, waits_for } = service;
+        let next = standing.next().filter(|_| standing.state != State::Running);
         Status {
-            name: service.name.clone(),
-            pid: standing.process.map_or(0, |it| it.pid),
+            name: name.clone(),
+            pid: standing.process.filter(|it| it.died.is_none()).map_or(0, |it| it.pid),
             state: standing.state.word().into(),
             target: standing.target.word().into(),
             reason: Arc::clone(&standing.why),
             since_ms: self.epoch_ms + standing.since.0,
             restarts: standing.restarts,
             last_exit: last_exit(standing),
-            oneshot: service.spec.oneshot,
-            after: service.spec.after.clone(),
-            requires: service.spec.requires.clone(),
-            wants: service.spec.wants.clone(),
-            groups: service.spec.groups.clone(),
-            waits_for: Vec::new(),
-            next_ms: 0,
-            next: "".into(),
-            health: "".into(),
-            says: "".into(),
+            oneshot: spec.oneshot,
+            after: spec.after.clone(),
+            requires: spec.requires.clone(),
+            wants: spec.wants.clone(),
+            groups: spec.groups.clone(),
+            waits_for: waits_for.clone(),
+            next_ms: next.as_ref().map_or(0, |(at, _)| self.epoch_ms + at.0),
+            next: next.map_or("", |(_, what)| ahead(standing.state, &what)).into(),
+            health: Arc::clone(&standing.health),
+            says: Arc::clone(&standing.says),
         }
     }
 
@@ -337,7 +513,7 @@ impl Machine for RealMachine {
             return std::mem::take(&mut self.early);
         }
         loop {
-            let mut timeout = self.alarms.timeout(self.now());
+            let mut timeout = self.alarms.timeout(self.now(), self.deadline);
             let quiet = PollTimeout::from(QUIET_MS);
             if !self.settled && (timeout.is_none() || timeout > quiet) {
                 timeout = quiet;
@@ -362,14 +538,25 @@ impl Machine for RealMachine {
             }
             if ready[1] {
                 self.read_desk(&mut wakes);
+                self.read_news(&mut wakes);
             }
             if ready[2] {
                 self.read_signals(&mut wakes);
             }
             let due = self.alarms.due(self.now());
             wakes.extend(due.into_iter().map(|it| Wake::Happened(it, Happening::Elapsed)));
+            if self.deadline.is_some_and(|at| at <= self.now()) {
+                self.deadline = None;
+                wakes.push(Wake::Deadline);
+            }
             if !wakes.is_empty() {
                 return wakes;
+            }
+            // A command was asked for, and nothing is to be decided.
+            let group = std::mem::take(&mut self.group);
+            if !group.is_empty() {
+                self.ask(group);
+                self.send_off();
             }
         }
     }
@@ -380,15 +567,20 @@ impl Machine for RealMachine {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Check { .. } | Effect::Run { .. } | Effect::FreePort { .. } | Effect::Deadline(_) => {}
-            Effect::Launch { service, incarnation } => {
-                self.launch(&service.name, incarnation, &service.spec);
+            Effect::Launch { service, incarnation } => self.launch(&service, incarnation),
+            Effect::Check { service } => {
+                let Service { name, spec, standing, .. } = &*service;
+                self.prober.check(name, standing.incarnation, Arc::clone(&spec.health));
             }
+            Effect::Run { service, task, line } => self.run_task(&service, task, &line),
+            Effect::FreePort { service, port } => self.prober.free_port(&service, port),
+            Effect::Deadline(at) => self.deadline = Some(at),
             Effect::Signal { service, incarnation, signal } => {
                 let service = service.to_string();
                 self.group.push(Request::Signal { service, incarnation, signal: signal as i32 });
             }
             Effect::Acknowledge { service, incarnation } => {
+                self.end_tasks(&service);
                 self.group.push(Request::Ack { service: service.to_string(), incarnation });
             }
             Effect::Arm { service, at } => self.alarms.set(service, at),
@@ -424,6 +616,18 @@ impl Machine for RealMachine {
     }
 }
 
+/// What an alarm of a service in this state is about.
+fn ahead(state: State, what: &Happening) -> &'static str {
+    match (state, what) {
+        (State::Backoff | State::Failed, _) => "the next attempt",
+        (State::Blocked, _) => "another look",
+        (State::Stopping { .. }, _) => "the next stop step",
+        (_, Happening::CheckDue) => "the next check",
+        (_, Happening::TimedOut) => "the end of its time to start",
+        _ => "",
+    }
+}
+
 /// What a signal to the server, or passed on by the keeper, asks for.
 fn meaning(signal: Signal) -> Option<Wake> {
     match signal {
@@ -445,45 +649,5 @@ pub fn say(mut to: impl io::Write + AsFd, text: &str) {
     if poll(&mut fds, PollTimeout::ZERO) == Ok(1) {
         // What cannot be said is not said.
         let _ = to.write_all(text.as_bytes());
-    }
-}
-
-/// At most one alarm per service, the next one first.
-#[derive(Debug, Default)]
-struct Alarms {
-    by_time: BTreeSet<(Tick, ServiceName)>,
-    by_name: HashMap<ServiceName, Tick>,
-}
-
-impl Alarms {
-    fn set(&mut self, name: ServiceName, at: Option<Tick>) {
-        if let Some(old) = self.by_name.remove(&name) {
-            self.by_time.remove(&(old, name.clone()));
-        }
-        if let Some(at) = at {
-            self.by_name.insert(name.clone(), at);
-            self.by_time.insert((at, name));
-        }
-    }
-
-    /// Takes out what is due.
-    fn due(&mut self, now: Tick) -> Vec<ServiceName> {
-        let mut due = Vec::new();
-        while self.by_time.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, name) = self.by_time.pop_first().expect("there is a first one");
-            self.by_name.remove(&name);
-            due.push(name);
-        }
-        due
-    }
-
-    fn timeout(&self, now: Tick) -> PollTimeout {
-        match self.by_time.first() {
-            None => PollTimeout::NONE,
-            Some((at, _)) => {
-                let wait = (at.0 - now.0).clamp(0, i64::from(i32::MAX));
-                PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
-            }
-        }
     }
 }

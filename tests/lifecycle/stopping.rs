@@ -251,11 +251,11 @@ fn members_of_a_cycle_do_not_wait_for_one_another_to_stop() {
               signal b SIGTERM
               arm b 10200
               b is Stopping: a stop was asked for
-            200 ends (SIGTERM) b
-              b is Stopped: it was stopped
               signal a SIGTERM
               arm a 10200
               a is Stopping: a stop was asked for
+            200 ends (SIGTERM) b
+              b is Stopped: it was stopped
             200 ends (SIGTERM) a
               a is Stopped: it was stopped
         "#]],

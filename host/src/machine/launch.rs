@@ -1,0 +1,105 @@
+//! From a service to what the keeper is asked to launch.
+
+use std::path::Path;
+
+use zinit_keeper::wire::{Launch, Output, Ready};
+
+use crate::identity;
+use crate::spec::{LogMode, Readiness, Spec};
+use crate::state::Service;
+
+/// The largest launch that fits into a packet with all that belongs to it.
+const LAUNCH_BYTES_MAX: usize =
+    zinit_keeper::wire::PACKET_MAX - zinit_keeper::wire::NOTE_MAX - 4096;
+
+/// A launch that can be asked for, and what of the configuration has no effect.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) launch: Launch,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What the process of a service is made of; why not, as half a sentence.
+pub(super) fn of_service(
+    service: &Service,
+    incarnation: u64,
+    controllers: &[String],
+) -> Result<Prepared, String> {
+    let Service { name, spec, .. } = service;
+    let ready = way_of(&spec.readiness, spec.watchdog_ms);
+    let output = if spec.log == LogMode::None { Output::Null } else { Output::Pipes };
+    let launch =
+        Launch { service: name.to_string(), incarnation, argv: spec.argv(), ready, output, ..common(spec)? };
+    let mut prepared = Prepared { launch, warnings: Vec::new() };
+    if spec.watchdog_ms > 0 {
+        let usec = (spec.watchdog_ms * 1_000).to_string();
+        prepared.launch.env.push(("WATCHDOG_USEC".to_owned(), usec));
+    }
+    for limit in identity::cgroup_files(&spec.run_as) {
+        if controllers.iter().any(|it| it == limit.controller) {
+            prepared.launch.cgroup.push((limit.file.to_owned(), limit.value));
+        } else {
+            let identity::CgroupFile { key, controller, .. } = limit;
+            prepared.warnings.push(format!(
+                "`{key}` of `{name}` has no effect: there is no cgroup with the controller \
+                 `{controller}` here"
+            ));
+        }
+    }
+    fits(&prepared.launch)?;
+    Ok(prepared)
+}
+
+/// What a command on behalf of a service is made of: the service's user, environment and directory.
+pub(super) fn of_task(
+    service: &Service,
+    slot: String,
+    incarnation: u64,
+    line: &str,
+) -> Result<Launch, String> {
+    let argv = shlex::split(line).filter(|it| !it.is_empty());
+    let argv = argv.ok_or_else(|| format!("`{line}` is no command line"))?;
+    let mut launch =
+        Launch { service: slot, incarnation, argv, output: Output::Null, ..common(&service.spec)? };
+    let pid = service.standing.process.map_or(0, |it| it.pid);
+    launch.env.push(("MAINPID".to_owned(), pid.to_string()));
+    fits(&launch)?;
+    Ok(launch)
+}
+
+/// How a service says that it is ready, as far as the keeper has a part in it.
+pub(super) fn way_of(readiness: &Readiness, watchdog_ms: i64) -> Ready {
+    match readiness {
+        Readiness::Fd(fd) => Ready::Fd(*fd),
+        Readiness::Notify => Ready::Notify,
+        Readiness::Lives | Readiness::Log(_) if watchdog_ms > 0 => Ready::Notify,
+        Readiness::Lives | Readiness::Log(_) => Ready::Silent,
+    }
+}
+
+/// What all processes of a service have in common.
+fn common(spec: &Spec) -> Result<Launch, String> {
+    let run_as = &spec.run_as;
+    let resolved =
+        identity::resolve(run_as, Path::new("/etc/passwd"), Path::new("/etc/group"))?;
+    let mut env = resolved.env;
+    env.extend(identity::env_files(run_as)?);
+    env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.clone())));
+    Ok(Launch {
+        env,
+        dir: spec.dir.clone(),
+        identity: resolved.identity,
+        limits: resolved.limits,
+        umask: run_as.umask,
+        nice: run_as.nice,
+        oom_score_adj: run_as.oom_score_adj,
+        no_new_privs: run_as.no_new_privs,
+        ..Launch::default()
+    })
+}
+
+fn fits(launch: &Launch) -> Result<(), String> {
+    let length = serde_json::to_vec(launch).map_or(usize::MAX, |it| it.len());
+    let fits = length <= LAUNCH_BYTES_MAX;
+    fits.then_some(()).ok_or_else(|| "its command line and environment are too large".to_owned())
+}
