@@ -237,7 +237,8 @@ impl Spec {
 
     /// Parses the configuration object of `service.register` and `service.monitor`: the flat shape of
     /// zinit 0.3, and everything that a service file may say. An empty text, list or map, and null,
-    /// mean the default.
+    /// mean the default; only `supplementary_groups` tells an empty list, which is no group at all, from
+    /// null.
     ///
     /// # Errors
     /// `bad_config`; its data has the `key`.
