@@ -62,7 +62,8 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let board = Arc::new(Board::default());
     let logs = Logs::start().map_err(|error| cannot_begin(&error))?;
     let (desk, inbox, bell) = Desk::new().map_err(|error| cannot_begin(&error.into()))?;
-    let (teller, news) = Teller::new(Arc::clone(&bell));
+    let (tell, news) = mpsc::channel();
+    let teller = Teller::new(tell, Arc::clone(&bell));
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
     let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);

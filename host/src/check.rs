@@ -14,7 +14,7 @@ use nix::sys::resource::getrlimit;
 use nix::unistd::{geteuid, getuid};
 
 use crate::engine::on_deep_stack;
-use crate::graph::{Graph, Id, path_of};
+use crate::graph::{Graph, Id, Need, path_of};
 use crate::identity;
 use crate::name::ServiceName;
 use crate::policy::Policy;
@@ -61,14 +61,16 @@ pub fn cycles(specs: &[(ServiceName, Spec)]) -> Vec<Vec<ServiceName>> {
     let mut graph = Graph::default();
     let ids: BTreeMap<&ServiceName, Id> =
         specs.iter().map(|(name, _)| (name, graph.add())).collect();
-    let mut after: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
-    for (name, waits_for, _) in edges(specs) {
+    let mut after: BTreeMap<Id, Vec<(Id, Need)>> = BTreeMap::new();
+    for (name, waits_for, _) in
+        edges(specs)
+    {
         if let (Some(one), Some(other)) = (ids.get(name), ids.get(waits_for)) {
-            after.entry(*one).or_default().push(*other);
+            after.entry(*one).or_default().push((*other, Need::Up));
         }
     }
     for (id, after) in after {
-        graph.set_after(id, after);
+        graph.set_needs(id, after);
     }
     let names: BTreeMap<Id, &ServiceName> = ids.iter().map(|(name, id)| (*id, *name)).collect();
     let (mut seen, mut ways) = (BTreeSet::new(), Vec::new());
@@ -82,17 +84,15 @@ pub fn cycles(specs: &[(ServiceName, Spec)]) -> Vec<Vec<ServiceName>> {
     ways
 }
 
-/// Who waits for whom while it starts, and where that is said: the service and the key of its file.
+/// Who cannot start without whom, and where that is said: the service and the key of its file.
 fn edges(
     specs: &[(ServiceName, Spec)],
 ) -> impl Iterator<Item = (&ServiceName, &ServiceName, (&ServiceName, &'static str))> {
     specs.iter().flat_map(|(name, spec)| {
-        let forward =
-            [("after", &spec.after), ("requires", &spec.requires), ("wants", &spec.wants)];
-        let forward = forward.into_iter().flat_map(move |(key, names)| {
+        let lists = [("after", &spec.after), ("requires", &spec.requires)];
+        lists.into_iter().flat_map(move |(key, names)| {
             names.iter().map(move |other| (name, other, (name, key)))
-        });
-        forward.chain(spec.before.iter().map(move |other| (other, name, (name, "before"))))
+        })
     })
 }
 

@@ -70,11 +70,7 @@ pub struct Graph {
 impl Graph {
     /// Adds a node without edges.
     pub fn add(&mut self) -> Id {
-        self.nodes.push(Node {
-            needs: Vec::new(),
-            dependents: Vec::new(),
-            facts: Facts::ABSENT,
-        });
+        self.nodes.push(Node { needs: Vec::new(), dependents: Vec::new(), facts: Facts::ABSENT });
         self.components = None;
         Id(u32::try_from(self.nodes.len() - 1).expect("memory ends before the numbers do"))
     }

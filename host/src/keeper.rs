@@ -112,18 +112,19 @@ impl KeeperLink {
     }
 }
 
-/// Reads the reports of a packet; each that says so owns the next two descriptors.
+/// Reads the reports of a packet; the descriptors beside it are theirs, in their order.
 fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
     let mut fds = fds.drain(..);
     for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
         let report: Report = serde_json::from_slice(line).unwrap_or(Report::Unknown);
-        let pipes = match &report {
-            Report::Launched { pipes, .. } => *pipes,
-            Report::Slot(slot) => slot.pipes,
-            _ => false,
+        let (pipes, ready) = match &report {
+            Report::Launched { pipes, ready, .. } => (*pipes, *ready),
+            Report::Slot(slot) => (slot.pipes, slot.ready),
+            _ => (false, false),
         };
-        let two = pipes.then(|| Some([fds.next()?, fds.next()?])).flatten();
-        out.push((report, two));
+        let pipes = pipes.then(|| Some([fds.next()?, fds.next()?])).flatten();
+        let ready = ready.then(|| fds.next()).flatten();
+        out.push((report, Descriptors { pipes, ready }));
     }
 }
 

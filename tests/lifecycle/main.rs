@@ -2,9 +2,14 @@
 //! happened into the source. `watch` leaves out how everything came up, where that is not the point.
 
 mod dependencies;
+mod health;
+mod leftovers;
+mod needs;
 mod policy;
+mod reload;
 mod restarts;
 mod stopping;
+mod storms;
 mod successors;
 
 use expect_test::Expect;

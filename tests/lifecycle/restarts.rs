@@ -233,3 +233,39 @@ fn the_same_configuration_again_restarts_nothing() {
         "#]],
     );
 }
+
+#[test]
+fn a_service_is_given_up_after_so_many_attempts() {
+    check(
+        "
+        web max=2 give_up=bell
+        0 boot
+        1100 watch
+        1100 exit web 1
+        1150 exit web 1
+        1300 exit web 1
+        1600 exit web 1
+        1700 up web
+        ",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn a_service_is_started_again_only_after_the_ends_that_it_names() {
+    check(
+        "
+        a restart=never
+        b restart=on-failure
+        c restart=on-failure
+        j restart=on-failure oneshot
+        0 boot
+        2000 watch
+        2000 exit a 1
+        2000 exit b 0
+        2000 exit c 1
+        2000 exit j 1
+        ",
+        expect![[r#""#]],
+    );
+}

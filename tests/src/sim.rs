@@ -1,20 +1,24 @@
 //! A machine in virtual time under the real core and policy: processes are entries in a map, and a
 //! day of supervision takes as long as its decisions.
 
+mod script;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 use zinit_host::core::{Core, Effect, Survivor};
-use zinit_host::desk::{Answer, Command, Desk, Letter, Reload, Reply, Step};
+use zinit_host::desk::{Answer, Command, Desk, Letter, Reply, Step};
 use zinit_host::event::{Happening, Task, Tick};
 use zinit_host::name::ServiceName;
 use zinit_host::policy::Policy;
-use zinit_host::spec::{Health, Readiness, Restart, Spec};
+use zinit_host::spec::Spec;
 use zinit_host::state::Service;
 use zinit_host::supervise::{self, Machine, Outcome, Wake};
 use zinit_keeper::wire::Exit;
+
+use script::{Line, Manner, exit_of, parse};
 
 /// Runs a timeline and returns what happened, line by line.
 ///
@@ -55,34 +59,6 @@ pub fn play_with_policy(policy: &str, timeline: &str) -> String {
     })
 }
 
-/// How a simulated service behaves.
-#[derive(Clone, Debug, Default)]
-struct Manner {
-    deaf: bool,
-    mute: bool,
-    lost: bool,
-    /// Others of it live on when its main process ends.
-    litter: bool,
-    /// Its checks fail.
-    ill: bool,
-    /// Its checks do not end.
-    hangs: bool,
-}
-
-/// Something the timeline says.
-#[derive(Clone, Debug)]
-enum Line {
-    Boot,
-    Crash,
-    Watch,
-    Ask(String, Command),
-    Exit(ServiceName, Exit),
-    /// Its checks hold from now on, fail, or hang.
-    Health(ServiceName, String),
-    /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
-    Says(ServiceName, String),
-}
-
 /// A process of the simulated keeper.
 #[derive(Clone, Debug)]
 struct Slot {
@@ -110,23 +86,6 @@ struct World {
     crashed: bool,
     deadline: Option<i64>,
     told: String,
-}
-
-fn parse(timeline: &str) -> (World, VecDeque<(i64, Line)>) {
-    let mut world = World::new();
-    let mut script = VecDeque::new();
-    for line in timeline.lines().map(str::trim).filter(|it| !it.is_empty()) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[0].parse::<i64>() {
-            Ok(at) => script.push_back((at, world.line(&words[1..]))),
-            Err(_) => world.define(words[0], &words[1..]),
-        }
-    }
-    (world, script)
-}
-
-fn name(text: &str) -> ServiceName {
-    ServiceName::parse(text).expect("timelines use proper names")
 }
 
 impl World {
@@ -173,45 +132,6 @@ impl World {
             } else {
                 return world.told;
             }
-        }
-    }
-
-    fn define(&mut self, service: &str, options: &[&str]) {
-        let (spec, manner) = spec_of(options);
-        self.specs.insert(name(service), spec);
-        self.manners.insert(name(service), manner);
-    }
-
-    fn line(&mut self, words: &[&str]) -> Line {
-        let text = words.join(" ");
-        let ask = |command| Line::Ask(text.clone(), command);
-        match words {
-            ["boot"] => Line::Boot,
-            ["crash"] => Line::Crash,
-            ["watch"] => Line::Watch,
-            ["up", it] => ask(Command::Start { names: vec![name(it)], deps: true }),
-            ["down", it] => ask(Command::Stop(vec![name(it)])),
-            ["restart", it] => ask(Command::Restart(vec![name(it)])),
-            ["delete", it] => ask(Command::Delete(vec![name(it)])),
-            ["start_all"] => ask(Command::StartAll),
-            ["stop_all"] => ask(Command::StopAll),
-            ["delete_all"] => ask(Command::DeleteAll),
-            ["shutdown"] => ask(Command::Shutdown),
-            ["define", it, options @ ..] => {
-                let (spec, manner) = spec_of(options);
-                self.manners.entry(name(it)).or_insert(manner);
-                ask(Command::Define(name(it), Box::new(spec)))
-            }
-            ["exit", it, how] => Line::Exit(name(it), exit_of(how)),
-            ["health", it, how] => Line::Health(name(it), (*how).to_owned()),
-            ["ready" | "stale" | "ping" | "checked", it] => {
-                Line::Says(name(it), words[0].to_owned())
-            }
-            ["ran", it, code] => Line::Says(name(it), (*code).to_owned()),
-            ["reload", ..] | ["plan", ..] => {
-                ask(Command::Reload(self.reload(words[0] == "plan", &words[1..])))
-            }
-            _ => panic!("a timeline has no line `{text}`"),
         }
     }
 
@@ -304,18 +224,6 @@ impl World {
         if signal == Signal::SIGKILL || !deaf {
             self.ends(service, Exit::Signal { signal: signal as i32, core: false });
         }
-    }
-
-    /// The files of a reload: one `NAME,OPTION,...` for each word.
-    fn reload(&mut self, dry_run: bool, files: &[&str]) -> Reload {
-        let read = |file: &&str| {
-            let mut words = file.split('/');
-            let (spec, manner) = spec_of(&words.by_ref().skip(1).collect::<Vec<_>>());
-            let file = name(file.split('/').next().unwrap_or_default());
-            self.manners.entry(file.clone()).or_insert(manner);
-            (file, spec)
-        };
-        Reload { files: files.iter().map(read).collect(), only: None, dry_run }
     }
 
     /// The time of the next thing to happen, and whether it is an alarm.
@@ -479,69 +387,4 @@ fn in_words(what: &Happening) -> String {
         Happening::Exited { exit, .. } => format!("ends ({})", zinit_host::state::describe(exit)),
         other => other.kind().to_owned(),
     }
-}
-
-fn exit_of(how: &str) -> Exit {
-    match how.parse() {
-        Ok(code) => Exit::Code(code),
-        Err(_) => {
-            let signal: Signal = how.parse().expect("an exit is a code or a signal");
-            Exit::Signal { signal: signal as i32, core: false }
-        }
-    }
-}
-
-fn spec_of(options: &[&str]) -> (Spec, Manner) {
-    let mut spec = Spec::of_exec("program");
-    let mut manner = Manner::default();
-    for option in options {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        let number = || value.parse().expect("a number");
-        match key {
-            "after" => spec.after = value.split(',').map(name).collect(),
-            "oneshot" => spec.oneshot = true,
-            "grace_ms" => spec.shutdown_timeout_ms = number(),
-            "delay_ms" => spec.restart_delay_ms = Some(number()),
-            "exec" => value.clone_into(&mut spec.exec),
-            "status" => {
-                spec.status = match value {
-                    "stop" => zinit_host::spec::Status::Stop,
-                    "ignore" => zinit_host::spec::Status::Ignore,
-                    _ => zinit_host::spec::Status::Start,
-                }
-            }
-            "requires" => spec.requires = value.split(',').map(name).collect(),
-            "wants" => spec.wants = value.split(',').map(name).collect(),
-            "before" => spec.before = value.split(',').map(name).collect(),
-            "conflicts" => spec.conflicts = value.split(',').map(name).collect(),
-            "target" => spec.exec = String::new(),
-            "max" => spec.max_restarts = number(),
-            "restart" => {
-                spec.restart = match value {
-                    "never" => Restart::Never,
-                    "on-failure" => Restart::OnFailure,
-                    _ => Restart::Always,
-                }
-            }
-            "notify" => spec.readiness = Readiness::Notify,
-            "start_ms" => spec.start_timeout_ms = number(),
-            "watchdog_ms" => spec.watchdog_ms = number(),
-            "stop_cmd" => value.clone_into(&mut spec.stop_cmd),
-            "give_up" => value.clone_into(&mut spec.on_give_up),
-            "check" | "kills" => {
-                let (test_tcp, tcp_kill) = (vec!["db:1".to_owned()], key == "kills");
-                let period_ms = value.parse().unwrap_or(10_000);
-                let health = Health { test_tcp, tcp_kill, period_ms, ..Health::default() };
-                spec.health = std::sync::Arc::new(health);
-            }
-            "litter" => manner.litter = true,
-            "ill" => manner.ill = true,
-            "hangs" => manner.hangs = true,
-            "deaf" => manner.deaf = true,
-            "mute" => manner.mute = true,
-            "lost" => manner.lost = true,
-            _ => panic!("a service has no option `{key}`"),
-        }
-    }
-    (spec, manner)
 }

@@ -70,7 +70,9 @@ impl Core {
         let idle = |it: &Standing| it.state == State::Stopped && it.target == Target::Up;
         let wanted: Vec<Id> =
             ids.iter().copied().filter(|id| self.is_known(*id) && idle(self.at(*id))).collect();
-        for other in wanted.into_iter().flat_map(|id| self.brought_up_by(id, false)).collect::<Vec<_>>() {
+        for other in
+            wanted.into_iter().flat_map(|id| self.brought_up_by(id, false)).collect::<Vec<_>>()
+        {
             if self.at(other).state == State::Stopped {
                 self.draw(other).standing.target = Target::Up;
             }

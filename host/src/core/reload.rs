@@ -126,10 +126,12 @@ impl Core {
 
     /// Refuses configurations with which services would wait for themselves.
     pub(super) fn refuse_cycles(&self, files: &[(ServiceName, Spec)]) -> Result<(), Refusal> {
-        let new: BTreeMap<&ServiceName, &Spec> = files.iter().map(|(it, spec)| (it, spec)).collect();
+        let new: BTreeMap<&ServiceName, &Spec> =
+            files.iter().map(|(it, spec)| (it, spec)).collect();
         for (name, spec) in files {
             let known = self.service(name.as_str());
-            if known.is_some_and(|it| it.spec.after == spec.after && it.spec.requires == spec.requires)
+            if known
+                .is_some_and(|it| it.spec.after == spec.after && it.spec.requires == spec.requires)
             {
                 continue;
             }

@@ -28,8 +28,14 @@ pub(super) fn of_service(
     let Service { name, spec, .. } = service;
     let ready = way_of(&spec.readiness, spec.watchdog_ms);
     let output = if spec.log == LogMode::None { Output::Null } else { Output::Pipes };
-    let launch =
-        Launch { service: name.to_string(), incarnation, argv: spec.argv(), ready, output, ..common(spec)? };
+    let launch = Launch {
+        service: name.to_string(),
+        incarnation,
+        argv: spec.argv(),
+        ready,
+        output,
+        ..common(spec)?
+    };
     let mut prepared = Prepared { launch, warnings: Vec::new() };
     if spec.watchdog_ms > 0 {
         let usec = (spec.watchdog_ms * 1_000).to_string();
@@ -80,8 +86,7 @@ pub(super) fn way_of(readiness: &Readiness, watchdog_ms: i64) -> Ready {
 /// What all processes of a service have in common.
 fn common(spec: &Spec) -> Result<Launch, String> {
     let run_as = &spec.run_as;
-    let resolved =
-        identity::resolve(run_as, Path::new("/etc/passwd"), Path::new("/etc/group"))?;
+    let resolved = identity::resolve(run_as, Path::new("/etc/passwd"), Path::new("/etc/group"))?;
     let mut env = resolved.env;
     env.extend(identity::env_files(run_as)?);
     env.extend(spec.env.iter().map(|(key, value)| (key.clone(), value.clone())));
