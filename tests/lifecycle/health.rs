@@ -12,8 +12,36 @@ fn a_service_with_checks_is_up_when_they_hold_for_the_first_time() {
         api after=web
         0 boot
         500 health web good
+        700 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              api is Blocked: it waits for `web`, which is stopped
+              launch web
+              web is Spawned: it was launched
+              api is Blocked: it waits for `web`
+            0 started web
+              arm web 10
+            10 elapsed web
+              check web
+            10 checked web
+              arm web 210
+            210 elapsed web
+              check web
+            210 checked web
+              arm web 610
+            610 elapsed web
+              check web
+            610 checked web
+              arm web 10610
+              web is Running: its checks hold
+              launch api
+              api is Spawned: it was launched
+            610 started api
+              arm api 620
+            620 elapsed api
+              api is Running: it is up
+        "#]],
     );
 }
 
@@ -26,8 +54,53 @@ fn checks_that_fail_often_enough_restart_a_service_that_was_up() {
         2000 watch
         2500 health web bad
         5600 health web good
+        7000 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            2010 elapsed web
+              check web
+            2010 checked web
+              arm web 3010
+            3010 elapsed web
+              check web
+            3010 checked web
+              arm web 4010
+            4010 elapsed web
+              check web
+            4010 checked web
+              arm web 5010
+            5010 elapsed web
+              check web
+            5010 checked web
+              signal web SIGTERM
+              arm web 15010
+              web is Stopping: test_tcp `db:1`: refused, 3 times in a row
+            5010 ends (SIGTERM) web
+              arm web 5010
+              web is Backoff: test_tcp `db:1`: refused, 3 times in a row
+            5010 elapsed web
+              launch web
+              web is Spawned: it was launched
+            5010 started web
+              arm web 5020
+            5020 elapsed web
+              check web
+            5020 checked web
+              arm web 5220
+            5220 elapsed web
+              check web
+            5220 checked web
+              arm web 5620
+            5620 elapsed web
+              check web
+            5620 checked web
+              arm web 6620
+              web is Running: its checks hold
+            6620 elapsed web
+              check web
+            6620 checked web
+              arm web 7620
+        "#]],
     );
 }
 
@@ -42,7 +115,30 @@ fn one_failure_is_forgiven() {
         3500 health web good
         5100 down web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            2010 elapsed web
+              check web
+            2010 checked web
+              arm web 3010
+            3010 elapsed web
+              check web
+            3010 checked web
+              arm web 4010
+            4010 elapsed web
+              check web
+            4010 checked web
+              arm web 5010
+            5010 elapsed web
+              check web
+            5010 checked web
+              arm web 6010
+            5100 down web
+              signal web SIGTERM
+              arm web 15100
+              web is Stopping: a stop was asked for
+            5100 ends (SIGTERM) web
+              web is Stopped: it was stopped
+        "#]],
     );
 }
 
@@ -55,7 +151,24 @@ fn a_check_that_hangs_is_not_asked_again() {
         60000 checked web
         60500 down web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              check web
+            60000 checked web
+              arm web 61000
+              web is Running: its checks hold
+            60500 down web
+              signal web SIGTERM
+              arm web 70500
+              web is Stopping: a stop was asked for
+            60500 ends (SIGTERM) web
+              web is Stopped: it was stopped
+        "#]],
     );
 }
 
@@ -67,7 +180,31 @@ fn what_is_not_ready_in_time_is_stopped_and_tried_again() {
         0 boot
         350 down web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              check web
+              arm web 300
+            10 checked web
+              arm web 210
+            210 elapsed web
+              check web
+              arm web 300
+            210 checked web
+            300 elapsed web
+              signal web SIGTERM
+              arm web 10300
+              web is Stopping: it was not ready within 300 ms: test_tcp `db:1`: refused
+            300 ends (SIGTERM) web
+              arm web 400
+              web is Backoff: it was not ready within 300 ms: test_tcp `db:1`: refused; attempt 2 in 100 ms
+            350 down web
+              web is Stopped: it was stopped
+        "#]],
     );
 }
 
@@ -80,7 +217,22 @@ fn a_process_says_that_it_is_ready() {
         0 boot
         500 ready web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              api is Blocked: it waits for `web`, which is stopped
+              launch web
+              web is Spawned: it was launched
+              api is Blocked: it waits for `web`
+            0 started web
+            500 ready web
+              web is Running: it is up
+              launch api
+              api is Spawned: it was launched
+            500 started api
+              arm api 510
+            510 elapsed api
+              api is Running: it is up
+        "#]],
     );
 }
 
@@ -95,7 +247,11 @@ fn the_readiness_of_an_earlier_process_does_not_count() {
         300 stale web
         400 ready web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            300 ready web
+            400 ready web
+              web is Running: it is up
+        "#]],
     );
 }
 
@@ -107,8 +263,25 @@ fn a_service_that_checks_and_speaks_is_up_when_both_agree() {
         0 boot
         50 ready web
         300 health web good
+        600 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              check web
+            10 checked web
+              arm web 210
+            50 ready web
+              arm web 250
+            250 elapsed web
+              check web
+            250 checked web
+              arm web 650
+        "#]],
     );
 }
 
@@ -121,8 +294,32 @@ fn a_service_that_gives_no_sign_of_life_is_restarted() {
         10 ready web
         500 ping web
         1400 ping web
+        3000 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+            10 ready web
+              arm web 1010
+              web is Running: it is up
+            500 pinged web
+              arm web 1500
+            1400 pinged web
+              arm web 2400
+            2400 elapsed web
+              signal web SIGTERM
+              arm web 12400
+              web is Stopping: it gave no sign of life for 1000 ms
+            2400 ends (SIGTERM) web
+              arm web 2400
+              web is Backoff: it gave no sign of life for 1000 ms
+            2400 elapsed web
+              launch web
+              web is Spawned: it was launched
+            2400 started web
+        "#]],
     );
 }
 
@@ -136,7 +333,20 @@ fn a_check_that_ends_after_its_process_changes_nothing() {
         100 checked web
         150 down web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 10
+            10 elapsed web
+              check web
+            100 ends (exit 1) web
+              arm web 200
+              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+            150 down web
+              web is Stopped: it was stopped
+        "#]],
     );
 }
 
@@ -149,8 +359,19 @@ fn a_new_brain_checks_again_what_the_old_one_was_checking() {
         100 watch
         100 crash
         200 checked web
+        300 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            100 crash
+              arm web 100
+            100 elapsed web
+              check web
+              arm web 110
+            110 elapsed web
+            200 checked web
+              arm web 10200
+              web is Running: its checks hold
+        "#]],
     );
 }
 
@@ -162,7 +383,25 @@ fn a_port_is_freed_before_the_start() {
         0 boot
         2000 watch
         2000 exit web 1
+        3000 end
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            2000 ends (exit 1) web
+              arm web 2000
+              web is Backoff: it ended with exit 1
+            2000 elapsed web
+              free web 1
+              web is Blocked: its port is being freed
+            2000 port_freed web
+              launch web
+              web is Spawned: it was launched
+            2000 started web
+              arm web 2010
+            2010 elapsed web
+              check web
+            2010 checked web
+              arm web 12010
+              web is Running: its checks hold
+        "#]],
     );
 }

@@ -247,7 +247,48 @@ fn a_service_is_given_up_after_so_many_attempts() {
         1600 exit web 1
         1700 up web
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            1100 ends (exit 1) web
+              arm web 1100
+              web is Backoff: it ended with exit 1
+            1100 elapsed web
+              launch web
+              web is Spawned: it was launched
+            1100 started web
+              arm web 1110
+            1110 elapsed web
+              web is Running: it is up
+            1150 ends (exit 1) web
+              arm web 1250
+              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+            1250 elapsed web
+              launch web
+              web is Spawned: it was launched
+            1250 started web
+              arm web 1260
+            1260 elapsed web
+              web is Running: it is up
+            1300 ends (exit 1) web
+              arm web 1500
+              web is Backoff: it ended with exit 1; attempt 3 in 200 ms
+            1500 elapsed web
+              launch web
+              web is Spawned: it was launched
+            1500 started web
+              arm web 1510
+            1510 elapsed web
+              web is Running: it is up
+            1600 ends (exit 1) web
+              run web give_up: bell
+              web is Failed: it ended with exit 1; given up after 3 attempts
+            1700 up web
+              launch web
+              web is Spawned: it was launched
+            1700 started web
+              arm web 1710
+            1710 elapsed web
+              web is Running: it is up
+        "#]],
     );
 }
 
@@ -266,6 +307,29 @@ fn a_service_is_started_again_only_after_the_ends_that_it_names() {
         2000 exit c 1
         2000 exit j 1
         ",
-        expect![[r#""#]],
+        expect![[r#"
+            2000 ends (exit 1) a
+              a is Failed: it ended with exit 1
+            2000 ends (exit 0) b
+              b is Success: it ended with exit 0
+            2000 ends (exit 1) c
+              arm c 2000
+              c is Backoff: it ended with exit 1
+            2000 elapsed c
+              launch c
+              c is Spawned: it was launched
+            2000 started c
+              arm c 2010
+            2000 ends (exit 1) j
+              arm j 2000
+              j is Backoff: it ended with exit 1
+            2000 elapsed j
+              launch j
+              j is Spawned: it was launched
+            2000 started j
+              j is Running: it is up
+            2010 elapsed c
+              c is Running: it is up
+        "#]],
     );
 }

@@ -36,6 +36,7 @@ use script::{Line, Manner, exit_of, parse};
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
 /// | `T reload NAME/OPTION/... ...`, `T plan ...` | these are the files now |
+/// | `T end` | nothing more; without it a timeline ends when nothing is due |
 /// | `T crash` | the brain dies and a new one begins |
 /// | `T watch` | nothing; what happened so far is not told |
 ///
@@ -58,6 +59,9 @@ pub fn play_with_policy(policy: &str, timeline: &str) -> String {
         loaded
     })
 }
+
+/// A timeline in which more happens than this does not end.
+const WAITS_MAX: usize = 100_000;
 
 /// A process of the simulated keeper.
 #[derive(Clone, Debug)]
@@ -85,6 +89,7 @@ struct World {
     booting: bool,
     crashed: bool,
     deadline: Option<i64>,
+    waits: usize,
     told: String,
 }
 
@@ -104,6 +109,7 @@ impl World {
             booting: false,
             crashed: false,
             deadline: None,
+            waits: 0,
             told: String::new(),
         }
     }
@@ -268,6 +274,11 @@ impl World {
                 self.told.clear();
                 self.wait()
             }
+            Line::End => {
+                self.script.clear();
+                self.alarms.clear();
+                Vec::new()
+            }
             Line::Ask(text, command) => {
                 self.tell(&format!("{at} {text}"));
                 vec![Wake::Asked(letter(command))]
@@ -307,6 +318,8 @@ impl Machine for World {
             }
             return vec![Wake::Happened(service, what)];
         }
+        self.waits += 1;
+        assert!(self.waits < WAITS_MAX, "the timeline does not end: {}", self.told);
         let Some((at, is_alarm)) = self.next() else { return Vec::new() };
         self.now = self.now.max(at);
         if is_alarm { self.ring() } else { self.read_script() }

@@ -30,6 +30,7 @@ pub(super) enum Line {
     Boot,
     Crash,
     Watch,
+    End,
     Ask(String, Command),
     Exit(ServiceName, Exit),
     /// Its checks hold from now on, fail, or hang.
@@ -69,6 +70,7 @@ impl World {
             ["boot"] => Line::Boot,
             ["crash"] => Line::Crash,
             ["watch"] => Line::Watch,
+            ["end"] => Line::End,
             ["up", it] => ask(Command::Start { names: vec![name(it)], deps: true }),
             ["down", it] => ask(Command::Stop(vec![name(it)])),
             ["restart", it] => ask(Command::Restart(vec![name(it)])),
