@@ -12,26 +12,39 @@
 //!  pidfd    processes by their identity
 //! ```
 
+mod datagram;
 mod lane;
+mod member;
 mod names;
+mod notify;
+mod pidfd;
+mod port;
+mod ready;
 mod round;
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::EventFd;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
-use zinit_keeper::wire::Exit;
+use zinit_keeper::wire::{Exit, Ready};
 
 use crate::event::Happening;
+use crate::machine::complain;
 use crate::name::ServiceName;
 use crate::spec::Health;
 use lane::Lane;
+pub use member::Membership;
+use notify::Ear;
 use round::{Means, Round};
 
 /// What the core's thread is told.
@@ -79,6 +92,8 @@ struct Handle {
 enum Order {
     Check { service: ServiceName, incarnation: u64, health: Arc<Health> },
     Ran { service: ServiceName, exit: Exit },
+    Listen { ear: Ear, way: Ready, end: OwnedFd },
+    FreePort { service: ServiceName, port: u16 },
     Forget { service: ServiceName },
 }
 
@@ -122,7 +137,34 @@ impl Prober {
         self.order_if_running(Order::Ran { service: service.clone(), exit: exit.clone() });
     }
 
-    /// Gives up whatever is under way for this service.
+    /// Listens where this process says that it is ready: at its notify socket (which has
+    /// `SO_PASSCRED` set, and `SO_PASSPIDFD` where the kernel has it) or at its ready pipe. Tells
+    /// `Ready`, once, and of a socket also `Said` and `Pinged`. An end of the service to which it
+    /// has listened so far is closed.
+    pub fn listen(
+        &self,
+        service: &ServiceName,
+        incarnation: u64,
+        way: Ready,
+        end: OwnedFd,
+        members: Membership,
+    ) {
+        let ear = Ear::new(service.clone(), incarnation, members, self.0.teller.clone());
+        if let Err(error) = self.order(Order::Listen { ear, way, end }) {
+            complain(&format!("cannot hear whether `{service}` is ready: {error}"));
+        }
+    }
+
+    /// Ends whoever listens on this TCP port, but not their clients: SIGTERM, and two seconds later
+    /// SIGKILL. Tells `PortFreed`.
+    pub fn free_port(&self, service: &ServiceName, port: u16) {
+        if let Err(error) = self.order(Order::FreePort { service: service.clone(), port }) {
+            let failure = Some(format!("cannot see who listens on port {port}: {error}"));
+            self.0.teller.happened(service, Happening::PortFreed { failure });
+        }
+    }
+
+    /// Gives up whatever is under way for this service, and closes the end to which it listens.
     pub fn forget(&self, service: &ServiceName) {
         self.order_if_running(Order::Forget { service: service.clone() });
     }
@@ -177,6 +219,8 @@ struct Room {
 #[derive(Default)]
 struct Watched {
     round: Option<Task>,
+    ear: Option<Task>,
+    port: Option<Task>,
     lane: Lane,
 }
 
@@ -215,6 +259,8 @@ impl Room {
                     self.check(service, incarnation, health);
                 }
                 Order::Ran { service, exit } => self.ran(&service, exit),
+                Order::Listen { ear, way, end } => self.listen(ear, way, end),
+                Order::FreePort { service, port } => self.free_port(service, port),
                 Order::Forget { service } => self.forget(&service),
             }
         }
@@ -235,9 +281,38 @@ impl Room {
     fn ran(&mut self, service: &ServiceName, exit: Exit) {
         let Some(watched) = self.watched.get_mut(service) else { return };
         watched.lane.ended(exit);
-        if watched.round.is_none() {
+        if watched.round.is_none() && watched.ear.is_none() && watched.port.is_none() {
             self.watched.remove(service);
         }
+    }
+
+    fn listen(&mut self, ear: Ear, way: Ready, end: OwnedFd) {
+        let end = match watch(end) {
+            Ok(end) => end,
+            Err(error) => {
+                let service = &ear.service;
+                return complain(&format!("cannot hear whether `{service}` is ready: {error}"));
+            }
+        };
+        let watched = self.watched.entry(ear.service.clone()).or_default();
+        watched.ear = match way {
+            Ready::Notify => Some(Task::of(ear.listen(end))),
+            Ready::Fd(_) => Some(Task::of(async move {
+                if ready::line(end).await {
+                    ear.tell_ready();
+                }
+            })),
+            Ready::Silent => None,
+        };
+    }
+
+    fn free_port(&mut self, service: ServiceName, port: u16) {
+        let means = Arc::clone(&self.means);
+        let watched = self.watched.entry(service.clone()).or_default();
+        watched.port = Some(Task::of(async move {
+            let failure = port::free(port).await.err();
+            means.teller.happened(&service, Happening::PortFreed { failure });
+        }));
     }
 
     /// What is left of a forgotten service is the lane in which a command still ends.
@@ -249,4 +324,13 @@ impl Room {
             self.watched.insert(service.clone(), Watched { lane, ..Watched::default() });
         }
     }
+}
+
+/// Has the runtime watch a descriptor, which no longer blocks then. To be called on its thread.
+#[expect(unsafe_code, reason = "the safe way to watch a descriptor is deprecated")]
+fn watch(end: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let flags = OFlag::from_bits_retain(fcntl(&end, FcntlArg::F_GETFL)?);
+    fcntl(&end, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    // SAFETY: the descriptor is owned, and lives as long as it is watched.
+    Ok(unsafe { AsyncFd::register_with_interest(end, Interest::READABLE) }?)
 }
