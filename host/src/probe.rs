@@ -200,11 +200,12 @@ fn start(teller: Teller) -> io::Result<UnboundedSender<Order>> {
     Ok(sender)
 }
 
-/// The threads beside it look up names, which may take the machine as long as it likes.
+/// The threads beside it look up names, which may take as long as it likes; a few are left over for
+/// what else may take a moment.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(names::LOOKUPS_MAX)
+        .max_blocking_threads(names::LOOKUPS_MAX + 16)
         .thread_stack_size(512 * 1024)
         .build()
 }

@@ -2,9 +2,14 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
+use zinit_host::engine;
 use zinit_host::event::Happening;
+use zinit_host::interrupt::Interrupt;
+use zinit_host::native::Session;
 use zinit_host::probe::News;
+use zinit_host::script::{self, Ended, Script};
 
 use crate::children::Actor;
 use crate::world::{World, name};
@@ -47,4 +52,18 @@ fn the_server_does_not_end_itself() {
     let me = std::process::id();
     assert!(failure.starts_with(&format!("process {me} (`")), "{failure}");
     assert!(failure.ends_with(&format!(" listens on port {port}, and must not be ended")));
+}
+
+#[test]
+fn a_script_that_frees_a_port_ends_who_listens_and_leaves_clients_alone() {
+    let mut listener = Actor::start("listens");
+    let port: u16 = listener.word.parse().unwrap();
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let text = format!("kill_port({port})");
+    let script = Script { name: "test", text: &text, args: &[] };
+    let session = || Session::new(Path::new("/nowhere/zinit.sock"), &Interrupt::new().unwrap());
+    let ended = engine::on_deep_stack(|| script::run(&session(), &script)).unwrap();
+    assert_eq!(ended, Ended::Done(Some("1".to_owned())));
+    assert_eq!(listener.wait().signal(), Some(15));
+    drop(client);
 }
