@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use super::watch;
+use super::room::watch;
 
 /// One process, alive or dead.
 #[derive(Debug)]
@@ -70,7 +70,8 @@ impl Pidfd {
     /// the kernel does not say.
     pub(super) fn cgroup(&self) -> Option<u64> {
         let mut info = Info { mask: Info::CGROUP | Info::EXIT, ..Info::default() };
-        let request = libc::Ioctl::try_from(Info::GET).ok()?;
+        // The C libraries differ in its type, and only its bits count.
+        let request = Info::GET as libc::Ioctl;
         // SAFETY: the request says how large the structure is, and it has no pointers.
         let told = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &raw mut info) };
         (told == 0 && info.mask & Info::CGROUP != 0 && info.cgroup != 0).then_some(info.cgroup)
