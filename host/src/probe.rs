@@ -5,6 +5,7 @@
 //! many failures count and what follows from them is up to the scripts.
 //!
 //! ```text
+//!  room     the thread, and what is under way for each service
 //!  round    one round of checks: connections, requests, commands   lane   where commands run
 //!  names    from names to addresses                                port   ends who listens on one
 //!  notify   `NOTIFY_SOCKET`: datagrams, and how often they count   ready  the ready descriptor
@@ -12,27 +13,33 @@
 //!  pidfd    processes by their identity
 //! ```
 
+mod datagram;
 mod lane;
+mod member;
 mod names;
+mod notify;
+mod pidfd;
+mod port;
+mod ready;
+mod room;
 mod round;
 
-use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use nix::sys::eventfd::EventFd;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
-use zinit_keeper::wire::Exit;
+use tokio::sync::mpsc::UnboundedSender;
+use zinit_keeper::wire::{Exit, Ready};
 
 use crate::event::Happening;
+use crate::machine::complain;
 use crate::name::ServiceName;
 use crate::spec::Health;
-use lane::Lane;
-use round::{Means, Round};
+pub use member::Membership;
+use notify::Ear;
+use room::Order;
 
 /// What the core's thread is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,13 +82,6 @@ struct Handle {
     orders: Mutex<Option<UnboundedSender<Order>>>,
 }
 
-/// What the thread is asked for.
-enum Order {
-    Check { service: ServiceName, incarnation: u64, health: Arc<Health> },
-    Ran { service: ServiceName, exit: Exit },
-    Forget { service: ServiceName },
-}
-
 impl Teller {
     /// Tells through `news`, and rings the bell.
     pub fn new(news: Sender<News>, bell: Arc<EventFd>) -> Self {
@@ -122,7 +122,34 @@ impl Prober {
         self.order_if_running(Order::Ran { service: service.clone(), exit: exit.clone() });
     }
 
-    /// Gives up whatever is under way for this service.
+    /// Listens where this process says that it is ready: at its notify socket (which has
+    /// `SO_PASSCRED` set, and `SO_PASSPIDFD` where the kernel has it) or at its ready pipe. Tells
+    /// `Ready`, once, and of a socket also `Said` and `Pinged`. An end of the service to which it
+    /// has listened so far is closed.
+    pub fn listen(
+        &self,
+        service: &ServiceName,
+        incarnation: u64,
+        way: Ready,
+        end: OwnedFd,
+        members: Membership,
+    ) {
+        let ear = Ear::new(service.clone(), incarnation, members, self.0.teller.clone());
+        if let Err(error) = self.order(Order::Listen { ear, way, end }) {
+            complain(&format!("cannot hear whether `{service}` is ready: {error}"));
+        }
+    }
+
+    /// Ends whoever listens on this TCP port, but not their clients: SIGTERM, and two seconds later
+    /// SIGKILL. Tells `PortFreed`.
+    pub fn free_port(&self, service: &ServiceName, port: u16) {
+        if let Err(error) = self.order(Order::FreePort { service: service.clone(), port }) {
+            let failure = Some(format!("cannot see who listens on port {port}: {error}"));
+            self.0.teller.happened(service, Happening::PortFreed { failure });
+        }
+    }
+
+    /// Gives up whatever is under way for this service, and closes the end to which it listens.
     pub fn forget(&self, service: &ServiceName) {
         self.order_if_running(Order::Forget { service: service.clone() });
     }
@@ -132,7 +159,7 @@ impl Prober {
         let mut orders = self.0.orders.lock().expect("nothing panics while it holds the sender");
         let sender = match &*orders {
             Some(sender) => sender,
-            None => orders.insert(start(self.0.teller.clone())?),
+            None => orders.insert(room::start(self.0.teller.clone())?),
         };
         sender.send(order).map_err(|_| io::Error::other("its thread has panicked"))
     }
@@ -142,111 +169,6 @@ impl Prober {
         if let Some(sender) = &*orders {
             // A thread that has panicked has nothing to forget.
             let _ = sender.send(order);
-        }
-    }
-}
-
-/// Starts the thread.
-fn start(teller: Teller) -> io::Result<UnboundedSender<Order>> {
-    let runtime = runtime()?;
-    let (sender, orders) = unbounded_channel();
-    thread::Builder::new().name("probe".to_owned()).spawn(move || {
-        runtime.block_on(Room::new(teller).obey(orders));
-        // A name lookup that still runs must not hold anybody up.
-        runtime.shutdown_background();
-    })?;
-    Ok(sender)
-}
-
-/// The threads beside it look up names, which may take the machine as long as it likes.
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(names::LOOKUPS_MAX)
-        .thread_stack_size(512 * 1024)
-        .build()
-}
-
-/// All that the thread knows.
-struct Room {
-    means: Arc<Means>,
-    watched: HashMap<ServiceName, Watched>,
-}
-
-/// What is under way for one service.
-#[derive(Default)]
-struct Watched {
-    round: Option<Task>,
-    lane: Lane,
-}
-
-/// A task that ends when nobody needs it any more.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Task {
-    fn of(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work))
-    }
-
-    /// Ends it, and waits until nothing of it is left.
-    async fn end(mut self) {
-        self.0.abort();
-        // How it ended, nobody needs to know.
-        let _ = (&mut self.0).await;
-    }
-}
-
-impl Room {
-    fn new(teller: Teller) -> Self {
-        Self { means: Arc::new(Means::new(teller)), watched: HashMap::new() }
-    }
-
-    /// The life of the thread: it ends when nobody can order anything any more.
-    async fn obey(mut self, mut orders: UnboundedReceiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            match order {
-                Order::Check { service, incarnation, health } => {
-                    self.check(service, incarnation, health);
-                }
-                Order::Ran { service, exit } => self.ran(&service, exit),
-                Order::Forget { service } => self.forget(&service),
-            }
-        }
-    }
-
-    fn check(&mut self, service: ServiceName, incarnation: u64, health: Arc<Health>) {
-        let watched = self.watched.entry(service.clone()).or_default();
-        let (earlier, lane) = (watched.round.take(), watched.lane.clone());
-        let round = Round { service, incarnation, health, lane, means: Arc::clone(&self.means) };
-        watched.round = Some(Task::of(async move {
-            if let Some(earlier) = earlier {
-                earlier.end().await;
-            }
-            round.run().await;
-        }));
-    }
-
-    fn ran(&mut self, service: &ServiceName, exit: Exit) {
-        let Some(watched) = self.watched.get_mut(service) else { return };
-        watched.lane.ended(exit);
-        if watched.round.is_none() {
-            self.watched.remove(service);
-        }
-    }
-
-    /// What is left of a forgotten service is the lane in which a command still ends.
-    fn forget(&mut self, service: &ServiceName) {
-        let Some(watched) = self.watched.remove(service) else { return };
-        let lane = watched.lane.clone();
-        drop(watched);
-        if lane.is_busy() {
-            self.watched.insert(service.clone(), Watched { lane, ..Watched::default() });
         }
     }
 }

@@ -4,6 +4,9 @@
 //! at the next, so a service that floods starves nobody. A service keeps at most 128 KiB of lines
 //! and all together 32 MiB; one that prints nothing costs two descriptors and about 300 bytes.
 //! What never happens here: a decision, and waiting for whoever reads the server's output.
+//!
+//! A service may also say by a line that it is ready. Such a line must be of the process that was
+//! launched last, so what the one before has left in the pipes is read before the launch.
 
 mod print;
 mod ring;
@@ -12,7 +15,8 @@ mod table;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread;
 
 use nix::errno::Errno;
@@ -20,11 +24,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::read;
+use regex::Regex;
 
+use crate::event::Happening;
 use crate::name::ServiceName;
+use crate::probe::Teller;
 use crate::spec::LogMode;
 use print::Printer;
-use table::Table;
+use table::{Awaited, Table, Taken};
 
 /// The keeper of the last lines. Cheap to clone; the thread ends with the last clone.
 #[derive(Clone, Debug)]
@@ -39,7 +46,15 @@ struct Shared {
     /// Rings when the thread is to end.
     bell: EventFd,
     table: Mutex<Table>,
+    printer: Mutex<Printer>,
+    /// Whether any line was ever waited for: who waits for none does not wait for the table either.
+    has_awaited: AtomicBool,
+    /// Who is told of lines that were waited for.
+    teller: OnceLock<Teller>,
 }
+
+/// How much of a pipe is read at once: what it usually holds.
+const CHUNK: usize = 64 * 1024;
 
 /// The epoll key of the bell; pipes have even and odd numbers from 0.
 const BELL: u64 = u64::MAX;
@@ -54,6 +69,9 @@ impl Logs {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             table: Mutex::default(),
+            printer: Mutex::default(),
+            has_awaited: AtomicBool::new(false),
+            teller: OnceLock::new(),
         });
         shared.epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let drained = Arc::clone(&shared);
@@ -92,6 +110,32 @@ impl Logs {
         let shared = &self.0.0;
         let old = shared.lock().detach(name);
         shared.forget(&old);
+    }
+
+    /// Tells there when a line has come that was waited for. The first one given counts.
+    pub fn report_to(&self, teller: Teller) {
+        // A second one would be told the same.
+        let _ = self.0.0.teller.set(teller);
+    }
+
+    /// Waits for a line of this service that matches, and then tells `Ready` of this incarnation,
+    /// once. To be called before each launch, with or without a pattern: what is in the pipes by now
+    /// does not count. That is read here, at most 128 KiB of each pipe, without waiting. A service
+    /// without output has no lines.
+    pub fn await_line(&self, name: &ServiceName, incarnation: u64, pattern: Option<Regex>) {
+        let shared = &self.0.0;
+        let has_awaited = &shared.has_awaited;
+        if pattern.is_none() && !has_awaited.load(Ordering::Relaxed) {
+            return;
+        }
+        has_awaited.store(true, Ordering::Relaxed);
+        let mut table = shared.lock();
+        table.await_none(name.as_str());
+        let Some(pattern) = pattern else { return };
+        let printed = end_lines(&mut table, name.as_str());
+        table.await_line(name.clone(), Awaited { incarnation, pattern });
+        drop(table);
+        shared.print(&printed);
     }
 
     /// Changes where a service's lines go from now on.
@@ -141,11 +185,16 @@ impl Shared {
         }
     }
 
+    fn print(&self, lines: &str) {
+        if !lines.is_empty() {
+            self.printer.lock().expect("printing does not panic").print(lines);
+        }
+    }
+
     /// The thread: one read per ready pipe and round, until the bell rings.
     fn drain(&self) {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; CHUNK];
         let mut events = [EpollEvent::empty(); 64];
-        let mut printer = Printer::default();
         loop {
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -156,26 +205,54 @@ impl Shared {
                 if event.data() == BELL {
                     return;
                 }
-                self.read_once(event.data(), &mut buffer, &mut printer);
+                self.read_once(event.data(), &mut buffer);
             }
         }
     }
 
-    fn read_once(&self, key: u64, buffer: &mut [u8], printer: &mut Printer) {
-        let Some(pipe) = self.lock().pipe(key) else { return };
+    /// Nobody else sees the table between the reading and the taking, so `await_line` knows that
+    /// what it does not find in the pipe is on the table.
+    fn read_once(&self, key: u64, buffer: &mut [u8]) {
+        let mut table = self.lock();
+        let Some(pipe) = table.pipe(key) else { return };
         match read(&*pipe, buffer) {
             Ok(count @ 1..) => {
-                let printed = self.lock().take(key, &pipe, &buffer[..count]);
-                printer.print(&printed);
+                let Taken { printed, ready } = table.take(key, &pipe, &buffer[..count]);
+                // Whoever sees the line knows that it was told.
+                if let (Some((name, incarnation)), Some(teller)) = (ready, self.teller.get()) {
+                    teller.happened(&name, Happening::Ready { incarnation });
+                }
+                drop(table);
+                self.print(&printed);
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Ok(0) | Err(_) => {
                 // Its writers are all gone, or it is no pipe.
                 let _ = self.epoll.delete(&*pipe);
-                self.lock().close(key, &pipe);
+                table.close(key, &pipe);
             }
         }
     }
+}
+
+/// Reads what is in a service's pipes, and ends the lines that were begun: whoever writes next is
+/// somebody else. Answers what is to be printed.
+fn end_lines(table: &mut Table, name: &str) -> String {
+    let mut printed = String::new();
+    for (key, pipe) in table.pipes(name) {
+        let mut buffer = vec![0; CHUNK];
+        for _ in 0..2 {
+            match read(&*pipe, &mut buffer) {
+                Ok(count @ 1..) => printed += &table.take(key, &pipe, &buffer[..count]).printed,
+                // The thread sees to the end of a pipe.
+                _ => break,
+            }
+        }
+        if table.is_within_line(key) {
+            printed += &table.take(key, &pipe, b"\n").printed;
+        }
+    }
+    printed
 }
 
 #[cfg(test)]

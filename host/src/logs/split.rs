@@ -30,6 +30,11 @@ impl Splitter {
         (!self.unfinished.is_empty()).then(|| decode(&self.unfinished))
     }
 
+    /// Whether the newline of what came last is still to come.
+    pub(super) fn is_within_line(&self) -> bool {
+        self.skipping || !self.unfinished.is_empty()
+    }
+
     /// Appends to the unfinished line, and cuts it when it is too long.
     fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(String)) {
         if self.skipping {

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nix::time::ClockId;
+use regex::Regex;
 
 use super::ring::{Line, Ring};
 use super::split::Splitter;
@@ -20,8 +21,28 @@ pub(super) struct Table {
     /// Service `i` has the epoll keys `2 i` (stdout) and `2 i + 1` (stderr).
     slots: Vec<Option<Slot>>,
     by_name: HashMap<ServiceName, usize>,
+    /// The services of which a line is waited for, whether or not they have pipes yet.
+    awaited: HashMap<ServiceName, Awaited>,
     next_seq: u64,
     bytes: usize,
+}
+
+/// A line that is waited for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// Which process is to print it.
+    pub(super) incarnation: u64,
+    /// What is to be in it.
+    pub(super) pattern: Regex,
+}
+
+/// What follows from what was read.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// To be printed.
+    pub(super) printed: String,
+    /// The line has come that this process was to print.
+    pub(super) ready: Option<(ServiceName, u64)>,
 }
 
 #[derive(Debug)]
@@ -63,6 +84,7 @@ impl Table {
 
     /// Forgets a service; answers its pipes.
     pub(super) fn detach(&mut self, name: &str) -> Vec<Arc<OwnedFd>> {
+        self.awaited.remove(name);
         let slot = self.by_name.remove(name).and_then(|index| self.slots[index].take());
         slot.map_or_else(Vec::new, |it| {
             self.bytes -= it.ring.bytes();
@@ -79,6 +101,29 @@ impl Table {
         self.by_name.contains_key(name)
     }
 
+    /// Waits for a line of this service, instead of the one before.
+    pub(super) fn await_line(&mut self, name: ServiceName, line: Awaited) {
+        self.awaited.insert(name, line);
+    }
+
+    /// Waits for no line of this service any more.
+    pub(super) fn await_none(&mut self, name: &str) {
+        self.awaited.remove(name);
+    }
+
+    /// The pipes of a service, with their keys.
+    pub(super) fn pipes(&self, name: &str) -> Vec<(u64, Arc<OwnedFd>)> {
+        let Some(index) = self.by_name.get(name) else { return Vec::new() };
+        let keys = [2 * *index as u64, 2 * *index as u64 + 1];
+        keys.into_iter().filter_map(|key| Some((key, self.pipe(key)?))).collect()
+    }
+
+    /// Whether the newline of what came last from this pipe is still to come.
+    pub(super) fn is_within_line(&self, key: u64) -> bool {
+        let (index, stream) = place(key);
+        self.slots[index].as_ref().is_some_and(|it| it.pipes[stream].splitter.is_within_line())
+    }
+
     /// The pipe with this key.
     pub(super) fn pipe(&self, key: u64) -> Option<Arc<OwnedFd>> {
         let (index, stream) = place(key);
@@ -93,27 +138,37 @@ impl Table {
         }
     }
 
-    /// Takes what was read from a pipe; answers what is to be printed.
-    pub(super) fn take(&mut self, key: u64, end: &Arc<OwnedFd>, bytes: &[u8]) -> String {
+    /// Takes what was read from a pipe.
+    pub(super) fn take(&mut self, key: u64, end: &Arc<OwnedFd>, bytes: &[u8]) -> Taken {
         let (index, stream) = place(key);
-        let mut printed = String::new();
-        let Some(slot) = self.slots[index].as_mut() else { return printed };
+        let mut taken = Taken::default();
+        let Some(slot) = self.slots[index].as_mut() else { return taken };
         let Slot { name, mode, pipes, ring } = slot;
         if *mode == LogMode::None || !is(&pipes[stream], end) {
-            return printed;
+            return taken;
         }
         let (at_ms, before) = (milliseconds(ClockId::CLOCK_REALTIME), ring.bytes());
+        // Hashing is for those who wait.
+        let awaited = if self.awaited.is_empty() { None } else { self.awaited.get(name) };
         pipes[stream].splitter.feed(bytes, |text| {
             if *mode == LogMode::Stdout {
-                let _ = writeln!(printed, "{name} | {text}");
+                let _ = writeln!(taken.printed, "{name} | {text}");
+            }
+            if let Some(it) =
+                awaited.filter(|it| taken.ready.is_none() && it.pattern.is_match(&text))
+            {
+                taken.ready = Some((name.clone(), it.incarnation));
             }
             let line = Line { seq: self.next_seq, at_ms, stderr: stream == 1, text: text.into() };
             ring.push(line, Self::SERVICE_BYTES_MAX);
             self.next_seq += 1;
         });
+        if let Some((name, _)) = &taken.ready {
+            self.awaited.remove(name);
+        }
         self.bytes = self.bytes - before + ring.bytes();
         self.make_room();
-        printed
+        taken
     }
 
     /// The newest `count` of the lines that `wanted(name, text)` picks, oldest first.

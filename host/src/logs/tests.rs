@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use nix::unistd::pipe;
 
 use super::*;
 use crate::interrupt::Deadline;
+use crate::probe::News;
 
 struct Writer {
     stdout: File,
@@ -94,4 +96,72 @@ fn the_thread_ends_with_the_last_handle() {
         assert!(!deadline.has_passed());
         thread::yield_now();
     }
+}
+
+/// Logs whose news the test reads.
+fn told() -> (Logs, Receiver<News>) {
+    let (logs, (sender, news)) = (Logs::start().unwrap(), channel());
+    logs.report_to(Teller::new(sender, Arc::new(EventFd::new().unwrap())));
+    (logs, news)
+}
+
+fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text).unwrap()
+}
+
+fn pattern(text: &str) -> Option<Regex> {
+    Some(Regex::new(text).unwrap())
+}
+
+fn ready(service: &str, incarnation: u64) -> News {
+    News::Happened(name(service), Happening::Ready { incarnation })
+}
+
+#[test]
+fn a_line_that_matches_says_once_that_a_service_is_ready_also_on_pipes_that_come_later() {
+    let (logs, news) = told();
+    logs.await_line(&name("a"), 1, pattern("(?i)^listening on \\d+$"));
+    let (mut a, mut b) = (service(&logs, "a", LogMode::Ring), service(&logs, "b", LogMode::Ring));
+    b.stdout.write_all(b"listening on 80\n").unwrap();
+    a.stdout.write_all(b"not listening on 80\nlistening on 8").unwrap();
+    eventually(|| logs.tail(1), &["[+] a: listening on 8"]);
+    assert!(news.try_recv().is_err());
+    a.stderr.write_all(b"Listening on 80\nlistening on 81\n").unwrap();
+    let patience = Duration::from_secs(10);
+    assert_eq!(news.recv_timeout(patience), Ok(ready("a", 1)));
+    a.stdout.write_all(b"0\nend\n").unwrap();
+    eventually(|| logs.tail(1), &["[+] a: end"]);
+    assert!(news.try_recv().is_err());
+}
+
+#[test]
+fn what_an_earlier_process_has_printed_does_not_count() {
+    let (logs, news) = told();
+    let mut a = service(&logs, "a", LogMode::Ring);
+    for incarnation in 1..200 {
+        // Some of it is in the pipe, some with the thread, some on the table.
+        a.stdout.write_all(b"ready\nrea").unwrap();
+        logs.await_line(&name("a"), incarnation, pattern("^ready$"));
+        a.stdout.write_all(b"dy\nno\n").unwrap();
+        eventually(|| logs.tail(2), &["[+] a: dy", "[+] a: no"]);
+        assert!(news.try_recv().is_err());
+        a.stdout.write_all(b"ready\n").unwrap();
+        assert_eq!(news.recv_timeout(Duration::from_secs(10)), Ok(ready("a", incarnation)));
+    }
+    logs.await_line(&name("a"), 200, pattern("."));
+    logs.await_line(&name("a"), 201, None);
+    a.stdout.write_all(b"ready\nend\n").unwrap();
+    eventually(|| logs.tail(1), &["[+] a: end"]);
+    assert!(news.try_recv().is_err());
+}
+
+#[test]
+fn a_forgotten_service_is_waited_for_no_more() {
+    let (logs, news) = told();
+    logs.await_line(&name("a"), 1, pattern("."));
+    logs.detach("a");
+    let mut a = service(&logs, "a", LogMode::Ring);
+    a.stdout.write_all(b"ready\n").unwrap();
+    eventually(|| logs.get(), &["[+] a: ready"]);
+    assert!(news.try_recv().is_err());
 }

@@ -47,12 +47,21 @@ pub mod instead {
 }
 
 fn listeners(port: u16) -> Vec<u32> {
-    let sockets: BTreeSet<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    holders(&listening_sockets(port))
+}
+
+/// The sockets that listen on this TCP port, on any address, as `/proc/PID/fd` shows them.
+pub(crate) fn listening_sockets(port: u16) -> BTreeSet<String> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|it| fs::read_to_string(it).ok())
         .flat_map(|table| listening_inodes(&table, port))
         .map(|inode| format!("socket:[{inode}]"))
-        .collect();
+        .collect()
+}
+
+/// The processes that have any of these sockets open.
+pub(crate) fn holders(sockets: &BTreeSet<String>) -> Vec<u32> {
     if sockets.is_empty() {
         return Vec::new();
     }
@@ -61,7 +70,7 @@ fn listeners(port: u16) -> Vec<u32> {
     };
     processes
         .filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| holds_any(*pid, &sockets))
+        .filter(|pid| holds_any(*pid, sockets))
         .collect()
 }
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-/// How many names can be looked up at the same time.
+/// How many names are looked up at the same time; the runtime has more threads than that.
 pub(super) const LOOKUPS_MAX: usize = 128;
 
 /// What was found, or why nothing was, as half a sentence.
@@ -18,8 +18,20 @@ type Found = Result<Arc<[IpAddr]>, String>;
 type UnderWay = watch::Receiver<Option<Found>>;
 
 /// The lookups that are under way. Cheap to clone.
-#[derive(Clone, Default)]
-pub(super) struct Names(Arc<Mutex<HashMap<String, UnderWay>>>);
+#[derive(Clone)]
+pub(super) struct Names(Arc<Shared>);
+
+struct Shared {
+    under_way: Mutex<HashMap<String, UnderWay>>,
+    turns: Semaphore,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let (under_way, turns) = (Mutex::default(), Semaphore::new(LOOKUPS_MAX));
+        Self(Arc::new(Shared { under_way, turns }))
+    }
+}
 
 impl Names {
     /// The addresses of a host.
@@ -46,7 +58,9 @@ impl Names {
         all.insert(host.to_owned(), receiver.clone());
         let (names, host) = (self.clone(), host.to_owned());
         tokio::spawn(async move {
+            let turn = names.0.turns.acquire().await;
             let found = lookup_host((host.as_str(), 0)).await;
+            drop(turn);
             names.lock().remove(&host);
             let addresses =
                 |it: &mut dyn Iterator<Item = SocketAddr>| it.map(|it| it.ip()).collect();
@@ -57,7 +71,7 @@ impl Names {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, UnderWay>> {
-        self.0.lock().expect("nothing panics while it holds the lookups")
+        self.0.under_way.lock().expect("nothing panics while it holds the lookups")
     }
 }
 

@@ -230,3 +230,16 @@ fn a_forgotten_service_tells_nothing_and_its_command_is_killed() {
     world.prober.forget(&name("db"));
     assert_eq!(world.next(), News::Kill { service: name("db") });
 }
+
+#[test]
+fn the_thread_ends_with_the_last_prober_whatever_hangs() {
+    let World { prober, news } = World::new();
+    prober.check(&name("db"), 1, Arc::new(cmd(&["hangs"])));
+    let url = format!("http://127.0.0.1:{}/silent", web(paths));
+    prober.check(&name("web"), 1, Arc::new(http(url)));
+    assert_eq!(news.recv(), Ok(run("db", 1, "hangs")));
+    drop(prober);
+    assert_eq!(news.recv(), Ok(News::Kill { service: name("db") }));
+    // With the thread went the other end of this channel.
+    assert!(news.recv().is_err());
+}

@@ -3,4 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests say plainly what must be")]
 
 mod checks;
+mod children;
+mod ports;
+mod ready;
 mod world;

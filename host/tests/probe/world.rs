@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) prober: Prober,
-    news: Receiver<News>,
+    pub(crate) news: Receiver<News>,
 }
 
 impl World {
