@@ -31,8 +31,8 @@ const ENV_FILE_BYTES_MAX: u64 = 256 << 10;
 pub struct Resolved {
     /// Its numbers; `None` for those that the server has.
     pub identity: Option<Identity>,
-    /// `HOME`, `USER`, `LOGNAME` and `SHELL` of its user, if it has one of its own. What the service's
-    /// `env` says takes precedence.
+    /// `HOME`, `USER`, `LOGNAME` and `SHELL` of its user, if it has one of its own. What its `env_file`
+    /// and, above that, its `env` say takes precedence.
     pub env: Vec<(String, String)>,
     /// Its resource limits.
     pub limits: Vec<Limit>,

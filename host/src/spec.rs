@@ -431,8 +431,9 @@ fn first_fault(told: &str) -> String {
         only.then(|| (it.len() - marks.len()).saturating_sub(3))
     });
     match caret {
-        Some(at) => format!("{what}, at character {at}"),
-        None => what.to_owned(),
+        // A pattern of several lines is shown with their numbers, and marked elsewhere.
+        Some(at) if told.lines().count() == 4 => format!("{what}, at character {at}"),
+        _ => what.to_owned(),
     }
 }
 

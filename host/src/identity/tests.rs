@@ -101,6 +101,14 @@ fn numbers_need_no_account_files_and_nobody_reads_them_in_vain() {
 }
 
 #[test]
+fn who_asks_for_what_it_is_needs_no_right_to_change_it() {
+    let (uid, gid) = (getuid().to_string(), getgid().to_string());
+    let told = Scratch::new("own").resolve(&who(&uid, &gid)).expect("numbers are known");
+    assert_eq!(told.identity.is_some(), geteuid().is_root());
+    assert_eq!(told.env.len(), 4);
+}
+
+#[test]
 fn limits_are_told_by_their_number() {
     let limits = [("nofile".to_owned(), (1, 2)), ("core".to_owned(), (0, u64::MAX))].into();
     let run_as = RunAs { limits, ..RunAs::default() };

@@ -187,3 +187,19 @@ fn changes_are_told_by_key_in_the_order_of_the_table() {
     let watched = parsed("exec: ls\nwatchdog: 3");
     assert_eq!(Spec::of_exec("ls").changes(&watched), ["notify", "watchdog"]);
 }
+
+#[test]
+fn what_is_wrong_with_a_regular_expression_is_told_with_its_place() {
+    let no = |pattern: &str| line_regex(pattern).expect_err("it is none");
+    assert_eq!(no("(up"), "unclosed group, at character 1");
+    assert_eq!(
+        no("é[z-a]"),
+        "invalid character class range, the start must be <= the end, at character 3"
+    );
+    assert_eq!(no("a\n(b"), "unclosed group");
+    assert_eq!(
+        no("(?=x)"),
+        "look-around, including look-ahead and look-behind, is not supported, at character 1"
+    );
+    assert_eq!(no("(x{1000}){1000}"), "it is too large");
+}
