@@ -69,6 +69,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
     let (known, are_known) = mpsc::channel();
     let begin = move || {
+        logs.report_to(teller.clone());
         let prober = Prober::new(teller);
         let parts = Parts { keeper, inbox, bell, signals, board, logs, prober, news, known };
         let outcome = supervise(RealMachine::new(parts), &store);

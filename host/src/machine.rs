@@ -229,7 +229,7 @@ impl RealMachine {
             Readiness::Log(pattern) => line_regex(pattern).ok(),
             _ => None,
         };
-        self.logs.await_line(name.clone(), incarnation, pattern);
+        self.logs.await_line(name, incarnation, pattern);
     }
 
     /// Hears from now on what a process says of itself.
