@@ -62,9 +62,7 @@ pub fn cycles(specs: &[(ServiceName, Spec)]) -> Vec<Vec<ServiceName>> {
     let ids: BTreeMap<&ServiceName, Id> =
         specs.iter().map(|(name, _)| (name, graph.add())).collect();
     let mut after: BTreeMap<Id, Vec<(Id, Need)>> = BTreeMap::new();
-    for (name, waits_for, _) in
-        edges(specs)
-    {
+    for (name, waits_for, _) in edges(specs) {
         if let (Some(one), Some(other)) = (ids.get(name), ids.get(waits_for)) {
             after.entry(*one).or_default().push((*other, Need::Up));
         }
@@ -90,9 +88,9 @@ fn edges(
 ) -> impl Iterator<Item = (&ServiceName, &ServiceName, (&ServiceName, &'static str))> {
     specs.iter().flat_map(|(name, spec)| {
         let lists = [("after", &spec.after), ("requires", &spec.requires)];
-        lists.into_iter().flat_map(move |(key, names)| {
-            names.iter().map(move |other| (name, other, (name, key)))
-        })
+        lists
+            .into_iter()
+            .flat_map(move |(key, names)| names.iter().map(move |other| (name, other, (name, key))))
     })
 }
 

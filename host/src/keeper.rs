@@ -209,7 +209,7 @@ mod tests {
         let mut heard = Vec::new();
         assert!(!link.receive(&mut heard).expect("received"), "the keeper is gone");
         let with: Vec<_> =
-            heard.iter().map(|(report, pipes)| (report.clone(), pipes.is_some())).collect();
+            heard.iter().map(|(report, with)| (report.clone(), with.pipes.is_some())).collect();
         let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
         let launched = Report::Launched { service, incarnation, pid, pipes, ready: false };
         assert_eq!(
@@ -222,7 +222,9 @@ mod tests {
             ]
         );
         out_writer.write_all(b"hello").expect("written");
-        let Some((_, Some([stdout, _]))) = heard.get(1) else { panic!("no pipes") };
+        let Some((_, Descriptors { pipes: Some([stdout, _]), .. })) = heard.get(1) else {
+            panic!("no pipes")
+        };
         let mut text = [0; 5];
         assert_eq!((read(stdout, &mut text), &text), (Ok(5), b"hello"));
     }

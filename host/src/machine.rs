@@ -2,7 +2,9 @@
 //! else reads a clock or asks for a process.
 
 mod alarms;
+mod greet;
 mod launch;
+mod status;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,24 +21,23 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
 use zinit_keeper::thrift;
-use zinit_keeper::wire::{Exit, Ready, Report, Request, Slot};
+use zinit_keeper::wire::{Exit, Ready, Report, Request};
 
 use alarms::Alarms;
-use tasks::{Tasks, slot_of};
+use tasks::Tasks;
 
-use crate::board::{Board, Status};
+use crate::board::Board;
 use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
-use crate::draft::last_exit;
-use crate::event::{Happening, Task, Tick};
+use crate::event::{Happening, Tick};
 use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
-use crate::probe::{Membership, News, Prober};
-use crate::spec::{LogMode, Readiness, line_regex};
-use crate::state::{Service, State};
+use crate::probe::{News, Prober};
+use crate::spec::LogMode;
+use crate::state::Service;
 use crate::supervise::{Machine, Wake};
 
 /// Letters that are read before everything else has its turn again.
@@ -154,92 +155,6 @@ impl RealMachine {
         }
     }
 
-    /// Greets the keeper and hears what it keeps for us. `modes` says where output goes.
-    ///
-    /// # Errors
-    /// When the keeper does not answer.
-    pub fn greet(&mut self, modes: HashMap<ServiceName, LogMode>) -> io::Result<Vec<Slot>> {
-        self.modes = modes;
-        self.keeper.send(&[Request::Hello { version: zinit_keeper::wire::VERSION }])?;
-        self.keeper.flush()?;
-        let mut expected = None;
-        let mut slots = Vec::new();
-        let mut early = Vec::new();
-        while expected.is_none_or(|count| slots.len() < count) {
-            self.wait_for_keeper()?;
-            let mut received = Received::new();
-            if !self.keeper.receive(&mut received)? {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            for (report, descriptors) in received {
-                match report {
-                    Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
-                        expected = Some(slots);
-                        let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
-                        self.about = About { pid: keeper, cgroup, controllers };
-                    }
-                    Report::Slot(slot) => {
-                        self.take_over(&slot, descriptors);
-                        slots.push(slot);
-                    }
-                    // News that came behind the table, in the same breath.
-                    news => self.hear(news, descriptors, &mut early),
-                }
-            }
-        }
-        if slots.iter().any(|it| it.service == SERVER_SLOT && it.note == ENDING) {
-            early.push(Wake::Shutdown);
-        }
-        self.early = early;
-        Ok(slots)
-    }
-
-    /// Whether the keeper is the first process of its world.
-    pub fn keeper_is_init(&self) -> bool {
-        self.about.pid == 1
-    }
-
-    /// Goes on with what an earlier brain has begun.
-    fn take_over(&mut self, slot: &Slot, descriptors: Descriptors) {
-        if let Some((service, task)) = self.tasks.adopt(slot) {
-            if slot.pid == 0 {
-                let (service, incarnation) = (slot.service.clone(), slot.incarnation);
-                self.ask(vec![Request::Ack { service: service.clone(), incarnation }]);
-                self.ask(vec![Request::Forget { service }]);
-                self.tasks.end(&slot.service, slot.incarnation);
-            } else if task == Task::Check {
-                // Nobody waits for it any more.
-                self.group.extend(self.tasks.kill(&service, task));
-            }
-            return;
-        }
-        let spec = Note::read(&slot.note).and_then(|it| it.spec());
-        if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
-            self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
-            if slot.pid != 0 {
-                self.await_line(&name, slot.incarnation, &spec.readiness);
-            }
-        }
-        self.attach(&slot.service, descriptors.pipes);
-        self.listen(&slot.service, slot.incarnation, slot.pid, descriptors.ready);
-    }
-
-    fn await_line(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {
-        let pattern = match readiness {
-            Readiness::Log(pattern) => line_regex(pattern).ok(),
-            _ => None,
-        };
-        self.logs.await_line(name, incarnation, pattern);
-    }
-
-    /// Hears from now on what a process says of itself.
-    fn listen(&self, service: &str, incarnation: u64, pid: i32, end: Option<OwnedFd>) {
-        let (Ok(name), Some(end)) = (ServiceName::parse(service), end) else { return };
-        let Some(way) = self.ways.get(&name) else { return };
-        let cgroup = self.about.cgroup.as_ref().map(|it| it.join(service));
-        self.prober.listen(&name, incarnation, *way, end, Membership { cgroup, pid });
-    }
-
     fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
         if self.modes.insert(name.clone(), mode) != Some(mode) {
             self.logs.set_mode(name.as_str(), mode);
@@ -298,43 +213,6 @@ impl RealMachine {
         if self.warned.insert(sentence.clone()) {
             complain(&sentence);
         }
-    }
-
-    /// Runs a command on behalf of a service. What cannot be run has ended.
-    fn run_task(&mut self, service: &Service, task: Task, line: &str) {
-        let Some(incarnation) = self.tasks.begin(&service.name, task, self.now()) else { return };
-        let slot = slot_of(&service.name, task);
-        match launch::of_task(service, slot.clone(), incarnation, line) {
-            Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
-            Err(step) => {
-                self.tasks.end(&slot, incarnation);
-                let mut wakes = Vec::new();
-                let exit = Exit::Launch { step, errno: 0 };
-                self.task_ended(&service.name, task, exit, &mut wakes);
-                self.early.extend(wakes);
-            }
-        }
-    }
-
-    fn task_ended(&self, service: &ServiceName, task: Task, exit: Exit, wakes: &mut Vec<Wake>) {
-        match task {
-            Task::Check => self.prober.ran(service, &exit),
-            Task::Stop => {
-                wakes.push(Wake::Happened(service.clone(), Happening::Ran { task, exit }));
-            }
-            Task::GiveUp if exit == Exit::Code(0) => {}
-            Task::GiveUp => {
-                let how = crate::state::describe(&exit);
-                complain(&format!("`on_give_up` of `{service}` ended with {how}"));
-            }
-        }
-    }
-
-    /// Ends what is run on behalf of a process that is gone.
-    fn end_tasks(&mut self, service: &ServiceName) {
-        self.prober.forget(service);
-        let kill = [Task::Check, Task::Stop].map(|task| self.tasks.kill(service, task));
-        self.group.extend(kill.into_iter().flatten());
     }
 
     /// The end of a step: what it asks of the keeper leaves together with the note of it.
@@ -409,44 +287,6 @@ impl RealMachine {
         }
     }
 
-    /// A command has ended: its slot goes with it.
-    fn hear_of_task(&mut self, slot: String, what: Happening, wakes: &mut Vec<Wake>) {
-        match what {
-            Happening::Exited { incarnation, exit } => {
-                let ended = self.tasks.end(&slot, incarnation);
-                let ack = Request::Ack { service: slot.clone(), incarnation };
-                self.ask(vec![ack, Request::Forget { service: slot }]);
-                if let Some((service, task)) = ended {
-                    self.task_ended(&service, task, exit, wakes);
-                }
-            }
-            // What a command leaves behind is nobody's.
-            Happening::Died { incarnation, .. } => {
-                let signal = Signal::SIGKILL as i32;
-                self.ask(vec![Request::Signal { service: slot, incarnation, signal }]);
-            }
-            _ => {}
-        }
-    }
-
-    fn read_news(&mut self, wakes: &mut Vec<Wake>) {
-        while let Ok(news) = self.news.try_recv() {
-            match news {
-                News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
-                News::Run { service, line, .. } => match self.live.get(&service).cloned() {
-                    Some(it) => self.run_task(&it, Task::Check, &line),
-                    None => {
-                        let (step, errno) = ("it is gone".to_owned(), 0);
-                        self.prober.ran(&service, &Exit::Launch { step, errno });
-                    }
-                },
-                News::Kill { service } => {
-                    self.group.extend(self.tasks.kill(&service, Task::Check));
-                }
-            }
-        }
-    }
-
     fn read_desk(&mut self, wakes: &mut Vec<Wake>) {
         let _ = self.bell.read();
         let letters: Vec<_> = self.inbox.try_iter().take(LETTERS_MAX).collect();
@@ -460,31 +300,6 @@ impl RealMachine {
         while let Ok(Some(sent)) = self.signals.read_signal() {
             let number = i32::try_from(sent.ssi_signo).unwrap_or_default();
             wakes.extend(Signal::try_from(number).ok().and_then(meaning));
-        }
-    }
-
-    fn status(&self, service: &Service) -> Status {
-        let Service { name, spec, standing, waits_for } = service;
-        let next = standing.next().filter(|_| standing.state != State::Running);
-        Status {
-            name: name.clone(),
-            pid: standing.process.filter(|it| it.died.is_none()).map_or(0, |it| it.pid),
-            state: standing.state.word().into(),
-            target: standing.target.word().into(),
-            reason: Arc::clone(&standing.why),
-            since_ms: self.epoch_ms + standing.since.0,
-            restarts: standing.restarts,
-            last_exit: last_exit(standing),
-            oneshot: spec.oneshot,
-            after: spec.after.clone(),
-            requires: spec.requires.clone(),
-            wants: spec.wants.clone(),
-            groups: spec.groups.clone(),
-            waits_for: waits_for.clone(),
-            next_ms: next.as_ref().map_or(0, |(at, _)| self.epoch_ms + at.0),
-            next: next.map_or("", |(_, what)| ahead(standing.state, &what)).into(),
-            health: Arc::clone(&standing.health),
-            says: Arc::clone(&standing.says),
         }
     }
 
@@ -613,18 +428,6 @@ impl Machine for RealMachine {
             // Whoever waits for it may have failed meanwhile, and says so itself.
             let _ = known.send(());
         }
-    }
-}
-
-/// What an alarm of a service in this state is about.
-fn ahead(state: State, what: &Happening) -> &'static str {
-    match (state, what) {
-        (State::Backoff | State::Failed, _) => "the next attempt",
-        (State::Blocked, _) => "another look",
-        (State::Stopping { .. }, _) => "the next stop step",
-        (_, Happening::CheckDue) => "the next check",
-        (_, Happening::TimedOut) => "the end of its time to start",
-        _ => "",
     }
 }
 

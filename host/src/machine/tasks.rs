@@ -5,10 +5,14 @@
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
-use zinit_keeper::wire::{Request, Slot};
+use zinit_keeper::wire::{Exit, Request, Slot};
 
-use crate::event::{Task, Tick};
+use super::{RealMachine, complain, launch};
+use crate::event::{Happening, Task, Tick};
 use crate::name::ServiceName;
+use crate::probe::News;
+use crate::state::{Service, describe};
+use crate::supervise::{Machine, Wake};
 
 /// The commands under way, each with the name of its process.
 #[derive(Debug, Default)]
@@ -61,6 +65,89 @@ pub(super) fn slot_of(service: &ServiceName, task: Task) -> String {
 fn of_slot(slot: &str) -> Option<(ServiceName, Task)> {
     let (service, task) = slot.split_once('/')?;
     Some((ServiceName::parse(service).ok()?, Task::of_word(task)?))
+}
+
+impl RealMachine {
+    /// Runs a command on behalf of a service. What cannot be run has ended.
+    pub(super) fn run_task(&mut self, service: &Service, task: Task, line: &str) {
+        let Some(incarnation) = self.tasks.begin(&service.name, task, self.now()) else { return };
+        let slot = slot_of(&service.name, task);
+        match launch::of_task(service, slot.clone(), incarnation, line) {
+            Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
+            Err(step) => {
+                self.tasks.end(&slot, incarnation);
+                let mut wakes = Vec::new();
+                let exit = Exit::Launch { step, errno: 0 };
+                self.task_ended(&service.name, task, exit, &mut wakes);
+                self.early.extend(wakes);
+            }
+        }
+    }
+
+    pub(super) fn task_ended(
+        &self,
+        service: &ServiceName,
+        task: Task,
+        exit: Exit,
+        wakes: &mut Vec<Wake>,
+    ) {
+        match task {
+            Task::Check => self.prober.ran(service, &exit),
+            Task::Stop => {
+                wakes.push(Wake::Happened(service.clone(), Happening::Ran { task, exit }));
+            }
+            Task::GiveUp if exit == Exit::Code(0) => {}
+            Task::GiveUp => {
+                let how = describe(&exit);
+                complain(&format!("`on_give_up` of `{service}` ended with {how}"));
+            }
+        }
+    }
+
+    /// Ends what is run on behalf of a process that is gone.
+    pub(super) fn end_tasks(&mut self, service: &ServiceName) {
+        self.prober.forget(service);
+        let kill = [Task::Check, Task::Stop].map(|task| self.tasks.kill(service, task));
+        self.group.extend(kill.into_iter().flatten());
+    }
+
+    /// A command has ended: its slot goes with it.
+    pub(super) fn hear_of_task(&mut self, slot: String, what: Happening, wakes: &mut Vec<Wake>) {
+        match what {
+            Happening::Exited { incarnation, exit } => {
+                let ended = self.tasks.end(&slot, incarnation);
+                let ack = Request::Ack { service: slot.clone(), incarnation };
+                self.ask(vec![ack, Request::Forget { service: slot }]);
+                if let Some((service, task)) = ended {
+                    self.task_ended(&service, task, exit, wakes);
+                }
+            }
+            // What a command leaves behind is nobody's.
+            Happening::Died { incarnation, .. } => {
+                let signal = Signal::SIGKILL as i32;
+                self.ask(vec![Request::Signal { service: slot, incarnation, signal }]);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn read_news(&mut self, wakes: &mut Vec<Wake>) {
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
+                News::Run { service, line, .. } => match self.live.get(&service).cloned() {
+                    Some(it) => self.run_task(&it, Task::Check, &line),
+                    None => {
+                        let (step, errno) = ("it is gone".to_owned(), 0);
+                        self.prober.ran(&service, &Exit::Launch { step, errno });
+                    }
+                },
+                News::Kill { service } => {
+                    self.group.extend(self.tasks.kill(&service, Task::Check));
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,105 @@
+//! The first words with the keeper, and what an earlier brain has left.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use zinit_keeper::wire::{Report, Request, Slot, VERSION};
+
+use super::{About, ENDING, RealMachine, Received, SERVER_SLOT, launch};
+use crate::event::Task;
+use crate::keeper::Descriptors;
+use crate::name::ServiceName;
+use crate::note::Note;
+use crate::probe::Membership;
+use crate::spec::{LogMode, Readiness, line_regex};
+use crate::supervise::Wake;
+
+impl RealMachine {
+    /// Greets the keeper and hears what it keeps for us. `modes` says where output goes.
+    ///
+    /// # Errors
+    /// When the keeper does not answer.
+    pub fn greet(&mut self, modes: HashMap<ServiceName, LogMode>) -> io::Result<Vec<Slot>> {
+        self.modes = modes;
+        self.keeper.send(&[Request::Hello { version: VERSION }])?;
+        self.keeper.flush()?;
+        let mut expected = None;
+        let mut slots = Vec::new();
+        let mut early = Vec::new();
+        while expected.is_none_or(|count| slots.len() < count) {
+            self.wait_for_keeper()?;
+            let mut received = Received::new();
+            if !self.keeper.receive(&mut received)? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for (report, descriptors) in received {
+                match report {
+                    Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
+                        expected = Some(slots);
+                        let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
+                        self.about = About { pid: keeper, cgroup, controllers };
+                    }
+                    Report::Slot(slot) => {
+                        self.take_over(&slot, descriptors);
+                        slots.push(slot);
+                    }
+                    // News that came behind the table, in the same breath.
+                    news => self.hear(news, descriptors, &mut early),
+                }
+            }
+        }
+        if slots.iter().any(|it| it.service == SERVER_SLOT && it.note == ENDING) {
+            early.push(Wake::Shutdown);
+        }
+        self.early = early;
+        Ok(slots)
+    }
+
+    /// Whether the keeper is the first process of its world.
+    pub fn keeper_is_init(&self) -> bool {
+        self.about.pid == 1
+    }
+
+    /// Goes on with what an earlier brain has begun.
+    pub(super) fn take_over(&mut self, slot: &Slot, descriptors: Descriptors) {
+        if let Some((service, task)) = self.tasks.adopt(slot) {
+            if slot.pid == 0 {
+                let (service, incarnation) = (slot.service.clone(), slot.incarnation);
+                self.ask(vec![Request::Ack { service: service.clone(), incarnation }]);
+                self.ask(vec![Request::Forget { service }]);
+                self.tasks.end(&slot.service, slot.incarnation);
+            } else if task == Task::Check {
+                // Nobody waits for it any more.
+                self.group.extend(self.tasks.kill(&service, task));
+            }
+            return;
+        }
+        let spec = Note::read(&slot.note).and_then(|it| it.spec());
+        if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
+            self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
+            if slot.pid != 0 {
+                self.await_line(&name, slot.incarnation, &spec.readiness);
+            }
+        }
+        self.attach(&slot.service, descriptors.pipes);
+        self.listen(&slot.service, slot.incarnation, slot.pid, descriptors.ready);
+    }
+
+    pub(super) fn await_line(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {
+        let pattern = match readiness {
+            Readiness::Log(pattern) => line_regex(pattern).ok(),
+            _ => None,
+        };
+        self.logs.await_line(name, incarnation, pattern);
+    }
+
+    /// Hears from now on what a process says of itself.
+    pub(super) fn listen(&self, service: &str, incarnation: u64, pid: i32, end: Option<OwnedFd>) {
+        let (Ok(name), Some(end)) = (ServiceName::parse(service), end) else { return };
+        let Some(way) = self.ways.get(&name) else { return };
+        let cgroup = self.about.cgroup.as_ref().map(|it| it.join(service));
+        self.prober.listen(&name, incarnation, *way, end, Membership { cgroup, pid });
+    }
+}

@@ -1,0 +1,48 @@
+//! What everybody sees of a service.
+
+use std::sync::Arc;
+
+use super::RealMachine;
+use crate::board::Status;
+use crate::draft::last_exit;
+use crate::event::Happening;
+use crate::state::{Service, State};
+
+impl RealMachine {
+    pub(super) fn status(&self, service: &Service) -> Status {
+        let Service { name, spec, standing, waits_for } = service;
+        let next = standing.next().filter(|_| standing.state != State::Running);
+        Status {
+            name: name.clone(),
+            pid: standing.process.filter(|it| it.died.is_none()).map_or(0, |it| it.pid),
+            state: standing.state.word().into(),
+            target: standing.target.word().into(),
+            reason: Arc::clone(&standing.why),
+            since_ms: self.epoch_ms + standing.since.0,
+            restarts: standing.restarts,
+            last_exit: last_exit(standing),
+            oneshot: spec.oneshot,
+            after: spec.after.clone(),
+            requires: spec.requires.clone(),
+            wants: spec.wants.clone(),
+            groups: spec.groups.clone(),
+            waits_for: waits_for.clone(),
+            next_ms: next.as_ref().map_or(0, |(at, _)| self.epoch_ms + at.0),
+            next: next.map_or("", |(_, what)| ahead(standing.state, &what)).into(),
+            health: Arc::clone(&standing.health),
+            says: Arc::clone(&standing.says),
+        }
+    }
+}
+
+/// What an alarm of a service in this state is about.
+fn ahead(state: State, what: &Happening) -> &'static str {
+    match (state, what) {
+        (State::Backoff | State::Failed, _) => "the next attempt",
+        (State::Blocked, _) => "another look",
+        (State::Stopping { .. }, _) => "the next stop step",
+        (_, Happening::CheckDue) => "the next check",
+        (_, Happening::TimedOut) => "the end of its time to start",
+        _ => "",
+    }
+}
