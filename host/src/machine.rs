@@ -22,7 +22,7 @@ use crate::core::Effect;
 use crate::desk::{Answer, Letter};
 use crate::draft::last_exit;
 use crate::event::{Happening, Tick};
-use crate::keeper::KeeperLink;
+use crate::keeper::{Descriptors, Heeded, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
@@ -88,7 +88,7 @@ pub struct Parts {
     pub known: Sender<()>,
 }
 
-type Received = Vec<(Report, Option<[OwnedFd; 2]>)>;
+type Received = Vec<Heeded>;
 
 impl RealMachine {
     /// A machine of these parts.
@@ -131,15 +131,15 @@ impl RealMachine {
             if !self.keeper.receive(&mut received)? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            for (report, pipes) in received {
+            for (report, fds) in received {
                 match report {
                     Report::Welcome { slots, .. } => expected = Some(slots),
                     Report::Slot(slot) => {
-                        self.attach(&slot.service, pipes);
+                        self.attach(&slot.service, fds.pipes);
                         slots.push(slot);
                     }
                     // News that came behind the table, in the same breath.
-                    news => self.hear(news, pipes, &mut early),
+                    news => self.hear(news, fds, &mut early),
                 }
             }
         }
@@ -236,18 +236,18 @@ impl RealMachine {
     fn read_keeper(&mut self, wakes: &mut Vec<Wake>) {
         let mut received = Received::new();
         let alive = self.keeper.receive(&mut received).unwrap_or(false);
-        for (report, pipes) in received {
-            self.hear(report, pipes, wakes);
+        for (report, fds) in received {
+            self.hear(report, fds, wakes);
         }
         if !alive {
             wakes.push(Wake::Orphaned);
         }
     }
 
-    fn hear(&mut self, report: Report, pipes: Option<[OwnedFd; 2]>, wakes: &mut Vec<Wake>) {
+    fn hear(&mut self, report: Report, fds: Descriptors, wakes: &mut Vec<Wake>) {
         let (service, what) = match report {
             Report::Launched { service, incarnation, pid, .. } => {
-                self.attach(&service, pipes);
+                self.attach(&service, fds.pipes);
                 (service, Happening::Launched { incarnation, pid })
             }
             Report::Started { service, incarnation } => {

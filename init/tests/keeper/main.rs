@@ -8,6 +8,7 @@
 
 mod brains;
 mod children;
+mod stop;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -50,10 +51,23 @@ tests![
     children::a_new_brain_gets_the_table_with_what_nobody_acknowledged,
     children::a_second_launch_is_refused_while_the_first_lives_or_is_not_acknowledged,
     children::only_the_incarnation_that_is_meant_is_signalled,
-    children::what_is_left_of_a_group_dies_with_its_leader_before_the_exit_is_told,
     children::orphans_are_reaped,
     children::more_launches_than_places_all_run,
     children::a_launch_that_waits_can_be_signalled_and_forgotten,
+    stop::a_child_in_the_group_that_ignores_sigterm_does_not_survive,
+    stop::a_child_in_a_session_of_its_own_does_not_survive,
+    stop::a_daemon_whose_parents_are_gone_does_not_survive,
+    stop::a_child_with_an_empty_environment_does_not_survive,
+    stop::a_fork_bomb_does_not_survive,
+    stop::what_makes_more_of_itself_does_not_survive,
+    stop::every_process_gets_a_signal_once,
+    stop::what_outlives_its_leader_is_told_and_the_exit_waits_for_it,
+    stop::a_daemon_that_ends_by_itself_ends_its_incarnation,
+    stop::a_brain_that_dies_between_died_and_exited_is_told_by_the_table,
+    stop::one_service_is_never_signalled_for_another,
+    stop::a_farewell_leaves_nobody_and_no_cgroup,
+    stop::a_service_has_a_cgroup_of_its_own_until_it_is_forgotten,
+    stop::a_killed_keepers_cgroups_are_removed_by_the_next_one,
     brains::nonsense_is_survived,
     brains::mutated_requests_are_survived,
     brains::a_brain_that_does_not_read_hears_everything_later,
@@ -133,29 +147,44 @@ struct Brain {
     control: UnixStream,
     link: OwnedFd,
     pid: i32,
-    /// Reports that were received and not looked at yet, each with the pipes that came with it.
+    /// Where the keeper says that the services' cgroups are.
+    cgroup: String,
+    /// Reports that were received and not looked at yet, each with the descriptors that came with it.
     heard: VecDeque<(Report, Vec<OwnedFd>)>,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(env: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("zinit-keeper-test-{}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).expect("a directory");
         let listener = UnixListener::bind(dir.join("sock")).expect("a socket");
-        let keeper = keeper_command(&dir).spawn().expect("the keeper starts");
+        let keeper =
+            keeper_command(&dir).envs(env.iter().copied()).spawn().expect("the keeper starts");
         let brain = Brain::accept(&listener);
         Self { keeper, listener, dir, brain }
     }
 
     /// A keeper whose first brain has said `Hello` and serves.
     fn serving() -> Self {
-        let mut world = Self::new();
-        world.brain.greet();
-        world.brain.say(&[Request::Serving]);
-        world
+        Self::new().served()
+    }
+
+    /// The same with a variable in its environment.
+    fn serving_with(variable: (&str, &str)) -> Self {
+        Self::with(&[variable]).served()
+    }
+
+    fn served(mut self) -> Self {
+        self.brain.greet();
+        self.brain.say(&[Request::Serving]);
+        self
     }
 
     /// Ends the brain like `kill -9`, and is the next one.
@@ -209,16 +238,17 @@ impl Brain {
         let got = packet::receive(control.as_fd(), &mut [0; 8], &mut fds).expect("a message");
         assert_eq!((got, fds.len()), (Heard::Packet(1), 1));
         let pid = getsockopt(&control, PeerCredentials).expect("credentials").pid();
-        Self { control, link: fds.remove(0), pid, heard: VecDeque::new() }
+        Self { control, link: fds.remove(0), pid, cgroup: String::new(), heard: VecDeque::new() }
     }
 
     /// Says `Hello` and takes the table.
     fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
         self.say(&[Request::Hello { version: VERSION }]);
-        let slots = self.hear_until(|report, _| match report {
-            Report::Welcome { version: VERSION, slots, .. } => Some(slots),
+        let (slots, cgroup) = self.hear_until(|report, _| match report {
+            Report::Welcome { version: VERSION, slots, cgroup, .. } => Some((slots, cgroup)),
             _ => None,
         });
+        self.cgroup = cgroup;
         let table = (0..slots).map(|_| match self.hear() {
             (Report::Slot(slot), pipes) => (slot, pipes),
             (other, _) => panic!("no slot but {other:?}"),
@@ -263,13 +293,13 @@ impl Brain {
     fn take(&mut self, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
         for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
             let report: Report = serde_json::from_slice(line).expect("a report");
-            let pipes = match &report {
-                Report::Launched { pipes, .. } => *pipes,
-                Report::Slot(slot) => slot.pipes,
-                _ => false,
+            let (pipes, ready) = match &report {
+                Report::Launched { pipes, ready, .. } => (*pipes, *ready),
+                Report::Slot(slot) => (slot.pipes, slot.ready),
+                _ => (false, false),
             };
-            let two = fds.drain(..if pipes { 2 } else { 0 }).collect();
-            self.heard.push_back((report, two));
+            let count = if pipes { 2 } else { 0 } + usize::from(ready);
+            self.heard.push_back((report, fds.drain(..count).collect()));
         }
         assert!(fds.is_empty(), "nobody owns {} descriptors", fds.len());
     }
