@@ -2,20 +2,23 @@
 //! keeper's socket over to them.
 //!
 //! This program plays all parts, so it has its own small runner: `keeper [FILTER]` runs the tests,
-//! `keeper be-keeper PATH` and `keeper be-brain PATH` are what they start.
+//! `keeper be-keeper PATH`, `keeper be-brain PATH` and `keeper be-notifier TEXT` are what they start.
 
 #![expect(clippy::disallowed_methods, reason = "tests make processes, and give up after a time")]
 
 mod brains;
 mod children;
+mod ready;
+mod rights;
 mod stop;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +30,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getpgid, getsid, read};
 use zinit_keeper::packet::{self, Heard};
 use zinit_keeper::wire::{
-    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Report, Request, Slot, VERSION,
+    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Ready, Report, Request, Slot, VERSION,
 };
 
 /// A test that waits longer than this for something has failed.
@@ -68,6 +71,16 @@ tests![
     stop::a_farewell_leaves_nobody_and_no_cgroup,
     stop::a_service_has_a_cgroup_of_its_own_until_it_is_forgotten,
     stop::a_killed_keepers_cgroups_are_removed_by_the_next_one,
+    rights::a_user_its_group_and_its_other_groups_are_those_of_the_child,
+    rights::a_directory_that_only_root_may_enter_is_refused_to_a_user,
+    rights::what_a_child_may_use_is_what_was_asked_for_and_the_keepers_is_not_changed,
+    rights::what_the_kernel_refuses_is_told_by_its_step,
+    rights::a_limit_of_a_cgroup_that_cannot_be_set_does_not_prevent_the_launch,
+    ready::a_datagram_arrives_with_its_senders_credentials,
+    ready::what_is_said_while_there_is_no_brain_is_heard_by_the_next,
+    ready::a_line_arrives_by_whichever_descriptor_was_chosen,
+    ready::the_standard_descriptors_are_not_for_readiness,
+    ready::a_failed_exec_is_told_whichever_descriptor_was_chosen,
     brains::nonsense_is_survived,
     brains::mutated_requests_are_survived,
     brains::a_brain_that_does_not_read_hears_everything_later,
@@ -79,6 +92,7 @@ tests![
     brains::farewell_kills_what_the_brain_forgot,
     brains::a_first_brain_that_never_serves_ends_the_keeper,
     brains::a_brain_that_cannot_be_run_ends_the_keeper,
+    brains::a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_begin,
     brains::the_first_serving_makes_ready,
     brains::a_keeper_with_nothing_to_do_does_nothing,
 ];
@@ -89,6 +103,7 @@ fn main() -> ExitCode {
     match first.to_str() {
         Some("be-keeper") => be_keeper(&args.collect::<Vec<_>>()),
         Some("be-brain") => be_brain(args.next().expect("the path of the tests' socket")),
+        Some("be-notifier") => be_notifier(&args.next().expect("what to say")),
         filter => run_tests(filter.filter(|it| !it.starts_with('-')).unwrap_or_default()),
     }
 }
@@ -132,6 +147,18 @@ fn be_brain(path: OsString) -> ExitCode {
     let mut code = [0];
     control.read_exact(&mut code).expect("the tests say how to end");
     ExitCode::from(code[0])
+}
+
+/// Says something by the notify socket, and lives on.
+fn be_notifier(text: &OsString) -> ExitCode {
+    let name = std::env::var("NOTIFY_SOCKET").expect("the keeper sets it");
+    let name = name.strip_prefix('@').expect("an abstract name");
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.send_to_addr(text.as_encoded_bytes(), &address).expect("the keeper listens");
+    loop {
+        std::thread::park();
+    }
 }
 
 /// A keeper and, in the role of its brain, the test.
