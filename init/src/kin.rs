@@ -16,7 +16,7 @@ use std::rc::Rc;
 use nix::libc;
 use nix::unistd::{getpid, getsid};
 
-use crate::proc::{Stat, children, environ_says, stat};
+use crate::proc::{Stat, children, environ_says, own_children, stat};
 use crate::reap;
 
 /// The variable that marks the processes of a service: whose keeper, which incarnation, its name.
@@ -79,7 +79,7 @@ impl Kin {
         led: impl Fn(i32) -> Option<Rc<str>>,
     ) {
         self.fresh = true;
-        for pid in children(self.me) {
+        for pid in own_children(self.me) {
             if leads(pid) || self.orphans.get(&pid).is_some_and(|it| !it.dead) {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! What `/proc` says about a process.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 /// How often a process is looked at that is being given its program, and has no environment yet.
@@ -41,17 +42,26 @@ fn parse(line: &[u8]) -> Option<Stat> {
 /// The children of a process, of all its threads.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let mut children = Vec::new();
-    for thread in threads.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
-            Ok(list) => children
-                .extend(list.split_ascii_whitespace().filter_map(|it| it.parse::<i32>().ok())),
-            // A kernel without that list, or a thread that has just ended.
-            Err(_) if thread.path().exists() => return search(pid),
-            Err(_) => {}
+    let mut found = Vec::new();
+    for thread in threads.flatten().map(|it| it.path()) {
+        match list(&thread.join("children")) {
+            Some(some) => found.extend(some),
+            None if thread.exists() => return search(pid),
+            None => {} // It has just ended.
         }
     }
-    children
+    found
+}
+
+/// The children of this process, which has one thread.
+pub(crate) fn own_children(me: i32) -> Vec<i32> {
+    list(Path::new(&format!("/proc/self/task/{me}/children"))).unwrap_or_else(|| search(me))
+}
+
+/// A list of process ids, which not every kernel has.
+fn list(path: &Path) -> Option<Vec<i32>> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.split_ascii_whitespace().filter_map(|it| it.parse().ok()).collect())
 }
 
 /// The children of a process, among all processes.
