@@ -159,7 +159,9 @@ impl Keep {
         slot.killing |= signal == libc::SIGKILL;
         let Some(leaf) = &slot.leaf else { return self.signal_kin(id, signal) };
         if signal == libc::SIGKILL {
-            return leaf.kill();
+            leaf.kill();
+            // One that joins by itself may not be in it yet.
+            return slot.signal_group(signal);
         }
         let leader = slot.leader();
         // The main process and its group get theirs at once; nobody is signalled twice.

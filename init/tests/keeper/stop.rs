@@ -227,6 +227,7 @@ pub(crate) fn a_service_has_a_cgroup_of_its_own_until_it_is_forgotten() {
     for name in names {
         world.brain.launch(name, 1, "exec sleep 1000");
         let (pid, _) = world.brain.launched(name);
+        world.brain.started(name);
         let members = std::fs::read_to_string(leaf(&world, name).join("cgroup.procs"));
         assert_eq!(members.expect("it is there"), format!("{pid}\n"), "{name}");
     }
