@@ -184,8 +184,8 @@ impl Keep {
         let found = self.kin_of(id);
         let Some(slot) = self.slots.get(id) else { return };
         let leader = slot.leader();
-        if leader.is_some() {
-            self.kin.remember(&slot.name, &found);
+        if let Some(pid) = leader {
+            self.kin.remember(&slot.name, found.iter().filter(|it| it.pid != pid));
         }
         if signal == libc::SIGKILL {
             return self.kill_kin(id);

@@ -145,9 +145,15 @@ impl Kin {
         found
     }
 
-    /// Remembers whose these are, should they become orphans.
-    pub(crate) fn remember(&mut self, service: &Rc<str>, processes: &[Process]) {
-        self.seen.extend(processes.iter().map(|it| ((it.pid, it.start), Rc::clone(service))));
+    /// Remembers whose these are, should they become orphans. What was remembered of the service before
+    /// is either among them, or an orphan by now, or gone.
+    pub(crate) fn remember<'a>(
+        &mut self,
+        service: &Rc<str>,
+        processes: impl Iterator<Item = &'a Process>,
+    ) {
+        self.forget(service);
+        self.seen.extend(processes.map(|it| ((it.pid, it.start), Rc::clone(service))));
     }
 
     /// Nothing is left of an incarnation: what was remembered for it is void.

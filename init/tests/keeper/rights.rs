@@ -136,7 +136,8 @@ pub(crate) fn what_the_kernel_refuses_is_told_by_its_step() {
     refused("oom_score_adj", einval, &|it| it.oom_score_adj = Some(4000));
     refused("ready", ebadf, &|it| it.ready = Ready::Fd(i32::MAX));
     // No user has this number.
-    refused("setuid", einval, &|it| {
+    let (step, errno) = if is_root() { ("setuid", einval) } else { ("setgroups", eperm) };
+    refused(step, errno, &|it| {
         it.identity = Some(Identity { uid: u32::MAX, gid: 0, groups: vec![] });
     });
 }
