@@ -14,17 +14,19 @@ use crate::refusal::{Kind, Refusal};
 /// Groups share a packet up to this size.
 const PACKET_AIM: usize = 32 * 1024;
 
-/// What came with a report.
+/// A report, and the descriptors that came with it.
+pub type Heeded = (Report, Descriptors);
+
+/// What comes with a report. Where this process has no descriptor left, they are lost: the report
+/// says that they come, and they do not. The next brain gets them again.
 #[derive(Debug, Default)]
 pub struct Descriptors {
     /// The reading ends of stdout and stderr.
     pub pipes: Option<[OwnedFd; 2]>,
-    /// The end at which the process says that it is ready.
+    /// The end at which the incarnation says that it is ready: a notify socket or a pipe. It is
+    /// non-blocking.
     pub ready: Option<OwnedFd>,
 }
-
-/// A report, and what came with it.
-pub type Heeded = (Report, Descriptors);
 
 /// The connection of a brain to its keeper.
 ///
@@ -95,9 +97,6 @@ impl KeeperLink {
     }
 
     /// Appends everything that is here to `out`, without waiting; false when the keeper is gone.
-    ///
-    /// Pipes for which this process has no descriptor left are lost: `pipes` is true, and `None` comes
-    /// with it. The next brain gets them again.
     pub fn receive(&mut self, out: &mut Vec<Heeded>) -> io::Result<bool> {
         let mut fds = Vec::with_capacity(PACKET_FDS_MAX);
         loop {
@@ -112,7 +111,7 @@ impl KeeperLink {
     }
 }
 
-/// Reads the reports of a packet; the descriptors beside it are theirs, in their order.
+/// Reads the reports of a packet; each owns as many of the next descriptors as it says.
 fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
     let mut fds = fds.drain(..);
     for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
@@ -202,30 +201,41 @@ mod tests {
         let (out, mut out_writer) = pipe().map(|(r, w)| (r, std::fs::File::from(w))).expect("pipe");
         let (err, _err_writer) = pipe().expect("pipe");
         let line = r#"{"report":"launched","service":"a","incarnation":1,"pid":7,"pipes":true}"#;
-        let packet = format!("{{\"report\":\"from_the_future\"}}\n{line}\n{line}\nnonsense\n");
-        let sent = packet::send(keeper.as_fd(), packet.as_bytes(), &[out.as_fd(), err.as_fd()]);
+        let both = line.replace(":true}", ":true,\"ready\":true}");
+        let packet = format!("{{\"report\":\"from_the_future\"}}\n{both}\n{line}\nnonsense\n");
+        let (ready, ready_writer) = pipe().expect("pipe");
+        let fds = [out.as_fd(), err.as_fd(), ready.as_fd()];
+        let sent = packet::send(keeper.as_fd(), packet.as_bytes(), &fds);
         assert!(sent.expect("sent"));
         drop(keeper);
         let mut heard = Vec::new();
         assert!(!link.receive(&mut heard).expect("received"), "the keeper is gone");
-        let with: Vec<_> =
-            heard.iter().map(|(report, with)| (report.clone(), with.pipes.is_some())).collect();
+        let with: Vec<_> = heard
+            .iter()
+            .map(|(report, it)| (report.clone(), it.pipes.is_some(), it.ready.is_some()))
+            .collect();
         let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
-        let launched = Report::Launched { service, incarnation, pid, pipes, ready: false };
+        let launched = |ready| {
+            let service = service.clone();
+            Report::Launched { service, incarnation, pid, pipes, ready }
+        };
         assert_eq!(
             with,
             [
-                (Report::Unknown, false),
-                (launched.clone(), true),
-                (launched, false), // Its pipes were lost.
-                (Report::Unknown, false),
+                (Report::Unknown, false, false),
+                (launched(true), true, true),
+                (launched(false), false, false), // Its pipes were lost.
+                (Report::Unknown, false, false),
             ]
         );
         out_writer.write_all(b"hello").expect("written");
-        let Some((_, Descriptors { pipes: Some([stdout, _]), .. })) = heard.get(1) else {
-            panic!("no pipes")
+        drop(ready);
+        let (_, Descriptors { pipes: Some([stdout, _]), ready: Some(ready) }) = &heard[1] else {
+            panic!("no descriptors")
         };
         let mut text = [0; 5];
         assert_eq!((read(stdout, &mut text), &text), (Ok(5), b"hello"));
+        std::fs::File::from(ready_writer).write_all(b"ready").expect("written");
+        assert_eq!((read(ready, &mut text), &text), (Ok(5), b"ready"));
     }
 }

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::signal::Signal;
 
+use crate::child::Rights;
 use crate::clock;
 use crate::command::Command;
 use crate::keep::{BRAIN, Keep, RETRY};
-use crate::launch::{Progress, Streams};
+use crate::launch::{Progress, Start, Streams};
 use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
-use crate::slot::{Life, Slot};
+use crate::slot::Slot;
 use crate::thrift;
 use crate::wire::{Exit, SOCKET_ENV};
 
@@ -29,6 +31,11 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A brain that closed its socket, or said farewell, gets this long to end.
 const HUNG_UP_GRACE: Duration = Duration::from_secs(1);
 const FAREWELL_GRACE: Duration = Duration::from_secs(10);
+
+/// So many brains in a row may end without having served before a keeper that is asked to end does
+/// that without one; and what the services get to end by themselves then.
+const FUTILE_MAX: u32 = 3;
+const ALONE_GRACE: Duration = Duration::from_secs(5);
 
 /// What is left of the services after a farewell gets this long to die.
 const LEFTOVERS_GRACE: Duration = Duration::from_secs(2);
@@ -54,10 +61,14 @@ pub(crate) struct Brain {
     stable: bool,
     /// It will end of its own accord, to be started again.
     renewing: bool,
+    /// So many have ended in a row without having served.
+    futile: u32,
     backoff: Duration,
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
     farewell: Option<i32>,
+    /// When what is left of the services is killed, as there is no brain to do that.
+    kill_left_at: Option<Instant>,
     leave_at: Option<Instant>,
     /// The keeper's exit status, when the very first start failed.
     stillborn: Option<i32>,
@@ -86,10 +97,12 @@ impl Brain {
             served_last: false,
             stable: false,
             renewing: false,
+            futile: 0,
             backoff: BACKOFF.0,
             start_at: None,
             kill_at: None,
             farewell: None,
+            kill_left_at: None,
             leave_at: None,
             stillborn: None,
         }
@@ -103,8 +116,8 @@ impl Brain {
         self.farewell.is_some()
     }
 
-    pub(crate) fn alarms(&self) -> [Option<Instant>; 3] {
-        [self.start_at, self.kill_at, self.leave_at]
+    pub(crate) fn alarms(&self) -> [Option<Instant>; 4] {
+        [self.start_at, self.kill_at, self.kill_left_at, self.leave_at]
     }
 
     pub(crate) fn says_hello(&mut self) {
@@ -118,8 +131,7 @@ impl Brain {
         if !self.served {
             thrift::give_back();
         }
-        self.served = true;
-        self.served_last = true;
+        (self.served, self.served_last, self.futile) = (true, true, 0);
         if let Some(ready) = self.ready.take() {
             let _ = nix::unistd::write(&ready, b"\n");
         }
@@ -150,7 +162,9 @@ impl Keep {
         let command =
             Command::brain(brain.program.as_os_str(), &brain.args, variable, &self.environ)
                 .map_err(|_| ("exec", libc::EINVAL))?;
-        let born = self.launcher.launch(place, command, Streams::Own(theirs.as_fd()))?;
+        let streams = Streams::Own(theirs.as_fd());
+        let start = Start { command, streams, rights: Rights::default(), leaf: None, ready: None };
+        let born = self.launcher.launch(place, start)?;
         self.watch_launch(place);
         self.brain.pid = Some(born.pid);
         let interest = EpollFlags::EPOLLIN;
@@ -272,8 +286,11 @@ impl Keep {
             let (program, errno) = (self.brain.program.display(), Errno::from_raw(*errno));
             self.complaints.say(format_args!("cannot run `{program}`: {step}: {}", errno.desc()));
         }
+        self.brain.futile = if served || told_to { 0 } else { self.brain.futile + 1 };
         if !self.brain.served && !self.slots.iter().any(Slot::lives) && self.waiting.is_empty() {
             self.brain.stillborn = Some(status(&exit));
+        } else if let (FUTILE_MAX.., Some(signal)) = (self.brain.futile, self.reports.ending()) {
+            self.end_alone(signal);
         } else if renewing || stable {
             self.brain.backoff = BACKOFF.0;
             self.brain.start_at = Some(clock::now());
@@ -282,22 +299,37 @@ impl Keep {
             self.brain.start_at = Some(clock::now() + wait);
             self.brain.backoff = (wait * 2).min(BACKOFF.1);
             let wait = wait.as_millis();
-            self.complaints.say(format_args!("the server ended ({exit:?}), next in {wait} ms"));
+            let how = in_words(&exit);
+            self.complaints.say(format_args!("the server {how}; the next one begins in {wait} ms"));
         }
     }
 
     /// The brain said that all was down. What is not is taken down now.
     fn end_leftovers(&mut self) {
-        let left: Vec<&Slot> =
-            self.slots.iter().filter(|it| matches!(it.life, Life::Up { .. })).collect();
-        for slot in &left {
-            slot.signal(libc::SIGKILL);
+        let left = self.slots.living();
+        for id in &left {
+            self.signal_all(*id, libc::SIGKILL);
         }
+        self.kill_strays();
         if !left.is_empty() {
             let count = left.len();
             self.complaints.say(format_args!("the server left {count} services; killed"));
         }
         self.brain.leave_at = Some(clock::now() + LEFTOVERS_GRACE);
+    }
+
+    /// Ends without a brain, since none serves, as `signal` asks for: the services are asked to end,
+    /// and killed when they do not.
+    fn end_alone(&mut self, signal: i32) {
+        self.complaints.say(format_args!("no server can be started; the services are ended"));
+        self.brain.farewell = Some(128 + signal);
+        for id in std::mem::take(&mut self.waiting) {
+            self.take_waiting(id);
+        }
+        for id in self.slots.living() {
+            self.signal_all(id, libc::SIGTERM);
+        }
+        self.brain.kill_left_at = Some(clock::now() + ALONE_GRACE);
     }
 
     pub(crate) fn look_at_brain(&mut self) {
@@ -308,6 +340,10 @@ impl Keep {
                 self.complaints.say(format_args!("the server does not end; killed"));
                 reap::signal_group(pid, libc::SIGKILL);
             }
+        }
+        if due(self.brain.kill_left_at) {
+            self.brain.kill_left_at = None;
+            self.end_leftovers();
         }
         if due(self.brain.start_at) {
             self.start_brain();
@@ -373,6 +409,21 @@ impl Keep {
             if self.epoll.modify(&link.socket, &mut event).is_ok() {
                 link.interest = interest;
             }
+        }
+    }
+}
+
+/// How a brain ended.
+fn in_words(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("ended with code {code}"),
+        Exit::Signal { signal, core } => {
+            let name = Signal::try_from(*signal).map_or("a real-time signal", Signal::as_str);
+            let core = if *core { " and dumped core" } else { "" };
+            format!("was ended by {name}{core}")
+        }
+        Exit::Launch { step, errno } => {
+            format!("cannot begin: {step}: {}", Errno::from_raw(*errno).desc())
         }
     }
 }

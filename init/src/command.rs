@@ -1,12 +1,12 @@
 //! What a launch needs in memory, made ready before the fork: nothing is allocated after it.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
 use nix::libc::c_char;
 
-use crate::wire::Launch;
+use crate::wire::{Launch, Ready};
 
 /// Where programs are looked for when nobody says.
 const PATH_DEFAULT: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,22 +37,31 @@ pub(crate) struct Command {
     pub(crate) dir: Option<CString>,
     argv: Pointers,
     env: Pointers,
-    /// What the pointers point to, beside the keeper's own environment, which outlives them.
-    _strings: Vec<CString>,
+    /// What the pointers point to, beside the keeper's own environment, which outlives them. The
+    /// first is what the program was called.
+    strings: Vec<CString>,
 }
 
 /// Null-terminated, as in `char *argv[]`.
 type Pointers = Vec<*const c_char>;
 
 impl Command {
-    /// What a launch of the brain asks for; half a sentence when that cannot be.
-    pub(crate) fn of(launch: &Launch, environ: &Environ) -> Result<Self, &'static str> {
+    /// What a launch of the brain asks for, with these variables; half a sentence when that cannot be.
+    pub(crate) fn of(
+        launch: &Launch,
+        environ: &Environ,
+        more: &[String],
+    ) -> Result<Self, &'static str> {
         let name = launch.argv.first().filter(|it| !it.is_empty()).ok_or("argv is empty")?;
         let argv = strings(launch.argv.iter().map(|it| it.as_bytes().to_vec()))?;
         if launch.env.iter().any(|(key, _)| key.is_empty() || key.contains('=')) {
             return Err("a variable's name is empty or contains `=`");
         }
-        let env = strings(launch.env.iter().map(|(key, value)| format!("{key}={value}").into()))?;
+        if matches!(launch.ready, Ready::Fd(..3)) {
+            return Err("the descriptor for readiness is below 3");
+        }
+        let asked = launch.env.iter().map(|(key, value)| format!("{key}={value}"));
+        let env = strings(asked.chain(more.iter().cloned()).map(String::into_bytes))?;
         let path = launch.env.iter().rev().find(|(key, _)| key == "PATH");
         let path = path.map(|(_, value)| value.as_bytes()).or(environ.path());
         let candidates = strings(candidates(name.as_bytes(), path.unwrap_or(PATH_DEFAULT)))?;
@@ -87,7 +96,12 @@ impl Command {
         let env_pointers = pointers(kept.chain(&env));
         let argv_pointers = pointers(argv.iter());
         let strings = argv.into_iter().chain(env).collect();
-        Self { candidates, dir, argv: argv_pointers, env: env_pointers, _strings: strings }
+        Self { candidates, dir, argv: argv_pointers, env: env_pointers, strings }
+    }
+
+    /// What the program was called.
+    pub(crate) fn program(&self) -> &CStr {
+        self.strings.first().map(CString::as_c_str).unwrap_or_default()
     }
 
     pub(crate) fn argv(&self) -> &[*const c_char] {
@@ -160,7 +174,7 @@ mod tests {
                 env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
                 ..Launch::default()
             };
-            Command::of(&launch, &environ).err()
+            Command::of(&launch, &environ, &[]).err()
         };
         assert_eq!(refused(&[], &[]), Some("argv is empty"));
         assert_eq!(refused(&[""], &[]), Some("argv is empty"));
@@ -178,7 +192,7 @@ mod tests {
             env: vec![("A".to_owned(), "3".to_owned())],
             ..Launch::default()
         };
-        let command = Command::of(&launch, &environ).expect("a good launch");
+        let command = Command::of(&launch, &environ, &[]).expect("a good launch");
         assert_eq!(command.env().len(), 3); // AB=2, A=3 and the null
         assert_eq!(command.env()[0], environ.vars[1].as_ptr());
     }

@@ -1,7 +1,6 @@
 //! The loop: one thread that waits for signals, the brain, and launches under way.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -10,33 +9,30 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signalfd::SignalFd;
 
 use crate::brain::Brain;
+use crate::cgroup::Cgroups;
 use crate::clock;
-use crate::command::{Command, Environ};
+use crate::command::Environ;
 use crate::complain::Complaints;
-use crate::launch::{Failure, Launcher, Progress, Streams};
-use crate::reap::{self, Dead};
+use crate::kin::Kin;
+use crate::launch::{Launcher, Progress};
 use crate::reports::Reports;
 use crate::setup::{self, Setup};
-use crate::slot::{Life, Pipes, SlotId, Slots, due};
-use crate::wire::{Exit, Launch, Output, PACKET_MAX};
+use crate::slot::{Life, SlotId, Slots, due};
+use crate::wire::PACKET_MAX;
 
 /// Launches between fork and exec at once, for each processor. Measured with 1,000 services on two
 /// processors: half as many take 10% longer; many more cost processor time and win nothing.
 const LAUNCHES_PER_CPU: usize = 8;
 
-/// How long the rest of a group may take to die before its leader's exit is told all the same.
-const EMPTYING_MAX: Duration = Duration::from_secs(2);
-
-/// How often a group is looked at whose members are not all our children.
-const EMPTYING_LOOK: Duration = Duration::from_millis(20);
-
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
-/// What an event is about: these two, or the launch in place `token - PLACES`.
+/// What an event is about: these two, the launch in place `token - PLACES`, or the cgroup of the slot
+/// `token - LEAVES`.
 const SIGNALS: u64 = 0;
 pub(crate) const BRAIN: u64 = 1;
 pub(crate) const PLACES: u64 = 2;
+pub(crate) const LEAVES: u64 = 1 << 32;
 
 /// Everything the keeper has.
 pub(crate) struct Keep {
@@ -45,15 +41,18 @@ pub(crate) struct Keep {
     pub(crate) environ: Environ,
     pub(crate) launcher: Launcher,
     /// Whose launch is in each place. The last place is the brain's.
-    tenants: Vec<Option<SlotId>>,
+    pub(crate) tenants: Vec<Option<SlotId>>,
     pub(crate) slots: Slots,
     /// Slots whose launch waits for a place, in order.
     pub(crate) waiting: VecDeque<SlotId>,
     /// The size of the requests of those.
     pub(crate) waiting_bytes: usize,
-    /// Slots whose leader is reaped while others of the group still die.
-    emptying: Vec<SlotId>,
-    emptying_look: Instant,
+    /// Where services have cgroups of their own, if they can.
+    pub(crate) cgroups: Option<Cgroups>,
+    /// Whose a process is that has no cgroup.
+    pub(crate) kin: Kin,
+    /// Slots without a cgroup whose main process is reaped while others live on.
+    pub(crate) emptying: Vec<SlotId>,
     pub(crate) brain: Brain,
     pub(crate) reports: Reports,
     pub(crate) inbox: Box<[u8]>,
@@ -68,6 +67,11 @@ impl Keep {
         let places = cpus.min(64) * LAUNCHES_PER_CPU;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&setup.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
+        let cgroups = Cgroups::new();
+        let mut reports = Reports::default();
+        if let Some(it) = &cgroups {
+            reports.cgroups = (it.path().display().to_string(), it.controllers().to_vec());
+        }
         Ok(Self {
             epoll,
             signals: setup.signals,
@@ -77,10 +81,11 @@ impl Keep {
             slots: Slots::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            cgroups,
+            kin: Kin::new(),
             emptying: Vec::new(),
-            emptying_look: clock::now(),
             brain,
-            reports: Reports::default(),
+            reports,
             inbox: vec![0; PACKET_MAX].into_boxed_slice(),
             outbox: Vec::new(),
             retry_at: None,
@@ -90,6 +95,14 @@ impl Keep {
 
     /// Keeps, until the brain says farewell or cannot be started at all.
     pub(crate) fn run(mut self) -> i32 {
+        let code = self.keep();
+        if let Some(cgroups) = self.cgroups.take() {
+            cgroups.remove();
+        }
+        code
+    }
+
+    fn keep(&mut self) -> i32 {
         self.start_brain();
         let mut events = [EpollEvent::empty(); 32];
         loop {
@@ -104,10 +117,12 @@ impl Keep {
                     return 1;
                 }
             };
+            self.kin.fresh = false;
             for event in events.iter().take(count) {
                 match event.data() {
                     SIGNALS => self.hear_signals(),
                     BRAIN => self.hear_brain(),
+                    token if token >= LEAVES => self.look_at_leaf((token - LEAVES) as usize),
                     token => self.hear_launch((token - PLACES) as usize),
                 }
             }
@@ -129,58 +144,7 @@ impl Keep {
         if !children {
             return;
         }
-        while let Some(dead) = reap::next_dead() {
-            if self.brain.is(dead.pid) {
-                self.brain_died(dead);
-            } else if let Some(id) = self.slots.of_pid(dead.pid) {
-                self.service_died(id, dead);
-            } else {
-                reap::reap(dead.pid); // An orphan whose parents have left.
-            }
-        }
-        self.look_at_emptying();
-    }
-
-    /// Forks what waits, while there is room.
-    fn launch_waiting(&mut self) {
-        while let Some(place) = self.tenants.iter().position(Option::is_none)
-            && let Some(id) = self.waiting.pop_front()
-        {
-            self.launch(id, place);
-        }
-    }
-
-    fn launch(&mut self, id: SlotId, place: usize) {
-        let Some(line) = self.take_waiting(id) else { return };
-        let parsed = serde_json::from_slice(&line).ok();
-        let Some((command, output)) =
-            parsed.and_then(|it: Launch| Some((Command::of(&it, &self.environ).ok()?, it.output)))
-        else {
-            // Cannot be: it was accepted by these same words.
-            return self.launch_failed(id, ("request", libc::EINVAL));
-        };
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        if output == Output::Pipes && slot.pipes.is_none() {
-            match Pipes::new() {
-                Ok(pipes) => slot.pipes = Some(pipes),
-                Err(errno) => return self.launch_failed(id, ("pipe", errno as i32)),
-            }
-        }
-        let streams = match (&slot.pipes, output) {
-            (Some(it), Output::Pipes) => Streams::Into(it.out.1.as_fd(), it.err.1.as_fd()),
-            _ => Streams::Null,
-        };
-        match self.launcher.launch(place, command, streams) {
-            Err(failure) => self.launch_failed(id, failure),
-            Ok(born) => {
-                slot.pid = born.pid;
-                slot.life = Life::Up { pidfd: born.pidfd, started: false };
-                self.tenants[place] = Some(id);
-                self.slots.bind(born.pid, id);
-                self.slots.mark(id, due::LAUNCHED);
-                self.watch_launch(place);
-            }
-        }
+        self.bury_dead();
     }
 
     /// Takes the request of a slot that waits, which is then down.
@@ -196,12 +160,6 @@ impl Keep {
                 None
             }
         }
-    }
-
-    fn launch_failed(&mut self, id: SlotId, (step, errno): Failure) {
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.life = Life::Ended(Exit::Launch { step: step.to_owned(), errno });
-        self.slots.mark(id, due::EXITED);
     }
 
     /// The place of the brain's own launches.
@@ -228,6 +186,7 @@ impl Keep {
             // What went wrong is told with the exit, which follows at once.
             Progress::Failed(_) => self.unwatch_launch(place),
             Progress::Gone => {
+                self.notice_outside(place);
                 let tenant = self.leave(place);
                 let Some((id, slot)) = tenant.and_then(|id| Some((id, self.slots.get_mut(id)?)))
                 else {
@@ -248,62 +207,15 @@ impl Keep {
         self.tenants.get_mut(place).and_then(Option::take)
     }
 
-    fn service_died(&mut self, id: SlotId, dead: Dead) {
-        let place = self.tenants.iter().position(|it| *it == Some(id));
-        let word = place.map_or(Progress::Gone, |it| self.launcher.last_word(it));
-        place.map(|it| self.leave(it));
-        // The zombie still holds the number of its group, so this hits nobody else.
-        reap::signal_group(dead.pid, libc::SIGKILL);
-        reap::reap(dead.pid);
-        self.slots.unbind(dead.pid);
-        let exit = match word {
-            Progress::Failed((step, errno)) => Exit::Launch { step: step.to_owned(), errno },
-            Progress::Gone | Progress::Underway => dead.exit,
-        };
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        if reap::group_lives(dead.pid) {
-            slot.life = Life::Emptying { exit, until: clock::now() + EMPTYING_MAX };
-            self.emptying.push(id);
-            self.emptying_look = clock::now() + EMPTYING_LOOK;
-        } else {
-            slot.life = Life::Ended(exit);
-            self.slots.mark(id, due::EXITED);
-        }
-    }
-
-    /// Tells of the exits whose group has died out, or had its time.
-    fn look_at_emptying(&mut self) {
-        if self.emptying.is_empty() {
-            return;
-        }
-        let now = clock::now();
-        self.emptying_look = now + EMPTYING_LOOK;
-        let slots = &mut self.slots;
-        self.emptying.retain(|id| {
-            let Some(slot) = slots.get_mut(*id) else { return false };
-            let Life::Emptying { exit, until } = &slot.life else { return false };
-            if now < *until && reap::group_lives(slot.pid) {
-                return true;
-            }
-            slot.life = Life::Ended(exit.clone());
-            slots.mark(*id, due::EXITED);
-            false
-        });
-    }
-
     /// How long to wait for events: for ever, unless something is to be done at a time.
     fn patience(&self) -> EpollTimeout {
-        let look = (!self.emptying.is_empty()).then_some(self.emptying_look);
-        let alarms = self.brain.alarms().into_iter().chain([look, self.retry_at]);
+        let alarms = self.brain.alarms().into_iter().chain([self.retry_at]);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);
         EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
     }
 
     fn look_at_clock(&mut self) {
-        if !self.emptying.is_empty() && self.emptying_look <= clock::now() {
-            self.look_at_emptying();
-        }
         if self.retry_at.is_some_and(|it| it <= clock::now()) {
             self.retry_at = None;
         }

@@ -6,26 +6,39 @@
 //! again: at 1,000 services that costs as much as everything else together (measured).
 //!
 //! The child's first step leaves the descriptor table with copies of only the lowest descriptors
-//! (`close_range` with `UNSHARE`). So what a child needs lies at reserved low numbers, three for each
+//! (`close_range` with `UNSHARE`). So what a child needs lies at reserved low numbers, four for each
 //! [`Place`], and a place is changed only when no child looks at it any more.
 //!
 //! Each launch has a pipe whose writing end `exec` closes. The child writes one byte when it has its
 //! own table (now the keeper closes its own copy), then nothing (`exec` worked) or a record of
 //! the step that failed.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
+use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
-use nix::unistd::{dup3, pipe2};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, dup3, pipe2};
 
-use crate::child::{self, ALONE, SHARED, STEPS, Task};
+use crate::child::{self, ALONE, OUTSIDE, Rights, STEPS, Task};
+use crate::clone::{Born, can_clone_into, clone, clone_into};
 use crate::command::Command;
 
 /// What went wrong where: the step's name and its error number.
 pub(crate) type Failure = (&'static str, i32);
+
+/// What is to run, and how.
+pub(crate) struct Start<'a> {
+    pub(crate) command: Command,
+    pub(crate) streams: Streams<'a>,
+    pub(crate) rights: Rights,
+    /// The cgroup to run in.
+    pub(crate) leaf: Option<BorrowedFd<'a>>,
+    /// A descriptor, and the number at which the program is to find it.
+    pub(crate) ready: Option<(BorrowedFd<'a>, RawFd)>,
+}
 
 /// Where the standard streams of a child go.
 #[derive(Clone, Copy)]
@@ -36,12 +49,6 @@ pub(crate) enum Streams<'a> {
     Null,
     /// The keeper's own. The child keeps this one more descriptor, and the keeper's limits.
     Own(BorrowedFd<'a>),
-}
-
-/// A process that was just made.
-pub(crate) struct Born {
-    pub(crate) pid: i32,
-    pub(crate) pidfd: OwnedFd,
 }
 
 /// How far a launch has come.
@@ -55,16 +62,22 @@ pub(crate) enum Progress {
     Failed(Failure),
 }
 
+/// The number of the limit of open files.
+const NOFILE: u32 = Resource::RLIMIT_NOFILE as u32;
+
 /// The stack of a child, in words of 16 bytes; it needs less than a tenth.
 const STACK_WORDS: usize = 2048;
 
 /// Room for one launch between fork and exec.
 struct Place {
-    /// Low descriptors: stdout, stderr and the writing end of the launch's pipe; `/dev/null` else.
-    low: [OwnedFd; 3],
+    /// Low descriptors: stdout, stderr, the writing end of the launch's pipe, and the end by which the
+    /// program says that it is ready; `/dev/null` else.
+    low: [OwnedFd; 4],
     reader: Option<OwnedFd>,
-    /// Whether the keeper still has its own copy of the writing end.
+    /// Whether the keeper still has its own copies of the latter two.
     holds: bool,
+    /// Whether the child could not join its cgroup.
+    outside: bool,
     /// The record that was read from the pipe.
     failure: Option<Failure>,
     /// What the child reads and where it runs. Not to be touched before it is gone.
@@ -78,8 +91,10 @@ pub(crate) struct Launcher {
     null: OwnedFd,
     /// Descriptors from here on are nothing to a child.
     first: u32,
-    /// The soft limit of open files that the keeper was given, and its children get.
-    nofile: libc::rlimit,
+    /// The soft and the hard limit of open files that the keeper was given, and its children get.
+    nofile: [u64; 2],
+    /// Whether the kernel puts children into cgroups, once that is known; else they join by themselves.
+    clones_into: Option<bool>,
 }
 
 impl Launcher {
@@ -88,29 +103,25 @@ impl Launcher {
         let null = open_null()?;
         let low = || null.try_clone().map_err(|it| Errno::from_raw(it.raw_os_error().unwrap_or(0)));
         let place = || {
-            let low = [low()?, low()?, low()?];
+            let low = [low()?, low()?, low()?, low()?];
             let stack = vec![0; STACK_WORDS].into_boxed_slice();
-            Ok(Place { low, reader: None, holds: false, failure: None, task: None, stack })
+            let (holds, outside) = (false, false);
+            Ok(Place { low, reader: None, holds, outside, failure: None, task: None, stack })
         };
         let places = (0..places).map(|_| place()).collect::<nix::Result<Vec<_>>>()?;
         let numbers = places.iter().flat_map(|it| &it.low).chain([&null]).map(AsRawFd::as_raw_fd);
         let first = numbers.max().unwrap_or(2) as u32 + 1;
-        let nofile = libc::rlimit { rlim_cur: nofile.0, rlim_max: nofile.1 };
-        Ok(Self { places, null, first, nofile })
+        Ok(Self { places, null, first, nofile: [nofile.0, nofile.1], clones_into: None })
     }
 
     /// Makes a process in a free place. From here on the launch is told by [`progress`](Self::progress).
-    pub(crate) fn launch(
-        &mut self,
-        place: usize,
-        command: Command,
-        streams: Streams<'_>,
-    ) -> Result<Born, Failure> {
-        let made = self.wire_up(place, streams).map_err(|errno| ("pipe", errno as i32));
+    pub(crate) fn launch(&mut self, place: usize, start: Start<'_>) -> Result<Born, Failure> {
+        let made = self.wire_up(place, &start).map_err(|errno| ("pipe", errno as i32));
         let born = made.and_then(|()| {
-            let task = self.task(place, command, streams);
+            let leaf = start.leaf;
+            let task = self.task(place, start);
             self.places[place].task = Some(Box::new(task));
-            self.clone(place).map_err(|errno| ("fork", errno as i32))
+            self.clone(place, leaf).map_err(|errno| ("fork", errno as i32))
         });
         if born.is_err() {
             self.clear(place);
@@ -144,12 +155,13 @@ impl Launcher {
                 Err(_) => return Progress::Underway,
             };
             let rest = match said {
-                [first, rest @ ..] if *first == ALONE => rest,
+                [first, rest @ ..] if [ALONE, OUTSIDE].contains(first) => {
+                    at.outside = *first == OUTSIDE;
+                    rest
+                }
                 _ => said,
             };
-            if at.holds {
-                at.holds = dup3(&self.null, &mut at.low[2], OFlag::O_CLOEXEC).is_err();
-            }
+            let_go(&mut at.holds, &mut at.low, &self.null);
             if let [step, a, b, c, d, ..] = *rest {
                 let step = STEPS.get(usize::from(step)).copied().unwrap_or("launch");
                 let failure = (step, i32::from_le_bytes([a, b, c, d]));
@@ -161,30 +173,48 @@ impl Launcher {
 
     /// The last word of a launch whose process has ended.
     pub(crate) fn last_word(&mut self, place: usize) -> Progress {
-        if let Some(at) = self.places.get_mut(place)
-            && at.holds
-        {
-            at.holds = dup3(&self.null, &mut at.low[2], OFlag::O_CLOEXEC).is_err();
+        if let Some(at) = self.places.get_mut(place) {
+            let_go(&mut at.holds, &mut at.low, &self.null);
         }
         self.progress(place)
+    }
+
+    /// Whether the child of this place could not join its cgroup.
+    pub(crate) fn is_outside(&self, place: usize) -> bool {
+        self.places.get(place).is_some_and(|it| it.outside)
+    }
+
+    /// A failed step, with the path that it was about.
+    pub(crate) fn explain(&self, place: usize, step: &str) -> String {
+        let command = self.places.get(place).and_then(|it| Some(&it.task.as_ref()?.command));
+        let path = match (step, command) {
+            ("exec", Some(command)) => command.program(),
+            ("chdir", Some(command)) => command.dir.as_deref().unwrap_or_default(),
+            _ => return step.to_owned(),
+        };
+        format!("{step} {}", path.to_string_lossy())
     }
 
     /// Empties a place for the next launch, and lets go of the pipes that its process writes to.
     pub(crate) fn clear(&mut self, place: usize) {
         let Some(at) = self.places.get_mut(place) else { return };
         (at.reader, at.holds, at.failure, at.task) = (None, false, None, None);
+        at.outside = false;
         for low in &mut at.low {
             // Cannot fail: both are open, and no signal interrupts a process that blocks them all.
             let _ = dup3(&self.null, low, OFlag::O_CLOEXEC);
         }
     }
 
-    fn wire_up(&mut self, place: usize, streams: Streams<'_>) -> nix::Result<()> {
+    fn wire_up(&mut self, place: usize, start: &Start<'_>) -> nix::Result<()> {
         let at = self.places.get_mut(place).ok_or(Errno::EBADF)?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         dup3(&writer, &mut at.low[2], OFlag::O_CLOEXEC)?;
         (at.reader, at.holds) = (Some(reader), true);
-        match streams {
+        if let Some((ready, _)) = start.ready {
+            dup3(ready, &mut at.low[3], OFlag::O_CLOEXEC)?;
+        }
+        match start.streams {
             Streams::Into(out, err) => {
                 dup3(out, &mut at.low[0], OFlag::O_CLOEXEC)?;
                 dup3(err, &mut at.low[1], OFlag::O_CLOEXEC)
@@ -194,37 +224,50 @@ impl Launcher {
         }
     }
 
-    fn task(&self, place: usize, command: Command, streams: Streams<'_>) -> Task {
+    fn task(&self, place: usize, start: Start<'_>) -> Task {
         let low = |index: usize| self.places[place].low[index].as_raw_fd();
-        let own = matches!(streams, Streams::Own(_));
+        let own = matches!(start.streams, Streams::Own(_));
+        let mut rights = start.rights;
+        if !own && rights.limits.iter().all(|(which, _)| *which != NOFILE) {
+            rights.limits.push((NOFILE, self.nofile));
+        }
         Task {
-            command,
+            command: start.command,
             stdio: (!own).then(|| [self.null.as_raw_fd(), low(0), low(1)]),
             keep: own.then(|| low(0)),
+            ready: start.ready.map(|(_, number)| (low(3), number)),
+            join: None,
             report: low(2),
             first: self.first,
-            nofile: (!own).then_some(self.nofile),
+            rights,
         }
     }
 
     /// Makes the process of a place that is wired up.
     #[expect(unsafe_code, reason = "clone")]
-    fn clone(&mut self, place: usize) -> nix::Result<Born> {
+    fn clone(&mut self, place: usize, leaf: Option<BorrowedFd<'_>>) -> nix::Result<Born> {
         let at = self.places.get_mut(place).ok_or(Errno::EBADF)?;
-        let task = at.task.as_deref().ok_or(Errno::EINVAL)?;
-        let task = std::ptr::from_ref(task).cast_mut().cast();
-        let mut pidfd: RawFd = -1;
-        // SAFETY: `child` gets a stack of its own, and reads only its task; both stay as they are until
-        // the place is cleared, when the child has its own memory or is dead. With a pidfd asked
-        // for, the kernel puts it where the fifth argument says.
-        let pid = unsafe {
-            let top = at.stack.as_mut_ptr_range().end.cast();
-            let flags = SHARED | libc::CLONE_FILES | libc::CLONE_PIDFD | libc::SIGCHLD;
-            libc::clone(child::main, top, flags, task, &raw mut pidfd)
-        };
-        // SAFETY: the kernel has just made this descriptor for us.
-        let pidfd = (pid > 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-        pidfd.map(|pidfd| Born { pid, pidfd }).ok_or_else(Errno::last)
+        let task = at.task.as_deref_mut().ok_or(Errno::EINVAL)?;
+        let memory = child::shared(&task.rights);
+        if let Some(leaf) = leaf
+            && *self.clones_into.get_or_insert_with(|| can_clone_into(leaf))
+        {
+            // SAFETY: task and stack stay as they are until the place is cleared, when the child has
+            // its own memory or is dead.
+            return unsafe { clone_into(&mut at.stack, task, memory, leaf) };
+        }
+        task.join = leaf.map(|it| it.as_raw_fd());
+        // SAFETY: as above.
+        unsafe { clone(&mut at.stack, task, memory) }
+    }
+}
+
+/// Lets go of what only the child is to hold, once it has copies of its own.
+fn let_go(holds: &mut bool, low: &mut [OwnedFd; 4], null: &OwnedFd) {
+    if *holds {
+        let [_, _, report, ready] = low;
+        let still = [report, ready].map(|it| dup3(null, it, OFlag::O_CLOEXEC).is_err());
+        *holds = still != [false; 2];
     }
 }
 
@@ -251,6 +294,19 @@ pub(crate) fn close_all_on_exec() {
                 libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC); // Linux before 5.11
             }
         }
+    }
+}
+
+/// Closes every descriptor of this process but one, for a process that only cleans up.
+#[expect(unsafe_code, reason = "close_range has no wrapper")]
+pub(crate) fn keep_only(kept: &OwnedFd) {
+    if let Ok(null) = open_null() {
+        let _ = dup2_stdin(&null).and(dup2_stdout(&null)).and(dup2_stderr(&null));
+    }
+    let kept = kept.as_raw_fd() as u32;
+    for (from, to) in [(3, kept - 1), (kept + 1, u32::MAX)] {
+        // SAFETY: the caller is about to end, and uses none of these any more.
+        unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
     }
 }
 

@@ -4,8 +4,13 @@
 //!  keep     the loop: signals, the brain, launches under way; a death is taken before a launch is made
 //!  brain    the brain's process and socket          request  what it asks
 //!  reports  what it is due, as levels               slot     the services, as far as known here
+//!  begin    what a launch asks for                  end      when the last of its processes is gone
 //!  launch   from a command to a running process     command  what that needs in memory
-//!  child    its few steps before `exec`              reap     who died and how
+//!  clone    the call that makes it                  child    its few steps before `exec`
+//!  ready    by what it says that it is ready        reap     who died and how
+//!  cgroup   the cgroups of all services             leaf     that of one, and who is in it
+//!  mounts   where cgroups are                       kin      who is whose without them
+//!  proc     what `/proc` says
 //!  setup    what the process becomes first          complain what it says on stderr
 //!  thrift   gives back what only the start needed
 //!  wire     the language                            packet   its transport, for both ends
@@ -15,23 +20,36 @@
 //!
 //! - A slot has at most one process, and none while an exit of it is not acknowledged.
 //! - A signal goes to a process group only while its leader is not reaped: one thread, the only one
-//!   that reaps, so no number is ever somebody else's.
+//!   that reaps, so no number is ever somebody else's. Everybody else is signalled by pidfd.
+//! - An exit is told when nothing of the incarnation is left, and nobody of it is killed unasked
+//!   before the farewell.
 //! - Every exit is told, to each brain, until one of them acknowledges it.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
 //! - Between fork and exec there are only system calls.
 //! - When nothing happens, nothing runs.
 //!
+//! `ZINIT_CGROUP=off` in its environment makes the keeper do without cgroups.
+//!
 //! Start reading at [`run`], then `keep.rs`.
 
+mod begin;
 mod brain;
+mod cgroup;
 mod child;
 mod clock;
+mod clone;
 mod command;
 mod complain;
+mod end;
 mod keep;
+mod kin;
 mod launch;
+mod leaf;
+mod mounts;
 pub mod packet;
+mod proc;
+mod ready;
 mod reap;
 mod reports;
 mod request;

@@ -4,7 +4,7 @@
 //! [`next_dead`] and [`reap`] a process id names the zombie and nobody else, and so does its group id.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -60,9 +60,13 @@ pub(crate) fn signal_group(leader: i32, signal: i32) -> bool {
     unsafe { libc::kill(-leader, signal) == 0 || Errno::last() != Errno::ESRCH }
 }
 
-/// Whether the group of a leader that was reaped still has members.
-pub(crate) fn group_lives(leader: i32) -> bool {
-    signal_group(leader, 0)
+/// The identity of a process that is alive now, whoever has its number later.
+#[expect(unsafe_code, reason = "pidfd_open has no wrapper")]
+pub(crate) fn pidfd_of(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: the kernel has just made this descriptor for us.
+    Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Signals one process by its identity.

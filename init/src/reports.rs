@@ -25,6 +25,8 @@ pub(crate) struct Reports {
     pub(crate) welcome: bool,
     /// How many slots of the table are still to be told.
     pub(crate) table_left: usize,
+    /// Where the services' cgroups are, and the controllers that those have.
+    pub(crate) cgroups: (String, Vec<String>),
     /// Signals to pass on, each once.
     signals: Vec<i32>,
     /// The signal that asked for the end; each new brain is told again.
@@ -49,6 +51,11 @@ impl Reports {
         if !self.signals.contains(&signal) {
             self.signals.push(signal);
         }
+    }
+
+    /// The signal that asked for the end, if one did.
+    pub(crate) fn ending(&self) -> Option<i32> {
+        self.ending
     }
 
     /// Drops a signal that has found its purpose without the brain.
@@ -108,8 +115,8 @@ impl Reports {
                     version,
                     keeper,
                     slots: slots.len(),
-                    cgroup: String::new(),
-                    controllers: Vec::new(),
+                    cgroup: self.cgroups.0.clone(),
+                    controllers: self.cgroups.1.clone(),
                 },
             );
         }

@@ -58,7 +58,7 @@ impl Keep {
 
     /// Queues a launch, or says why not.
     fn accept(&mut self, launch: &Launch, line: &[u8]) {
-        let accepted = Command::of(launch, &self.environ).and_then(|_| {
+        let accepted = Command::of(launch, &self.environ, &[]).and_then(|_| {
             if self.waiting_bytes + line.len() > WAITING_BYTES_MAX {
                 return Err("too many launches wait");
             }
@@ -83,24 +83,24 @@ impl Keep {
         }
     }
 
-    /// Signals the process group of an incarnation that is still ours to signal.
+    /// Signals an incarnation, if one lives or waits.
     fn signal(&mut self, service: &str, incarnation: u64, signal: i32) {
         if !(1..=libc::SIGRTMAX()).contains(&signal) {
             return self.complaints.say(format_args!("there is no signal {signal}"));
         }
         let Some(id) = self.of(service, incarnation) else { return };
-        let Some(slot) = self.slots.get_mut(id) else { return };
+        let Some(slot) = self.slots.get(id) else { return };
         match &slot.life {
-            Life::Up { .. } => slot.signal(signal),
+            Life::Up { .. } | Life::Emptying(_) => self.signal_all(id, signal),
             Life::Waiting(..) if !HARMLESS.contains(&signal) => {
                 self.take_waiting(id);
                 self.waiting.retain(|it| *it != id);
                 if let Some(slot) = self.slots.get_mut(id) {
-                    slot.life = Life::Ended(Exit::Signal { signal, core: false });
+                    slot.ends(Exit::Signal { signal, core: false });
                 }
                 self.slots.mark(id, due::EXITED);
             }
-            Life::Waiting(..) | Life::Down | Life::Emptying { .. } | Life::Ended(_) => {}
+            Life::Waiting(..) | Life::Down | Life::Ended(_) => {}
         }
     }
 
@@ -137,7 +137,9 @@ impl Keep {
                 if self.take_waiting(id).is_some() {
                     self.waiting.retain(|it| *it != id);
                 }
-                self.slots.remove(id);
+                if let Some(leaf) = self.slots.remove(id).and_then(|it| it.leaf) {
+                    leaf.remove();
+                }
             }
         }
     }

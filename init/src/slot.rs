@@ -1,13 +1,15 @@
 //! The services, as far as the keeper knows them.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 
+use crate::clone::Born;
+use crate::leaf::Leaf;
 use crate::reap;
 use crate::wire::{self, Exit, Report};
 
@@ -29,10 +31,19 @@ pub(crate) struct Slot {
     pub(crate) life: Life,
     pub(crate) pipes: Option<Pipes>,
     pub(crate) note: Box<str>,
+    /// Where its processes are, once it was launched there.
+    pub(crate) leaf: Option<Leaf>,
+    /// A limit could not be set there, which was complained of.
+    pub(crate) unlimited: bool,
+    /// The latest incarnation is to be killed, to its last process.
+    pub(crate) killing: bool,
+    /// Where the latest incarnation says that it is ready.
+    pub(crate) ready: Option<OwnedFd>,
     /// What this brain has not been told yet; a set of [`due`] bits.
     due: u8,
     /// Whether this brain has the reading ends.
     pipes_told: bool,
+    ready_told: bool,
     queued: bool,
 }
 
@@ -45,11 +56,19 @@ pub(crate) enum Life {
     Waiting(Box<[u8]>),
     /// It was forked, and is not reaped.
     Up { pidfd: OwnedFd, started: bool },
-    /// It is reaped, and others of its group are still dying. Not told until they have, or until
-    /// the time is up.
-    Emptying { exit: Exit, until: Instant },
+    /// The main process is reaped, and others live on.
+    Emptying(Box<Emptying>),
     /// It is gone, and no brain has acknowledged that.
     Ended(Exit),
+}
+
+/// What is known while an incarnation outlives its main process.
+pub(crate) struct Emptying {
+    pub(crate) exit: Exit,
+    /// Some of those that are left, as they are told.
+    pub(crate) left: Vec<i32>,
+    /// What changes when the last one leaves the cgroup.
+    pub(crate) events: Option<File>,
 }
 
 /// Both ends of a service's stdout and stderr, kept so that a process that outlives every reader
@@ -64,6 +83,7 @@ pub(crate) mod due {
     pub(crate) const LAUNCHED: u8 = 1;
     pub(crate) const STARTED: u8 = 2;
     pub(crate) const EXITED: u8 = 4;
+    pub(crate) const DIED: u8 = 16;
     /// The whole slot, instead of all of these.
     pub(crate) const TABLE: u8 = 8;
 }
@@ -89,10 +109,27 @@ impl Slot {
             life,
             pipes: None,
             note,
+            leaf: None,
+            unlimited: false,
+            killing: false,
+            ready: None,
             due: 0,
             pipes_told: false,
+            ready_told: false,
             queued: false,
         }
+    }
+
+    /// A process has just been made for it.
+    pub(crate) fn begins(&mut self, born: Born, ready: Option<OwnedFd>) {
+        self.pid = born.pid;
+        self.life = Life::Up { pidfd: born.pidfd, started: false };
+        (self.killing, self.ready, self.ready_told) = (false, ready, false);
+    }
+
+    /// Nothing of the incarnation is left.
+    pub(crate) fn ends(&mut self, exit: Exit) {
+        (self.life, self.killing, self.ready) = (Life::Ended(exit), false, None);
     }
 
     /// Why nothing may be launched here now.
@@ -100,7 +137,7 @@ impl Slot {
         match self.life {
             Life::Waiting(..) => Some("an earlier launch waits for its turn"),
             Life::Up { .. } => Some("a process of the service lives"),
-            Life::Emptying { .. } => Some("processes of the service are still dying"),
+            Life::Emptying(_) => Some("processes of the service are left"),
             Life::Ended(_) => Some("an exit of the service is not acknowledged"),
             Life::Down if incarnation <= self.incarnation => {
                 Some("the incarnation is not a new one")
@@ -111,11 +148,16 @@ impl Slot {
 
     /// Whether processes of it may be alive.
     pub(crate) fn lives(&self) -> bool {
-        matches!(self.life, Life::Up { .. } | Life::Emptying { .. })
+        matches!(self.life, Life::Up { .. } | Life::Emptying(_))
+    }
+
+    /// The main process, while it is not reaped.
+    pub(crate) fn leader(&self) -> Option<i32> {
+        matches!(self.life, Life::Up { .. }).then_some(self.pid)
     }
 
     /// Signals the process group, if its leader is not reaped.
-    pub(crate) fn signal(&self, signal: i32) {
+    pub(crate) fn signal_group(&self, signal: i32) {
         let Life::Up { pidfd, .. } = &self.life else { return };
         // Just born, it may not lead a group yet, and is alone.
         if !reap::signal_group(self.pid, signal) {
@@ -127,38 +169,49 @@ impl Slot {
         self.pipes.is_some() && !self.pipes_told && self.due & (due::LAUNCHED | due::TABLE) != 0
     }
 
+    fn sends_ready(&self) -> bool {
+        self.ready.is_some() && !self.ready_told && self.due & (due::LAUNCHED | due::TABLE) != 0
+    }
+
     /// Appends what is due, and the descriptors that go with it.
     pub(crate) fn tell<'a>(&'a self, out: &mut Vec<Report>, fds: &mut Vec<BorrowedFd<'a>>) {
         let pipes = self.sends_pipes();
         if let (true, Some(both)) = (pipes, &self.pipes) {
             fds.extend([both.out.0.as_fd(), both.err.0.as_fd()]);
         }
+        let ready = self.sends_ready();
+        fds.extend(self.ready.iter().filter(|_| ready).map(AsFd::as_fd));
         let (service, incarnation) = (self.name.to_string(), self.incarnation);
         if self.due & due::TABLE != 0 {
-            out.push(Report::Slot(self.as_told(pipes)));
+            out.push(Report::Slot(self.as_told(pipes, ready)));
             return;
         }
         if self.due & due::LAUNCHED != 0 {
             let service = service.clone();
-            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes, ready: false });
+            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes, ready });
         }
         if self.due & due::STARTED != 0 {
             out.push(Report::Started { service: service.clone(), incarnation });
+        }
+        if let (true, Life::Emptying(it)) = (self.due & due::DIED != 0, &self.life) {
+            let (service, exit, left) = (service.clone(), it.exit.clone(), it.left.clone());
+            out.push(Report::Died { service, incarnation, exit, left });
         }
         if let (true, Life::Ended(exit)) = (self.due & due::EXITED != 0, &self.life) {
             out.push(Report::Exited { service, incarnation, exit: exit.clone() });
         }
     }
 
-    fn as_told(&self, pipes: bool) -> wire::Slot {
+    fn as_told(&self, pipes: bool, ready: bool) -> wire::Slot {
         let (pid, started) = match &self.life {
             Life::Up { started, .. } => (self.pid, *started),
-            Life::Emptying { .. } => (self.pid, true),
+            Life::Emptying(_) => (self.pid, true),
             Life::Down | Life::Waiting(..) | Life::Ended(_) => (0, false),
         };
-        let exit = match &self.life {
-            Life::Ended(exit) => Some(exit.clone()),
-            _ => None,
+        let (died, exit) = match &self.life {
+            Life::Emptying(it) => (Some(it.exit.clone()), None),
+            Life::Ended(exit) => (None, Some(exit.clone())),
+            Life::Down | Life::Waiting(..) | Life::Up { .. } => (None, None),
         };
         let (service, note) = (self.name.to_string(), self.note.to_string());
         wire::Slot {
@@ -166,10 +219,11 @@ impl Slot {
             incarnation: self.incarnation,
             pid,
             started,
+            died,
             exit,
             note,
             pipes,
-            ..wire::Slot::default()
+            ready,
         }
     }
 }
@@ -225,13 +279,14 @@ impl Slots {
         Ok(id)
     }
 
-    pub(crate) fn remove(&mut self, id: SlotId) {
-        let Some(slot) = self.all.get_mut(id).and_then(Option::take) else { return };
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        let slot = self.all.get_mut(id).and_then(Option::take)?;
         self.names.remove(&slot.name);
         self.free.push(id);
         if slot.queued {
             self.told_next.retain(|it| *it != id);
         }
+        Some(slot)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -240,6 +295,12 @@ impl Slots {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.all.iter().flatten()
+    }
+
+    /// The slots in which processes may be alive.
+    pub(crate) fn living(&self) -> Vec<SlotId> {
+        let lives = |id: &SlotId| self.get(*id).is_some_and(Slot::lives);
+        (0..self.all.len()).filter(lives).collect()
     }
 
     /// Remembers whose process this is.
@@ -278,7 +339,8 @@ impl Slots {
         self.told_next.clear();
         for (id, slot) in self.all.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
-            (slot.due, slot.pipes_told, slot.queued) = (due::TABLE, false, true);
+            (slot.due, slot.queued) = (due::TABLE, true);
+            (slot.pipes_told, slot.ready_told) = (false, false);
             self.told_next.push_back(id);
         }
     }
@@ -298,6 +360,7 @@ impl Slots {
             let Some(id) = self.told_next.pop_front() else { return };
             let Some(slot) = self.get_mut(id) else { continue };
             slot.pipes_told |= slot.sends_pipes();
+            slot.ready_told |= slot.sends_ready();
             (slot.due, slot.queued) = (0, false);
         }
     }

@@ -300,9 +300,26 @@ pub enum Exit {
     },
     /// It never ran: preparing the process failed.
     Launch {
-        /// The step that failed: `pipe`, `fork`, `setpgid`, `chdir`, `stdio`, `exec` ...
+        /// The step that failed: `pipe`, `fork`, `setuid` ..., and with their paths `chdir /srv` and
+        /// `exec /bin/web`.
         step: String,
         /// The step's error number.
         errno: i32,
     },
+}
+
+/// The directory of a service's own cgroup, in that of the keeper: its name, with a `%` and two hex
+/// digits for each byte that is not a letter, a digit, `-`, `_`, or an `@` after the first.
+pub fn leaf_name(service: &str) -> String {
+    let mut name = String::with_capacity(service.len());
+    for (index, byte) in service.bytes().enumerate() {
+        match byte {
+            b'-' | b'_' => name.push(char::from(byte)),
+            b'@' if index > 0 => name.push('@'),
+            // Files of the kernel have a dot in their names, so that no leaf has one.
+            _ if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    name
 }

@@ -190,6 +190,26 @@ pub(crate) fn a_brain_that_cannot_be_run_ends_the_keeper() {
     assert!(said.contains("cannot run `/no/such/brain`: exec: No such file"), "{said}");
 }
 
+pub(crate) fn a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_begin() {
+    let mut world = World::serving();
+    world.brain.launch("a", 1, "trap 'exit 0' TERM; while :; do sleep 0.01; done");
+    world.brain.launch("b", 1, "exec sleep 1000");
+    let pids = [world.brain.launched("a").0, world.brain.launched("b").0];
+    world.signal_keeper(Signal::SIGTERM);
+    assert_eq!(
+        world.brain.hear_until(|it, _| match it {
+            Report::Signalled { signal } => Some(signal),
+            _ => None,
+        }),
+        15
+    );
+    // Nobody takes the socket of any brain from here on.
+    world.listener = UnixListener::bind(world.dir.join("other")).expect("a socket");
+    kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("the brain lives");
+    assert_eq!(world.ends(), Some(128 + 15));
+    assert!(!pids.iter().any(|it| alive(*it)), "{pids:?}");
+}
+
 pub(crate) fn the_first_serving_makes_ready() {
     let mut world = World::new();
     world.keeper.kill().expect("it lives");

@@ -2,19 +2,23 @@
 //! keeper's socket over to them.
 //!
 //! This program plays all parts, so it has its own small runner: `keeper [FILTER]` runs the tests,
-//! `keeper be-keeper PATH` and `keeper be-brain PATH` are what they start.
+//! `keeper be-keeper PATH`, `keeper be-brain PATH` and `keeper be-notifier TEXT` are what they start.
 
 #![expect(clippy::disallowed_methods, reason = "tests make processes, and give up after a time")]
 
 mod brains;
 mod children;
+mod ready;
+mod rights;
+mod stop;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +30,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getpgid, getsid, read};
 use zinit_keeper::packet::{self, Heard};
 use zinit_keeper::wire::{
-    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Report, Request, Slot, VERSION,
+    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Ready, Report, Request, Slot, VERSION,
 };
 
 /// A test that waits longer than this for something has failed.
@@ -50,10 +54,33 @@ tests![
     children::a_new_brain_gets_the_table_with_what_nobody_acknowledged,
     children::a_second_launch_is_refused_while_the_first_lives_or_is_not_acknowledged,
     children::only_the_incarnation_that_is_meant_is_signalled,
-    children::what_is_left_of_a_group_dies_with_its_leader_before_the_exit_is_told,
     children::orphans_are_reaped,
     children::more_launches_than_places_all_run,
     children::a_launch_that_waits_can_be_signalled_and_forgotten,
+    stop::a_child_in_the_group_that_ignores_sigterm_does_not_survive,
+    stop::a_child_in_a_session_of_its_own_does_not_survive,
+    stop::a_daemon_whose_parents_are_gone_does_not_survive,
+    stop::a_child_with_an_empty_environment_does_not_survive,
+    stop::a_fork_bomb_does_not_survive,
+    stop::what_makes_more_of_itself_does_not_survive,
+    stop::every_process_gets_a_signal_once,
+    stop::what_outlives_its_leader_is_told_and_the_exit_waits_for_it,
+    stop::a_daemon_that_ends_by_itself_ends_its_incarnation,
+    stop::a_brain_that_dies_between_died_and_exited_is_told_by_the_table,
+    stop::one_service_is_never_signalled_for_another,
+    stop::a_farewell_leaves_nobody_and_no_cgroup,
+    stop::a_service_has_a_cgroup_of_its_own_until_it_is_forgotten,
+    stop::a_killed_keepers_cgroups_are_removed_by_the_next_one,
+    rights::a_user_its_group_and_its_other_groups_are_those_of_the_child,
+    rights::a_directory_that_only_root_may_enter_is_refused_to_a_user,
+    rights::what_a_child_may_use_is_what_was_asked_for_and_the_keepers_is_not_changed,
+    rights::what_the_kernel_refuses_is_told_by_its_step,
+    rights::a_limit_of_a_cgroup_that_cannot_be_set_does_not_prevent_the_launch,
+    ready::a_datagram_arrives_with_its_senders_credentials,
+    ready::what_is_said_while_there_is_no_brain_is_heard_by_the_next,
+    ready::a_line_arrives_by_whichever_descriptor_was_chosen,
+    ready::the_standard_descriptors_are_not_for_readiness,
+    ready::a_failed_exec_is_told_whichever_descriptor_was_chosen,
     brains::nonsense_is_survived,
     brains::mutated_requests_are_survived,
     brains::a_brain_that_does_not_read_hears_everything_later,
@@ -65,6 +92,7 @@ tests![
     brains::farewell_kills_what_the_brain_forgot,
     brains::a_first_brain_that_never_serves_ends_the_keeper,
     brains::a_brain_that_cannot_be_run_ends_the_keeper,
+    brains::a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_begin,
     brains::the_first_serving_makes_ready,
     brains::a_keeper_with_nothing_to_do_does_nothing,
 ];
@@ -75,6 +103,7 @@ fn main() -> ExitCode {
     match first.to_str() {
         Some("be-keeper") => be_keeper(&args.collect::<Vec<_>>()),
         Some("be-brain") => be_brain(args.next().expect("the path of the tests' socket")),
+        Some("be-notifier") => be_notifier(&args.next().expect("what to say")),
         filter => run_tests(filter.filter(|it| !it.starts_with('-')).unwrap_or_default()),
     }
 }
@@ -120,6 +149,18 @@ fn be_brain(path: OsString) -> ExitCode {
     ExitCode::from(code[0])
 }
 
+/// Says something by the notify socket, and lives on.
+fn be_notifier(text: &OsString) -> ExitCode {
+    let name = std::env::var("NOTIFY_SOCKET").expect("the keeper sets it");
+    let name = name.strip_prefix('@').expect("an abstract name");
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.send_to_addr(text.as_encoded_bytes(), &address).expect("the keeper listens");
+    loop {
+        std::thread::park();
+    }
+}
+
 /// A keeper and, in the role of its brain, the test.
 struct World {
     keeper: Child,
@@ -133,29 +174,44 @@ struct Brain {
     control: UnixStream,
     link: OwnedFd,
     pid: i32,
-    /// Reports that were received and not looked at yet, each with the pipes that came with it.
+    /// Where the keeper says that the services' cgroups are.
+    cgroup: String,
+    /// Reports that were received and not looked at yet, each with the descriptors that came with it.
     heard: VecDeque<(Report, Vec<OwnedFd>)>,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(env: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("zinit-keeper-test-{}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).expect("a directory");
         let listener = UnixListener::bind(dir.join("sock")).expect("a socket");
-        let keeper = keeper_command(&dir).spawn().expect("the keeper starts");
+        let keeper =
+            keeper_command(&dir).envs(env.iter().copied()).spawn().expect("the keeper starts");
         let brain = Brain::accept(&listener);
         Self { keeper, listener, dir, brain }
     }
 
     /// A keeper whose first brain has said `Hello` and serves.
     fn serving() -> Self {
-        let mut world = Self::new();
-        world.brain.greet();
-        world.brain.say(&[Request::Serving]);
-        world
+        Self::new().served()
+    }
+
+    /// The same with a variable in its environment.
+    fn serving_with(variable: (&str, &str)) -> Self {
+        Self::with(&[variable]).served()
+    }
+
+    fn served(mut self) -> Self {
+        self.brain.greet();
+        self.brain.say(&[Request::Serving]);
+        self
     }
 
     /// Ends the brain like `kill -9`, and is the next one.
@@ -209,16 +265,17 @@ impl Brain {
         let got = packet::receive(control.as_fd(), &mut [0; 8], &mut fds).expect("a message");
         assert_eq!((got, fds.len()), (Heard::Packet(1), 1));
         let pid = getsockopt(&control, PeerCredentials).expect("credentials").pid();
-        Self { control, link: fds.remove(0), pid, heard: VecDeque::new() }
+        Self { control, link: fds.remove(0), pid, cgroup: String::new(), heard: VecDeque::new() }
     }
 
     /// Says `Hello` and takes the table.
     fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
         self.say(&[Request::Hello { version: VERSION }]);
-        let slots = self.hear_until(|report, _| match report {
-            Report::Welcome { version: VERSION, slots, .. } => Some(slots),
+        let (slots, cgroup) = self.hear_until(|report, _| match report {
+            Report::Welcome { version: VERSION, slots, cgroup, .. } => Some((slots, cgroup)),
             _ => None,
         });
+        self.cgroup = cgroup;
         let table = (0..slots).map(|_| match self.hear() {
             (Report::Slot(slot), pipes) => (slot, pipes),
             (other, _) => panic!("no slot but {other:?}"),
@@ -263,13 +320,13 @@ impl Brain {
     fn take(&mut self, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
         for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
             let report: Report = serde_json::from_slice(line).expect("a report");
-            let pipes = match &report {
-                Report::Launched { pipes, .. } => *pipes,
-                Report::Slot(slot) => slot.pipes,
-                _ => false,
+            let (pipes, ready) = match &report {
+                Report::Launched { pipes, ready, .. } => (*pipes, *ready),
+                Report::Slot(slot) => (slot.pipes, slot.ready),
+                _ => (false, false),
             };
-            let two = fds.drain(..if pipes { 2 } else { 0 }).collect();
-            self.heard.push_back((report, two));
+            let count = if pipes { 2 } else { 0 } + usize::from(ready);
+            self.heard.push_back((report, fds.drain(..count).collect()));
         }
         assert!(fds.is_empty(), "nobody owns {} descriptors", fds.len());
     }

@@ -1,0 +1,225 @@
+//! How an incarnation ends: with its last process, whoever that is.
+//!
+//! Of a slot with a cgroup the kernel says who is in it and when it is empty; the others' processes
+//! are tracked ([`kin`](crate::kin)). Nobody is killed here who was not asked to be.
+
+use std::rc::Rc;
+
+use nix::libc;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::unistd::{Pid, getpgid};
+
+use crate::keep::{Keep, LEAVES};
+use crate::kin;
+use crate::launch::Progress;
+use crate::leaf::populated;
+use crate::reap::{self, Dead};
+use crate::slot::{Emptying, Life, SlotId, due};
+use crate::wire::Exit;
+
+/// The most process ids that a report names.
+const LEFT_MAX: usize = 16;
+
+/// Whose group a number was, of those who have just died.
+type Leaders = Vec<(i32, Rc<str>)>;
+
+impl Keep {
+    /// Takes every death that there is, and then looks who is left of those that were not alone.
+    pub(crate) fn bury_dead(&mut self) {
+        let mut leaders = Leaders::new();
+        let mut orphans = false;
+        while let Some(dead) = reap::next_dead() {
+            if self.brain.is(dead.pid) {
+                self.brain_died(dead);
+            } else if let Some(id) = self.slots.of_pid(dead.pid) {
+                self.service_died(id, dead, &mut leaders);
+            } else {
+                reap::reap(dead.pid); // An orphan whose parents have left.
+                self.kin.died(dead.pid);
+                orphans = true;
+            }
+        }
+        if !leaders.is_empty() || orphans && !self.emptying.is_empty() {
+            self.look_at_kin(&leaders);
+        }
+        self.kin.forget_dead();
+    }
+
+    fn service_died(&mut self, id: SlotId, dead: Dead, leaders: &mut Leaders) {
+        let place = self.tenants.iter().position(|it| *it == Some(id));
+        let exit = match place.map_or(Progress::Gone, |it| self.launcher.last_word(it)) {
+            Progress::Failed((step, errno)) => {
+                let step = self.launcher.explain(place.unwrap_or_default(), step);
+                Exit::Launch { step, errno }
+            }
+            Progress::Gone | Progress::Underway => dead.exit,
+        };
+        if let Some(place) = place {
+            self.notice_outside(place);
+            self.leave(place);
+        }
+        reap::reap(dead.pid);
+        self.slots.unbind(dead.pid);
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
+        if slot.leaf.is_none() || !self.watch_leaf(id) {
+            self.track(id, dead.pid, leaders);
+        }
+    }
+
+    /// Leaves it to [`look_at_kin`](Self::look_at_kin) to find out whether anybody is left.
+    fn track(&mut self, id: SlotId, pid: i32, leaders: &mut Leaders) {
+        let Some(slot) = self.slots.get(id) else { return };
+        leaders.push((pid, Rc::clone(&slot.name)));
+        self.emptying.push(id);
+    }
+
+    /// Waits for a cgroup to be empty, if it is not; false when it cannot be waited for.
+    fn watch_leaf(&mut self, id: SlotId) -> bool {
+        let Some(slot) = self.slots.get_mut(id) else { return true };
+        let (Some(leaf), Life::Emptying(it)) = (&slot.leaf, &mut slot.life) else { return true };
+        let Ok(events) = leaf.events() else { return false };
+        if populated(&events).unwrap_or_default() {
+            let event = EpollEvent::new(EpollFlags::EPOLLPRI, LEAVES + id as u64);
+            if self.epoll.add(&events, event).is_err() {
+                return false;
+            }
+            it.events = Some(events);
+            it.left = leaf.members();
+            it.left.truncate(LEFT_MAX);
+            if !it.left.is_empty() {
+                self.slots.mark(id, due::DIED);
+            }
+        }
+        // It may have become empty between the two looks.
+        self.look_at_leaf(id);
+        true
+    }
+
+    /// Looks whether the last process has left a cgroup.
+    pub(crate) fn look_at_leaf(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get(id) else { return };
+        let Life::Emptying(it) = &slot.life else { return };
+        if it.events.as_ref().is_none_or(|it| !populated(it).unwrap_or_default()) {
+            return self.empty(id);
+        }
+        if let (true, Some(leaf)) = (slot.killing, &slot.leaf) {
+            leaf.kill();
+        }
+    }
+
+    /// Looks who is left of the slots without a cgroup.
+    fn look_at_kin(&mut self, leaders: &Leaders) {
+        self.look_for_orphans(leaders);
+        for id in std::mem::take(&mut self.emptying) {
+            let Some(slot) = self.slots.get_mut(id) else { continue };
+            let Life::Emptying(it) = &mut slot.life else { continue };
+            let orphans = self.kin.orphans(&slot.name);
+            if orphans.is_empty() {
+                self.empty(id);
+                continue;
+            }
+            self.emptying.push(id);
+            if it.left.is_empty() {
+                it.left = self.kin.tree(orphans).iter().map(|it| it.pid).collect();
+                it.left.truncate(LEFT_MAX);
+                self.slots.mark(id, due::DIED);
+            }
+            if self.slots.get(id).is_some_and(|it| it.killing) {
+                self.kill_kin(id);
+            }
+        }
+    }
+
+    fn look_for_orphans(&mut self, leaders: &Leaders) {
+        let Self { kin, slots, brain, .. } = self;
+        let died = |group| Some(Rc::clone(&leaders.iter().find(|(pid, _)| *pid == group)?.1));
+        let led = |group| {
+            let living = slots.of_pid(group).and_then(|it| slots.get(it));
+            living.map(|it| Rc::clone(&it.name)).or_else(|| died(group))
+        };
+        kin.look(|pid| brain.is(pid) || slots.of_pid(pid).is_some(), led);
+    }
+
+    /// The last process of an incarnation is gone.
+    fn empty(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let Life::Emptying(it) = std::mem::replace(&mut slot.life, Life::Down) else { return };
+        if let Some(events) = &it.events {
+            let _ = self.epoll.delete(events);
+        }
+        self.kin.forget(&slot.name);
+        slot.ends(it.exit);
+        self.slots.mark(id, due::EXITED);
+    }
+
+    /// Signals every process of an incarnation that lives.
+    pub(crate) fn signal_all(&mut self, id: SlotId, signal: i32) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.killing |= signal == libc::SIGKILL;
+        let Some(leaf) = &slot.leaf else { return self.signal_kin(id, signal) };
+        if signal == libc::SIGKILL {
+            leaf.kill();
+            // One that joins by itself may not be in it yet.
+            return slot.signal_group(signal);
+        }
+        let leader = slot.leader();
+        // The main process and its group get theirs at once; nobody is signalled twice.
+        let group = |pid: i32| getpgid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw);
+        let others = leaf
+            .members()
+            .into_iter()
+            .filter(|it| leader.is_none_or(|pid| *it != pid && group(*it) != Some(pid)));
+        let others: Vec<i32> = others.collect();
+        slot.signal_group(signal);
+        if !others.is_empty() {
+            leaf.signal(signal, |it| others.contains(&it));
+        }
+    }
+
+    fn signal_kin(&mut self, id: SlotId, signal: i32) {
+        if !self.kin.fresh {
+            self.look_for_orphans(&Leaders::new());
+        }
+        let found = self.kin_of(id);
+        let Some(slot) = self.slots.get(id) else { return };
+        let leader = slot.leader();
+        if let Some(pid) = leader {
+            self.kin.remember(&slot.name, found.iter().filter(|it| it.pid != pid));
+        }
+        if signal == libc::SIGKILL {
+            return self.kill_kin(id);
+        }
+        slot.signal_group(signal);
+        let in_group =
+            |it: &kin::Process| leader.is_some_and(|pid| it.pid == pid || it.group == pid);
+        found.iter().filter(|it| !in_group(it)).for_each(|it| it.signal(signal));
+    }
+
+    /// The processes of a slot without a cgroup.
+    fn kin_of(&self, id: SlotId) -> Vec<kin::Process> {
+        let Some(slot) = self.slots.get(id) else { return Vec::new() };
+        let mut roots = self.kin.orphans(&slot.name);
+        roots.extend(slot.leader());
+        self.kin.tree(roots)
+    }
+
+    fn kill_kin(&mut self, id: SlotId) {
+        kin::kill_all(|| {
+            self.look_for_orphans(&Leaders::new());
+            self.kin_of(id)
+        });
+        // Just born, the main process may not have been found.
+        if let Some(slot) = self.slots.get(id) {
+            slot.signal_group(libc::SIGKILL);
+        }
+    }
+
+    /// Kills what is known to come from services that have no incarnation any more.
+    pub(crate) fn kill_strays(&mut self) {
+        kin::kill_all(|| {
+            self.look_for_orphans(&Leaders::new());
+            self.kin.tree(self.kin.owned())
+        });
+    }
+}

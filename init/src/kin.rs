@@ -1,0 +1,202 @@
+//! Whose process is it, where there are no cgroups to ask?
+//!
+//! The keeper is the reaper of all its descendants: who loses its parents becomes a child of the
+//! keeper. So all that an incarnation has left are trees whose roots are the main process, while it
+//! lives, and *orphans*: children of the keeper that lead no slot. When there is no orphan of an
+//! incarnation, it is over; and as orphans are children, each of their deaths is heard.
+//!
+//! Whose an orphan is says the mark in its environment ([`MARK`]), else the group or the session that
+//! it shares with somebody known, else that it was seen below somebody known ([`Kin::remember`]).
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::libc;
+use nix::unistd::{getpid, getsid};
+
+use crate::proc::{Stat, children, environ_says, own_children, stat};
+use crate::reap;
+
+/// The variable that marks the processes of a service: whose keeper, which incarnation, its name.
+const MARK: &str = "ZINIT_KEEPER_MARK";
+
+/// A look at who is there, to stop them before they are killed, is repeated so often while it still
+/// finds somebody new.
+const LOOKS_MAX: usize = 64;
+
+/// A process that was looked at: its number, and what that names nobody else by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    start: u64,
+    pub(crate) group: i32,
+}
+
+struct Orphan {
+    owner: Option<Rc<str>>,
+    group: i32,
+    session: i32,
+    dead: bool,
+}
+
+/// The orphans, and what helps to tell whose they are.
+pub(crate) struct Kin {
+    /// What the mark of all our services begins with, up to the incarnation.
+    mark: String,
+    me: i32,
+    session: i32,
+    orphans: HashMap<i32, Orphan>,
+    /// Processes without parents of their own as yet, which were seen below a main process.
+    seen: HashMap<(i32, u64), Rc<str>>,
+    /// The list of children was read after the last event.
+    pub(crate) fresh: bool,
+}
+
+impl Kin {
+    pub(crate) fn new() -> Self {
+        let me = getpid().as_raw();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.get(..8).unwrap_or("-");
+        let born = stat(me).map_or(0, |it| it.start);
+        let mark = format!("{MARK}={boot}-{me}-{born}:");
+        let session = getsid(None).map_or(0, nix::unistd::Pid::as_raw);
+        let (orphans, seen, fresh) = (HashMap::new(), HashMap::new(), false);
+        Self { mark, me, session, orphans, seen, fresh }
+    }
+
+    /// The variable that an incarnation's processes have in their environment.
+    pub(crate) fn mark_of(&self, service: &str, incarnation: u64) -> String {
+        format!("{}{incarnation}:{service}", self.mark)
+    }
+
+    /// Reads who has come to be an orphan. `leads` tells of a child that it is none; `led` whose
+    /// group this number names or has just named.
+    pub(crate) fn look(
+        &mut self,
+        leads: impl Fn(i32) -> bool,
+        led: impl Fn(i32) -> Option<Rc<str>>,
+    ) {
+        self.fresh = true;
+        for pid in own_children(self.me) {
+            if leads(pid) || self.orphans.get(&pid).is_some_and(|it| !it.dead) {
+                continue;
+            }
+            let Some(found) = stat(pid) else { continue };
+            let owner = self.owner(pid, &found, &led);
+            let Stat { group, session, dead, .. } = found;
+            self.orphans.insert(pid, Orphan { owner, group, session, dead });
+        }
+    }
+
+    fn owner(
+        &self,
+        pid: i32,
+        found: &Stat,
+        led: impl Fn(i32) -> Option<Rc<str>>,
+    ) -> Option<Rc<str>> {
+        if let Some(mark) = environ_says(pid, &self.mark) {
+            return Some(mark.split_once(':')?.1.into());
+        }
+        let alike = |it: &&Orphan| {
+            let sessions = it.session == found.session && it.session != self.session;
+            it.group == found.group || sessions
+        };
+        let seen = self.seen.get(&(pid, found.start)).cloned();
+        seen.or_else(|| led(found.group))
+            .or_else(|| self.orphans.values().filter(alike).find_map(|it| it.owner.clone()))
+    }
+
+    /// A child that led no slot was reaped. It is remembered until [`forget_dead`](Self::forget_dead),
+    /// as it may tell whose others are.
+    pub(crate) fn died(&mut self, pid: i32) {
+        if let Some(orphan) = self.orphans.get_mut(&pid) {
+            orphan.dead = true;
+        }
+    }
+
+    /// Forgets the dead.
+    pub(crate) fn forget_dead(&mut self) {
+        self.orphans.retain(|_, it| !it.dead);
+    }
+
+    /// The living orphans of a service.
+    pub(crate) fn orphans(&self, service: &str) -> Vec<i32> {
+        let its = |it: &Orphan| !it.dead && it.owner.as_deref() == Some(service);
+        self.orphans.iter().filter(|(_, it)| its(it)).map(|(pid, _)| *pid).collect()
+    }
+
+    /// The living orphans of all services.
+    pub(crate) fn owned(&self) -> Vec<i32> {
+        let living = self.orphans.iter().filter(|(_, it)| !it.dead && it.owner.is_some());
+        living.map(|(pid, _)| *pid).collect()
+    }
+
+    /// These children of ours, and all below them.
+    pub(crate) fn tree(&self, roots: Vec<i32>) -> Vec<Process> {
+        let mut found = Vec::new();
+        let mut next: Vec<(i32, i32)> = roots.into_iter().map(|it| (self.me, it)).collect();
+        while let Some((parent, pid)) = next.pop() {
+            let Some(it) = stat(pid).filter(|it| it.parent == parent && !it.dead) else { continue };
+            found.push(Process { pid, start: it.start, group: it.group });
+            next.extend(children(pid).into_iter().map(|it| (pid, it)));
+        }
+        found
+    }
+
+    /// Remembers whose these are, should they become orphans. What was remembered of the service before
+    /// is either among them, or an orphan by now, or gone.
+    pub(crate) fn remember<'a>(
+        &mut self,
+        service: &Rc<str>,
+        processes: impl Iterator<Item = &'a Process>,
+    ) {
+        self.forget(service);
+        self.seen.extend(processes.map(|it| ((it.pid, it.start), Rc::clone(service))));
+    }
+
+    /// Nothing is left of an incarnation: what was remembered for it is void.
+    pub(crate) fn forget(&mut self, service: &str) {
+        if !self.seen.is_empty() {
+            self.seen.retain(|_, it| **it != *service);
+        }
+    }
+}
+
+impl Process {
+    /// Its identity, while it is alive.
+    fn hold(&self) -> Option<OwnedFd> {
+        let pidfd = reap::pidfd_of(self.pid).ok()?;
+        (stat(self.pid)?.start == self.start).then_some(pidfd)
+    }
+
+    /// Signals it, and nobody who has its number now.
+    pub(crate) fn signal(&self, signal: i32) {
+        if let Some(pidfd) = self.hold() {
+            reap::signal_one(pidfd.as_fd(), signal);
+        }
+    }
+}
+
+/// Kills everybody that `look` finds: they are stopped first, so that none makes another meanwhile.
+pub(crate) fn kill_all(mut look: impl FnMut() -> Vec<Process>) {
+    let mut stopped: HashMap<Process, OwnedFd> = HashMap::new();
+    for _ in 0..LOOKS_MAX {
+        let before = stopped.len();
+        for process in look() {
+            if !stopped.contains_key(&process)
+                && let Some(pidfd) = process.hold()
+            {
+                reap::signal_one(pidfd.as_fd(), libc::SIGSTOP);
+                stopped.insert(process, pidfd);
+            }
+        }
+        if stopped.len() == before {
+            break;
+        }
+    }
+    for pidfd in stopped.values() {
+        reap::signal_one(pidfd.as_fd(), libc::SIGKILL);
+    }
+}

@@ -1,0 +1,129 @@
+//! What `/proc` says about a process.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+/// How often a process is looked at that is being given its program, and has no environment yet.
+const LOOKS_MAX: usize = 1000;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
+    /// When it began, in ticks since boot: together with its number it names nobody else.
+    pub(crate) start: u64,
+    /// It is a zombie, or not even that.
+    pub(crate) dead: bool,
+}
+
+/// Looks at a process.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(line: &[u8]) -> Option<Stat> {
+    // The name is in parentheses, and may contain any byte.
+    let name_end = line.iter().rposition(|it| *it == b')')?;
+    let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse().ok();
+    Some(Stat {
+        parent: number(1)?,
+        group: number(2)?,
+        session: number(3)?,
+        start: fields.get(19)?.parse().ok()?,
+        dead: matches!(*fields.first()?, "Z" | "X" | "x"),
+    })
+}
+
+/// The children of a process, of all its threads.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for thread in threads.flatten().map(|it| it.path()) {
+        match list(&thread.join("children")) {
+            Some(some) => found.extend(some),
+            None if thread.exists() => return search(pid),
+            None => {} // It has just ended.
+        }
+    }
+    found
+}
+
+/// The children of this process, which has one thread.
+pub(crate) fn own_children(me: i32) -> Vec<i32> {
+    list(Path::new(&format!("/proc/self/task/{me}/children"))).unwrap_or_else(|| search(me))
+}
+
+/// A list of process ids, which not every kernel has.
+fn list(path: &Path) -> Option<Vec<i32>> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.split_ascii_whitespace().filter_map(|it| it.parse().ok()).collect())
+}
+
+/// The children of a process, among all processes.
+fn search(parent: i32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|it| stat(*it).is_some_and(|it| it.parent == parent)).collect()
+}
+
+/// What follows `beginning` in the variable of a process's environment that begins so.
+pub(crate) fn environ_says(pid: i32, beginning: &str) -> Option<String> {
+    for _ in 0..LOOKS_MAX {
+        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let found =
+            environ.split(|it| *it == 0).find_map(|it| it.strip_prefix(beginning.as_bytes()));
+        if let Some(found) = found {
+            return Some(String::from_utf8_lossy(found).into_owned());
+        }
+        if !environ.is_empty() || !in_exec(pid) {
+            return None;
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+/// Whether a living process only seems to have no environment: it is just being given its program,
+/// and the memory that was to be read is gone, or the new one is not complete.
+fn in_exec(pid: i32) -> bool {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, rest)) = line.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let alive = !matches!(fields.first(), Some(&("Z" | "X" | "x")));
+    // Where it begins and ends; both are 0 as long as there is none.
+    let empty = fields.get(47) == fields.get(48) && fields.get(48) != Some(&"0");
+    alive && !empty
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pretend_to_be_the_rest_of_the_line() {
+        let line = b"7 (a) Z 1 (b\xff) S 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        let stat = parse(line).expect("a line");
+        assert_eq!((stat.parent, stat.group, stat.session, stat.start), (3, 4, 5, 12345));
+        assert!(!stat.dead);
+    }
+
+    #[test]
+    fn the_search_finds_whom_the_list_names() {
+        let me = std::process::id() as i32;
+        let parent = stat(me).expect("it lives").parent;
+        assert!(children(parent).contains(&me));
+        assert!(search(parent).contains(&me));
+    }
+
+    #[test]
+    fn an_environment_is_found_by_how_a_variable_begins() {
+        let path = std::env::var("PATH").expect("there is one");
+        assert_eq!(environ_says(std::process::id() as i32, "PATH=").as_deref(), Some(&*path));
+        assert_eq!(environ_says(std::process::id() as i32, "NO SUCH VARIABLE"), None);
+    }
+}
