@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use zinit_keeper::wire::{Report, Request, Slot, VERSION};
+use zinit_keeper::wire::{Report, Request, Slot, VERSION, leaf_name};
 
 use super::{About, ENDING, RealMachine, Received, SERVER_SLOT, launch};
 use crate::event::Task;
@@ -99,7 +99,7 @@ impl RealMachine {
     pub(super) fn listen(&self, service: &str, incarnation: u64, pid: i32, end: Option<OwnedFd>) {
         let (Ok(name), Some(end)) = (ServiceName::parse(service), end) else { return };
         let Some(way) = self.ways.get(&name) else { return };
-        let cgroup = self.about.cgroup.as_ref().map(|it| it.join(service));
+        let cgroup = self.about.cgroup.as_ref().map(|it| it.join(leaf_name(service)));
         self.prober.listen(&name, incarnation, *way, end, Membership { cgroup, pid });
     }
 }
