@@ -3,6 +3,7 @@
 //! ```text
 //!  methods  one table: name, parameters, result, function ── openrpc, reference
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
+//!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
 //!  answer   a line of JSON in, a line of JSON out
 //!     │ ndjson    one connection that speaks newline-delimited JSON
@@ -29,6 +30,7 @@ pub mod methods;
 mod ndjson;
 pub mod office;
 pub mod openrpc;
+mod picks;
 pub mod server;
 mod shown;
 pub mod token;

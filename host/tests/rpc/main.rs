@@ -5,5 +5,6 @@
 mod clients;
 mod hostile;
 mod methods;
+mod picks;
 mod tcp;
 mod world;
