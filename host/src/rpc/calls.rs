@@ -17,7 +17,6 @@ use crate::desk::Command;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
-use crate::stats;
 
 pub(super) fn logs_filter(office: &Office, args: &Args) -> Said {
     said(&office.logs.filter(args.text(0)))
@@ -138,18 +137,8 @@ pub(super) fn start_all(office: Arc<Office>, _: Args) -> Pending {
     asked(office, Ok(Command::StartAll))
 }
 
-pub(super) fn stats(office: &Office, args: &Args) -> Said {
-    let status = office.known(args.text(0))?;
-    let found = (status.pid > 0).then(|| stats::stats(status.pid)).flatten();
-    let Some(found) = found else {
-        let message = format!("`{}` is down, so it uses nothing", status.name);
-        return Err(Refusal::new(Kind::ServiceDown, message).with("service", status.name.as_str()));
-    };
-    said(&found)
-}
-
 pub(super) fn status(office: &Office, args: &Args) -> Said {
-    office.shown.of(office.known(args.text(0))?)
+    office.shown.of(&office.board, office.known(args.text(0))?)
 }
 
 pub(super) fn status_all(office: &Office, _: &Args) -> Said {
@@ -224,7 +213,7 @@ pub(super) fn shutdown(office: &Office, _: &Args) -> Said {
 
 // What the functions share.
 
-fn said(value: &impl Serialize) -> Said {
+pub(super) fn said(value: &impl Serialize) -> Said {
     to_raw_value(value)
         .map(Arc::from)
         .map_err(|error| Refusal::new(Kind::Internal, format!("cannot write the answer: {error}")))
@@ -250,7 +239,7 @@ fn to_the_end(work: impl Future<Output = Said> + Send + 'static) -> Pending {
 }
 
 /// Does what may wait for a disk on a thread that may wait.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(&error)))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
-use super::calls;
 use super::office::Office;
+use super::{calls, usage};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -208,16 +208,19 @@ pub static METHODS: &[Method] = &[
         TRUE,
         calls::start_all,
     ),
-    now(
+    later(
         "service.stats",
-        "What the processes of a service use.",
-        &[NAME],
+        "What all processes of a service use; without a name, what each service uses that runs.",
+        &[Param::optional("name", Kind::Text, "null", "The service's name.")],
         (
-            "object",
-            "`pid`, `memory_usage` (resident bytes), `cpu_usage` (percent of the time since it \
-             started), and `children` with the same of each descendant.",
+            "object|array",
+            "`name`, `pid`, `memory_usage` (resident bytes of the main process), `memory_total` (of \
+             all), `pss_total` (with shared pages divided; only when a name is given), `cpu_usage` \
+             (percent of the time since the last such call, or else since it started), `threads`, \
+             `fds`, `processes`, `uptime_ms`, `restarts`, and `children` with `pid`, \
+             `memory_usage` and `cpu_usage` of each other process. Without a name an array.",
         ),
-        calls::stats,
+        usage::usage,
     ),
     now(
         "service.status",

@@ -3,6 +3,7 @@
 //! ```text
 //!  methods  one table: name, parameters, result, function ── openrpc, reference
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
+//!     │ usage     the function that measures
 //!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
 //!  answer   a line of JSON in, a line of JSON out
@@ -34,5 +35,6 @@ mod picks;
 pub mod server;
 mod shown;
 pub mod token;
+mod usage;
 
 pub use args::{Kind as ParamKind, Param};

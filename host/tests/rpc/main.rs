@@ -7,4 +7,5 @@ mod hostile;
 mod methods;
 mod picks;
 mod tcp;
+mod usage;
 mod world;
