@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, RwLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -88,11 +89,19 @@ pub struct Board {
     posted: RwLock<BTreeMap<ServiceName, Arc<Status>>>,
     names: RwLock<Option<Arc<RawValue>>>,
     changed: watch::Sender<u64>,
+    /// The directory of the keeper's cgroup, in which every service has a leaf; unset when there
+    /// is none.
+    pub cgroup: OnceLock<PathBuf>,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self { posted: RwLock::default(), names: RwLock::default(), changed: watch::Sender::new(0) }
+        Self {
+            posted: RwLock::default(),
+            names: RwLock::default(),
+            changed: watch::Sender::new(0),
+            cgroup: OnceLock::new(),
+        }
     }
 }
 
@@ -120,6 +129,11 @@ impl Board {
             serde_json::value::to_raw_value(&names).expect("names are plain text").into();
         *self.names.write().expect(Self::SOUND) = Some(Arc::clone(&names));
         names
+    }
+
+    /// The directory of a service's cgroup, where there are cgroups.
+    pub fn leaf(&self, name: &str) -> Option<PathBuf> {
+        self.cgroup.get().map(|it| it.join(name))
     }
 
     /// Shows a new status.

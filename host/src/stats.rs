@@ -1,15 +1,18 @@
-//! What `/proc` tells about running processes: their descendants, memory and CPU time.
+//! What the kernel tells about the processes of a service: who they are, and what they use.
 //!
 //! Nothing here decides, and nothing is kept: a process that has ended meanwhile is left out.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::sync::OnceLock;
+mod proc;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use nix::time::ClockId;
 use serde::Serialize;
 
 use crate::clock::milliseconds;
+pub use proc::Census;
+use proc::Stat;
 
 /// A process among its relatives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,10 +27,10 @@ pub struct Process {
     pub children: Vec<i32>,
 }
 
-/// A process and all its descendants.
+/// The processes of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tree {
-    /// The process at the root, 0 when there is none.
+    /// The main process, 0 when there is none.
     pub root: i32,
     /// All of them, by process id.
     pub processes: BTreeMap<i32, Process>,
@@ -44,162 +47,114 @@ pub struct Usage {
     pub cpu_usage: f64,
 }
 
-/// A process with what its descendants use.
+/// What all processes of a service use.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
-    /// The process itself.
+    /// The main process.
     #[serde(flatten)]
     pub own: Usage,
-    /// Each of its descendants.
+    /// The resident memory of all, in bytes; pages that they share count for each.
+    pub memory_total: u64,
+    /// The memory of all, in bytes, with each shared page divided among those who share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_total: Option<u64>,
+    /// The threads of all.
+    pub threads: u64,
+    /// The open descriptors of all.
+    pub fds: u64,
+    /// How many processes there are.
+    pub processes: usize,
+    /// How long the main process has been there.
+    pub uptime_ms: i64,
+    /// Each of the other processes.
     pub children: Vec<Usage>,
+    /// The CPU time of all since they started, and of those that they have waited for.
+    #[serde(skip)]
+    pub cpu_ms: u64,
 }
 
-/// Larger families are shown in part, so that a fork bomb does not hold up the server.
-const FAMILY_MAX: usize = 4096;
-
-/// Clock ticks per second in `/proc`: 100 on every architecture that Rust's Linux targets have.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// The process and its descendants; empty when there is no such process.
-pub fn tree(root: i32) -> Tree {
-    let family = if has_children_files() { listed_family(root) } else { scanned_family(root) };
-    let processes: BTreeMap<i32, Process> = family.into_iter().map(|it| (it.pid, it)).collect();
-    let root = if processes.contains_key(&root) { root } else { 0 };
-    Tree { root, processes }
+/// The processes of a service: all that are in its cgroup, if it has one, and the main process with
+/// its descendants. A cgroup names those too that have left their parents.
+pub fn family(pid: i32, leaf: Option<&Path>) -> Tree {
+    Tree::of(pid, proc::members(pid, leaf, None))
 }
 
-/// What the process and its descendants use; `None` when it is gone.
-pub fn stats(root: i32) -> Option<Stats> {
-    let own = usage(root)?;
-    let family = tree(root).processes.into_keys();
-    let children = family.filter(|it| *it != root).filter_map(usage).collect();
-    Some(Stats { own, children })
-}
-
-/// What the process uses; `None` when it is gone.
-pub fn usage(pid: i32) -> Option<Usage> {
-    let stat = Stat::read(pid)?;
-    let up = milliseconds(ClockId::CLOCK_BOOTTIME) as f64 / 1000.0;
-    let age = (up - stat.start_ticks as f64 / TICKS_PER_SECOND).max(1.0 / TICKS_PER_SECOND);
-    let cpu_usage = stat.cpu_ticks as f64 / TICKS_PER_SECOND / age * 100.0;
-    Some(Usage { pid, memory_usage: resident_bytes(pid)?, cpu_usage })
-}
-
-/// Whether the kernel lists the children of a process (`CONFIG_PROC_CHILDREN`).
-fn has_children_files() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| fs::exists("/proc/thread-self/children").unwrap_or(false))
-}
-
-fn listed_family(root: i32) -> Vec<Process> {
-    let mut family = Vec::new();
-    let mut waiting = vec![root];
-    while let Some(pid) = waiting.pop() {
-        let Some(stat) = Stat::read(pid) else { continue };
-        let children = children_of(pid);
-        waiting.extend(&children);
-        family.push(Process { pid, ppid: stat.ppid, name: stat.name, children });
-        if family.len() == FAMILY_MAX {
-            break;
+/// What the processes of a service use; `None` when its main process is gone.
+///
+/// The census saves looks at processes when many services are asked about. With `deep`, memory is
+/// also told with shared pages divided, which takes the kernel a walk through all pages.
+pub fn stats(pid: i32, leaf: Option<&Path>, census: Option<&Census>, deep: bool) -> Option<Stats> {
+    let members = proc::members(pid, leaf, census);
+    let main = members.iter().find(|(it, _)| *it == pid).map(|(_, stat)| stat)?;
+    let mut stats = Stats {
+        own: usage(pid, main)?,
+        memory_total: 0,
+        pss_total: deep.then_some(0),
+        threads: 0,
+        fds: 0,
+        processes: 0,
+        uptime_ms: age_ms(main),
+        children: Vec::new(),
+        cpu_ms: 0,
+    };
+    for (member, stat) in &members {
+        let Some(used) = usage(*member, stat) else { continue };
+        stats.memory_total += used.memory_usage;
+        stats.pss_total = stats.pss_total.map(|it| it + proc::shared_bytes(*member));
+        stats.threads += stat.threads;
+        stats.fds += proc::open_descriptors(*member);
+        stats.processes += 1;
+        stats.cpu_ms += (stat.cpu_ticks + stat.waited_ticks) * TICK_MS;
+        if *member != pid {
+            stats.children.push(used);
         }
     }
-    family
+    Some(stats)
 }
 
-/// The children of all threads of a process.
-fn children_of(pid: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists =
-        threads.flatten().filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
-    let mut children: Vec<i32> = Vec::new();
-    lists.for_each(|it| {
-        children.extend(it.split_whitespace().filter_map(|it| it.parse::<i32>().ok()))
-    });
-    children.sort_unstable();
-    children
+/// A clock tick in `/proc`: 100 a second on every architecture that Rust's Linux targets have.
+const TICK_MS: u64 = 10;
+
+fn usage(pid: i32, stat: &Stat) -> Option<Usage> {
+    let cpu_usage = (stat.cpu_ticks * TICK_MS) as f64 / age_ms(stat) as f64 * 100.0;
+    Some(Usage { pid, memory_usage: proc::resident_bytes(pid)?, cpu_usage })
 }
 
-/// As [`listed_family`], by a look at every process there is.
-fn scanned_family(root: i32) -> Vec<Process> {
-    let mut all: HashMap<i32, Process> = HashMap::new();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in entries.filter_map(|it| it.file_name().to_str()?.parse().ok()) {
-        let Some(Stat { ppid, name, .. }) = Stat::read(pid) else { continue };
-        all.insert(pid, Process { pid, ppid, name, children: Vec::new() });
-    }
-    let mut pairs: Vec<(i32, i32)> = all.values().map(|it| (it.ppid, it.pid)).collect();
-    pairs.sort_unstable();
-    for (ppid, pid) in pairs {
-        all.entry(ppid).and_modify(|it| it.children.push(pid));
-    }
-    let mut family: Vec<Process> = all.remove(&root).into_iter().collect();
-    let mut next = 0;
-    while next < family.len() && family.len() < FAMILY_MAX {
-        let children = family[next].children.clone();
-        family.extend(children.iter().filter_map(|it| all.remove(it)));
-        next += 1;
-    }
-    family
+/// How long a process has been there; not less than a tick, so that one can divide by it.
+fn age_ms(stat: &Stat) -> i64 {
+    let tick = TICK_MS.cast_signed();
+    let started = stat.start_ticks.cast_signed().saturating_mul(tick);
+    (milliseconds(ClockId::CLOCK_BOOTTIME) - started).max(tick)
 }
 
-fn resident_bytes(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-    // A zombie has no memory and no such line.
-    let Some(line) = line else { return Some(0) };
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kib * 1024)
-}
-
-/// The fields of `/proc/PID/stat` that matter here.
-struct Stat {
-    name: String,
-    ppid: i32,
-    cpu_ticks: u64,
-    start_ticks: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> Option<Self> {
-        let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        Self::parse(&String::from_utf8_lossy(&bytes))
-    }
-
-    /// The name is in parentheses and may contain any of them, so what follows it begins after the
-    /// last one.
-    fn parse(text: &str) -> Option<Self> {
-        let (begin, end) = (text.find('(')?, text.rfind(')')?);
-        let fields: Vec<&str> = text.get(end + 1..)?.split_whitespace().collect();
-        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        Some(Self {
-            name: text.get(begin + 1..end)?.to_owned(),
-            ppid: fields.get(1)?.parse().ok()?,
-            cpu_ticks: number(11)? + number(12)?,
-            start_ticks: number(19)?,
-        })
+impl Tree {
+    fn of(root: i32, members: Vec<(i32, Stat)>) -> Self {
+        let as_process = |(pid, stat): (i32, Stat)| {
+            (pid, Process { pid, ppid: stat.ppid, name: stat.name, children: Vec::new() })
+        };
+        let mut processes: BTreeMap<i32, Process> = members.into_iter().map(as_process).collect();
+        let pairs: Vec<(i32, i32)> = processes.values().map(|it| (it.ppid, it.pid)).collect();
+        for (ppid, pid) in pairs {
+            processes.entry(ppid).and_modify(|it| it.children.push(pid));
+        }
+        Self { root: if processes.contains_key(&root) { root } else { 0 }, processes }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use super::*;
 
-    #[test]
-    fn a_name_may_hold_parentheses_and_blanks() {
-        let line = "7 (a) (b c)) S 3 7 7 0 -1 4 1 0 0 0 50 25 0 0 20 0 1 0 900 1 2";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.name.as_str(), stat.ppid), ("a) (b c)", 3));
-        assert_eq!((stat.cpu_ticks, stat.start_ticks), (75, 900));
-        assert!(Stat::parse("7 (a").is_none());
-        assert!(Stat::parse(")(").is_none());
-    }
-
-    #[test]
+    /// A shell with one child, which is stopped.
     #[expect(clippy::disallowed_methods, reason = "descendants to look at")]
-    fn both_ways_of_finding_descendants_agree() {
+    fn shell() -> (Child, i32, i32) {
         let mut shell = Command::new("sh")
             .args(["-c", "sh -c 'echo ready; kill -STOP $$; :' & wait"])
             .stdout(Stdio::piped())
@@ -207,26 +162,69 @@ mod tests {
             .unwrap();
         shell.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
         let root = i32::try_from(shell.id()).unwrap();
-        let tree = tree(root);
-        let child = *tree.processes[&root].children.first().unwrap();
-        let scanned = scanned_family(root).into_iter().map(|it| (it.pid, it)).collect();
-        assert_eq!(tree.processes, scanned);
-        assert_eq!((tree.root, tree.processes.len()), (root, 2));
-        let stats = stats(root).unwrap();
-        assert!(stats.own.memory_usage > 10_000, "{stats:?}");
-        assert!((0.0..=200.0).contains(&stats.own.cpu_usage), "{stats:?}");
-        assert_eq!(stats.children[0].pid, child);
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(child),
-            nix::sys::signal::Signal::SIGKILL,
-        )
-        .unwrap();
+        let child = family(root, None).processes[&root].children[0];
+        (shell, root, child)
+    }
+
+    fn end(mut shell: Child, child: i32) {
+        kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
         shell.wait().unwrap();
     }
 
     #[test]
-    fn what_is_gone_has_no_tree_and_no_stats() {
-        assert_eq!(tree(i32::MAX), Tree::default());
-        assert_eq!(stats(i32::MAX), None);
+    fn all_ways_of_finding_descendants_agree() {
+        let (shell, root, child) = shell();
+        let listed = family(root, None);
+        let scanned = Tree::of(root, proc::members(root, None, Some(&Census::take())));
+        assert_eq!(listed, scanned);
+        assert_eq!((listed.root, listed.processes.len()), (root, 2));
+        assert_eq!(listed.processes[&child].ppid, root);
+        end(shell, child);
+    }
+
+    #[test]
+    fn what_is_used_is_told_of_all_processes_together() {
+        let (shell, root, child) = shell();
+        let stats = stats(root, None, None, true).unwrap();
+        assert!(stats.own.memory_usage > 10_000, "{stats:?}");
+        assert!((0.0..=200.0).contains(&stats.own.cpu_usage), "{stats:?}");
+        assert_eq!((stats.processes, stats.threads), (2, 2), "{stats:?}");
+        assert_eq!(stats.children[0].pid, child);
+        let sum = stats.own.memory_usage + stats.children[0].memory_usage;
+        assert_eq!(stats.memory_total, sum);
+        let shared = stats.pss_total.unwrap();
+        assert!(shared > 0 && shared < stats.memory_total, "{stats:?}");
+        let descriptors = fs::read_dir(format!("/proc/{root}/fd")).unwrap().count()
+            + fs::read_dir(format!("/proc/{child}/fd")).unwrap().count();
+        assert_eq!(stats.fds, descriptors as u64);
+        end(shell, child);
+    }
+
+    #[test]
+    fn a_cgroup_names_those_who_have_left_their_parents_too() {
+        let (shell, root, child) = shell();
+        let leaf = std::env::temp_dir().join(format!("zinit-leaf-{root}"));
+        fs::create_dir_all(leaf.join("inner")).unwrap();
+        fs::write(leaf.join("inner/cgroup.procs"), format!("{child}\n")).unwrap();
+        fs::write(leaf.join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let survivors = family(0, Some(&leaf));
+        assert_eq!(survivors.root, 0);
+        let mut both = [child, own];
+        both.sort_unstable();
+        assert_eq!(survivors.processes.into_keys().collect::<Vec<_>>(), both);
+        let all = family(root, Some(&leaf));
+        assert_eq!((all.root, all.processes.len()), (root, 3), "the tree is among them");
+        fs::remove_dir_all(&leaf).unwrap();
+        assert_eq!(family(root, Some(&leaf)).processes.len(), 2, "no cgroup, so the tree");
+        end(shell, child);
+    }
+
+    #[test]
+    fn what_is_gone_has_no_family_and_no_stats() {
+        assert_eq!(family(i32::MAX, None), Tree::default());
+        assert_eq!(family(0, None), Tree::default());
+        assert_eq!(stats(i32::MAX, None, None, true), None);
+        assert_eq!(stats(i32::MAX, None, Some(&Census::take()), false), None);
     }
 }

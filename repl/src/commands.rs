@@ -10,10 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{run, server};
-
-/// How long a start or restart is watched before it is left to itself.
-const WATCH_SECS: f64 = 5.0;
+use crate::{run, server, watch};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -64,13 +61,13 @@ pub(crate) enum Command {
     /// Shows what is known of services
     Status(Names),
     /// Starts services, and waits a few seconds for them to be up
-    Start(Names),
+    Start(watch::Start),
     /// Stops services, and waits until nothing of them runs
-    Stop(Names),
+    Stop(watch::Stop),
     /// Stops services and starts them again
-    Restart(Names),
+    Restart(Which),
     /// Stops services, forgets them and removes their files
-    Delete(Names),
+    Delete(watch::Delete),
     /// Reads the files of services again, or for the first time
     Reload(Names),
     /// Sends a signal to the processes of a service
@@ -117,6 +114,17 @@ pub(crate) struct Names {
     names: Vec<String>,
 }
 
+/// The services that are meant, by name or by pattern.
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// Services: names, globs such as 'web-*', or groups such as @jobs
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All services
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// What a command works with.
 pub(crate) struct Context {
     pub(crate) home: Home,
@@ -159,7 +167,7 @@ impl Context {
         Ok(worst)
     }
 
-    fn done(&self, what: &str, name: &str) -> Outcome {
+    pub(crate) fn done(&self, what: &str, name: &str) -> Outcome {
         let answer = json!({ "name": name, "done": what.to_lowercase() });
         self.show(&answer, |_| format!("{what} service: {name}\n"))
     }
@@ -174,20 +182,10 @@ impl Command {
                 let status = client.call("service.status", json!([name]))?;
                 cx.show(&status, |paint| render::status(&status, paint))
             }),
-            Self::Start(names) => {
-                cx.each(&names, |client, name| bring_up(cx, client, "start", name))
-            }
-            Self::Restart(names) => {
-                cx.each(&names, |client, name| bring_up(cx, client, "restart", name))
-            }
-            Self::Stop(names) => cx.each(&names, |client, name| {
-                client.call("service.stop", json!([name]))?;
-                cx.done("Stopped", name)
-            }),
-            Self::Delete(names) => cx.each(&names, |client, name| {
-                client.call("service.delete", json!([name]))?;
-                cx.done("Deleted", name)
-            }),
+            Self::Start(start) => start.run(cx),
+            Self::Restart(which) => watch::restart(cx, &which),
+            Self::Stop(stop) => stop.run(cx),
+            Self::Delete(delete) => delete.run(cx),
             Self::Reload(names) => cx.each(&names, |client, name| {
                 client.call("service.reload", json!([name]))?;
                 cx.done("Reloaded", name)
@@ -217,29 +215,6 @@ fn ping(cx: &Context) -> Outcome {
 fn list(cx: &Context) -> Outcome {
     let all = cx.connect()?.call("service.status_all", json!([]))?;
     cx.show(&all, |paint| render::list(&all, paint))
-}
-
-/// Asks for it, watches it for a moment, and tells the truth about it.
-fn bring_up(cx: &Context, client: &mut Client, verb: &str, name: &str) -> Outcome {
-    client.call(&format!("service.{verb}"), json!([name]))?;
-    let up = match client.call("service.wait", json!([name, WATCH_SECS, "up"])) {
-        Err(refusal) if refusal.kind == Kind::TimedOut => false,
-        other => other? == true,
-    };
-    let status = client.call("service.status", json!([name]))?;
-    let state = status["state"].as_str().unwrap_or_default();
-    let reason = status["reason"].as_str().unwrap_or_default();
-    if !up && ["Failed", "Stopped", "Backoff"].contains(&state) {
-        return Err(Refusal::new(
-            Kind::Internal,
-            format!("service `{name}` did not come up: {reason}"),
-        )
-        .hint(format!("`zinit logs {name}` shows what it wrote"))
-        .with("service", name));
-    }
-    let done = if verb == "restart" { "Restarted" } else { "Started" };
-    let still = if up { String::new() } else { format!(" ({state}: {reason})") };
-    cx.show(&status, |_| format!("{done} service: {name}{still}\n"))
 }
 
 fn kill(cx: &Context, name: &str, signal: &str) -> Outcome {

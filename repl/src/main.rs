@@ -1,12 +1,15 @@
 //! The `zinit` command: asks a server, and runs scripts.
 //!
-//! Under the name `zinit-server` it is the server. `commands` is the table of what it understands, `run` runs scripts, `server` starts and stops the
-//! server, `render` draws. A command that needs no script makes no engine: it is one call.
+//! Under the name `zinit-server` it is the server. `commands` is the table of what it understands,
+//! `watch` starts and stops services and stays with them, `run` runs scripts, `server` starts and stops
+//! the server, `render` and `progress` draw. A command that needs no script makes no engine.
 
 mod commands;
+mod progress;
 mod render;
 mod run;
 mod server;
+mod watch;
 
 use std::process::ExitCode;
 

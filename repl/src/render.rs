@@ -1,8 +1,8 @@
 //! What users see: texts from answers, and sentences from refusals. Drawing only.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stderr, stdout};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io::{IsTerminal, Write as _, stderr, stdin, stdout};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nu_ansi_term::{Color, Style};
 use serde_json::{Value, json};
@@ -50,6 +50,16 @@ fn wanted() -> bool {
 pub(crate) fn print(text: &str) {
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Asks on the terminal, and returns the answer; nothing where there is no terminal.
+pub(crate) fn asked(question: &str) -> Option<String> {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return None;
+    }
+    let _ = write!(stderr(), "{question}");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer).ok().map(|_| answer)
 }
 
 /// Prints a refusal to standard error, and returns the exit code that goes with it.
@@ -129,6 +139,10 @@ pub(crate) fn list(all: &Value, paint: Paint) -> String {
             0 => {}
             pid => _ = write!(text, " (pid: {pid})"),
         }
+        let health = word(it, "health");
+        if !["", "ok"].contains(&health) {
+            _ = write!(text, " {}", paint.on(Color::Red.normal(), &format!("unhealthy: {health}")));
+        }
         text.push('\n');
     }
     text
@@ -149,9 +163,33 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     fact("Since", &since(number(it, "since_ms")));
     fact("Restarts", &number(it, "restarts").to_string());
     fact("Last exit", word(it, "last_exit"));
-    let after: Vec<&str> = items(&it["after"]).filter_map(Value::as_str).collect();
-    fact("After", &after.join(", "));
+    if number(it, "next_ms") > 0 {
+        fact("Next", format!("{} {}", word(it, "next"), in_secs(number(it, "next_ms"))).trim());
+    }
+    fact("Waits for", &words(&it["waits_for"]));
+    fact("Health", word(it, "health"));
+    fact("Says", word(it, "says"));
+    fact("After", &words(&it["after"]));
+    fact("Requires", &words(&it["requires"]));
+    fact("Wants", &words(&it["wants"]));
+    fact("Groups", &words(&it["groups"]));
+    if word(it, "state") == "Stopping" || number(it, "pid") == 0 {
+        fact("Survivors", &processes(it));
+    }
     text
+}
+
+fn words(it: &Value) -> String {
+    items(it).filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The processes of a service, at most eight of them: `71 sh, 72 sleep`.
+pub(crate) fn processes(it: &Value) -> String {
+    let all = it["process_tree"]["processes"].as_object().into_iter().flatten();
+    let all: Vec<_> = all.map(|(pid, it)| format!("{pid} {}", word(it, "name"))).collect();
+    let more = if all.len() > 8 { format!(" and {} more", all.len() - 8) } else { String::new() };
+    let shown = &all[..all.len().min(8)];
+    format!("{}{more}", shown.join(", "))
 }
 
 /// What one service uses.
@@ -181,14 +219,28 @@ pub(crate) fn lines(found: &Value) -> String {
 }
 
 /// A moment, as how long ago it was: `3m 20s ago`.
+pub(crate) fn since(since_ms: i64) -> String {
+    if since_ms < 0 { String::new() } else { format!("{} ago", ago(secs_since(since_ms))) }
+}
+
+/// The whole seconds since a moment.
+pub(crate) fn secs_since(since_ms: i64) -> u64 {
+    u64::try_from(now_ms() - since_ms).unwrap_or(0) / 1000
+}
+
+/// A moment to come: `in 3 s`; `now` when it has come.
+pub(crate) fn in_secs(at_ms: i64) -> String {
+    match u64::try_from(at_ms - now_ms()).unwrap_or(0).div_ceil(1000) {
+        0 => "now".to_owned(),
+        secs @ 1..60 => format!("in {secs} s"),
+        secs => format!("in {}", ago(secs)),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "an age is drawn when it is looked at")]
-fn since(since_ms: i64) -> String {
-    let Ok(since_ms) = u64::try_from(since_ms) else {
-        return String::new();
-    };
-    let then = UNIX_EPOCH + Duration::from_millis(since_ms);
-    let secs = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
-    format!("{} ago", ago(secs))
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn ago(secs: u64) -> String {

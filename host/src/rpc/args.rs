@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::methods::Method;
+use super::picks::Picks;
 use crate::action::parse_signal;
 use crate::name::ServiceName;
 use crate::refusal::{Kind as Refused, Refusal, nearest};
@@ -29,6 +30,8 @@ pub struct Param {
 pub enum Kind {
     /// A string.
     Text,
+    /// A service's name, a glob such as `web-*`, a group such as `@jobs`, or a list of those.
+    Names,
     /// A whole number, not negative.
     Integer,
     /// A number of seconds, whole or not.
@@ -46,6 +49,7 @@ impl Kind {
     pub(super) fn types(self) -> &'static [&'static str] {
         match self {
             Self::Text => &["string"],
+            Self::Names => &["string", "array"],
             Self::Integer => &["integer"],
             Self::Seconds => &["number"],
             Self::Flag => &["boolean"],
@@ -57,6 +61,7 @@ impl Kind {
     fn phrase(self) -> &'static str {
         match self {
             Self::Text => "a string",
+            Self::Names => "a name, a glob, a `@group` or a list of those",
             Self::Integer => "a whole number, 0 or more",
             Self::Seconds => "a number of seconds, 0 or more",
             Self::Flag => "true or false",
@@ -68,6 +73,10 @@ impl Kind {
     fn accepts(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_string(),
+            Self::Names => match value {
+                Value::Array(each) => !each.is_empty() && each.iter().all(Value::is_string),
+                one => one.is_string(),
+            },
             Self::Integer => value.is_u64(),
             Self::Seconds => value.as_f64().is_some_and(|it| it >= 0.0),
             Self::Flag => value.is_boolean(),
@@ -168,6 +177,21 @@ impl Args {
     /// Parameter `index`, a [`Kind::Text`] that is to be the name of a service.
     pub(super) fn name(&self, index: usize) -> Result<ServiceName, Refusal> {
         Ok(ServiceName::parse(self.text(index))?)
+    }
+
+    /// Parameter `index`, a [`Kind::Text`] that may be left out.
+    pub(super) fn text_if_any(&self, index: usize) -> Option<&str> {
+        self.0[index].as_str()
+    }
+
+    /// Parameter `index`, a [`Kind::Names`].
+    pub(super) fn picks(&self, index: usize) -> Result<Picks, Refusal> {
+        Picks::parse(&self.0[index])
+    }
+
+    /// Whether parameter `index` is one plain name, as clients of zinit 0.3.5 write it.
+    pub(super) fn is_plain_name(&self, index: usize) -> bool {
+        self.0[index].as_str().is_some_and(|it| ServiceName::parse(it).is_ok())
     }
 
     /// Parameter `index`, a [`Kind::Integer`].

@@ -1,7 +1,6 @@
 //! The functions behind the table of methods, in its order. They read, ask and wait; what is to be
 //! done is decided by the core.
 
-use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use crate::desk::Command;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
-use crate::stats;
 
 pub(super) fn logs_filter(office: &Office, args: &Args) -> Said {
     said(&office.logs.filter(args.text(0)))
@@ -43,15 +41,16 @@ pub(super) fn discover(_: &Office, _: &Args) -> Said {
 
 pub(super) fn delete(office: Arc<Office>, args: Args) -> Pending {
     to_the_end(async move {
-        let name = args.name(0)?;
-        office.known(name.as_str())?;
+        let names = args.picks(0)?.resolve(&office)?;
         let order = office.files.lock().await;
-        let extra = extra_grace(&office, slice::from_ref(&name)).await;
-        remove(&office, vec![name.clone()]).await?;
-        office.ask(Command::Delete(vec![name.clone()])).await?;
+        let extra = extra_grace(&office, &names).await;
+        remove(&office, names.clone()).await?;
+        office.ask(Command::Delete(names.clone())).await?;
         drop(order);
-        empty(&office, vec![name], extra, is_forgotten).await?;
-        said(&true)
+        if args.flag(1) {
+            empty(&office, names.clone(), extra, is_forgotten).await?;
+        }
+        done_to(&args, &names)
     })
 }
 
@@ -118,29 +117,28 @@ pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
 }
 
 pub(super) fn restart(office: Arc<Office>, args: Args) -> Pending {
-    asked(office, args.name(0).map(|it| Command::Restart(vec![it])))
+    Box::pin(async move {
+        let names = args.picks(0)?.resolve(&office)?;
+        office.ask(Command::Restart(names.clone())).await?;
+        done_to(&args, &names)
+    })
 }
 
 pub(super) fn start(office: Arc<Office>, args: Args) -> Pending {
-    asked(office, args.name(0).map(|it| Command::Start { names: vec![it], deps: true }))
+    Box::pin(async move {
+        let names = args.picks(0)?.resolve(&office)?;
+        let deps = args.flag(1);
+        office.ask(Command::Start { names: names.clone(), deps }).await?;
+        done_to(&args, &names)
+    })
 }
 
 pub(super) fn start_all(office: Arc<Office>, _: Args) -> Pending {
     asked(office, Ok(Command::StartAll))
 }
 
-pub(super) fn stats(office: &Office, args: &Args) -> Said {
-    let status = office.known(args.text(0))?;
-    let found = (status.pid > 0).then(|| stats::stats(status.pid)).flatten();
-    let Some(found) = found else {
-        let message = format!("`{}` is down, so it uses nothing", status.name);
-        return Err(Refusal::new(Kind::ServiceDown, message).with("service", status.name.as_str()));
-    };
-    said(&found)
-}
-
 pub(super) fn status(office: &Office, args: &Args) -> Said {
-    office.shown.of(office.known(args.text(0))?)
+    office.shown.of(&office.board, office.known(args.text(0))?)
 }
 
 pub(super) fn status_all(office: &Office, _: &Args) -> Said {
@@ -149,22 +147,24 @@ pub(super) fn status_all(office: &Office, _: &Args) -> Said {
 
 pub(super) fn stop(office: Arc<Office>, args: Args) -> Pending {
     Box::pin(async move {
-        let name = args.name(0)?;
-        office.ask(Command::Stop(vec![name.clone()])).await?;
+        let names = args.picks(0)?.resolve(&office)?;
+        office.ask(Command::Stop(names.clone())).await?;
         if args.flag(1) {
-            let extra = extra_grace(&office, slice::from_ref(&name)).await;
-            empty(&office, vec![name], extra, is_down).await?;
+            let extra = extra_grace(&office, &names).await;
+            empty(&office, names.clone(), extra, is_down).await?;
         }
-        said(&true)
+        done_to(&args, &names)
     })
 }
 
-pub(super) fn stop_all(office: Arc<Office>, _: Args) -> Pending {
+pub(super) fn stop_all(office: Arc<Office>, args: Args) -> Pending {
     Box::pin(async move {
         office.ask(Command::StopAll).await?;
-        let names = names(&office);
-        let extra = extra_grace(&office, &names).await;
-        empty(&office, names, extra, is_down).await?;
+        if args.flag(0) {
+            let names = names(&office);
+            let extra = extra_grace(&office, &names).await;
+            empty(&office, names, extra, is_down).await?;
+        }
         said(&true)
     })
 }
@@ -213,10 +213,15 @@ pub(super) fn shutdown(office: &Office, _: &Args) -> Said {
 
 // What the functions share.
 
-fn said(value: &impl Serialize) -> Said {
+pub(super) fn said(value: &impl Serialize) -> Said {
     to_raw_value(value)
         .map(Arc::from)
         .map_err(|error| Refusal::new(Kind::Internal, format!("cannot write the answer: {error}")))
+}
+
+/// What was done, and to which: true for one plain name, as in zinit 0.3.5, else the names.
+fn done_to(args: &Args, names: &[ServiceName]) -> Said {
+    if args.is_plain_name(0) { said(&true) } else { said(&names) }
 }
 
 /// Asks the core, and answers true when it has acted.
@@ -234,7 +239,7 @@ fn to_the_end(work: impl Future<Output = Said> + Send + 'static) -> Pending {
 }
 
 /// Does what may wait for a disk on a thread that may wait.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(&error)))

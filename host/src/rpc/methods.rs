@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
-use super::calls;
 use super::office::Office;
+use super::{calls, usage};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -28,7 +28,7 @@ pub struct Method {
     pub params: &'static [Param],
     /// What it answers.
     pub result: &'static str,
-    /// The JSON type of what it answers.
+    /// The JSON type of what it answers, or several with `|` between them.
     pub result_type: &'static str,
     pub(super) act: Act,
 }
@@ -48,6 +48,13 @@ pub fn find(name: &str) -> Option<&'static Method> {
 }
 
 const NAME: Param = Param::required("name", Kind::Text, "The service's name.");
+const NAMES: Param = Param::required(
+    "name",
+    Kind::Names,
+    "The service's name, a glob such as `web-*`, a group such as `@jobs`, or a list of those.",
+);
+const WAIT: Param =
+    Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing of them runs.");
 const CONFIG: Param =
     Param::required("config", Kind::Object, "The keys of a service file; `exec` is required.");
 
@@ -72,6 +79,10 @@ const fn later(
 }
 
 const TRUE: (&str, &str) = ("boolean", "true");
+const DONE_TO: (&str, &str) = (
+    "boolean|array",
+    "true for one plain name; for anything else the array of names that it meant.",
+);
 const LINES: (&str, &str) =
     ("array", "Lines, oldest first: `[+] name: text` from stdout, `[-] name: text` from stderr.");
 
@@ -107,9 +118,9 @@ pub static METHODS: &[Method] = &[
     ),
     later(
         "service.delete",
-        "Stops a service, forgets it and removes its file. Answers when nothing of it is left.",
-        &[NAME],
-        TRUE,
+        "Stops services, forgets them and removes their files. Answers when nothing of them is left.",
+        &[NAMES, WAIT],
+        DONE_TO,
         calls::delete,
     ),
     later(
@@ -178,16 +189,16 @@ pub static METHODS: &[Method] = &[
     ),
     later(
         "service.restart",
-        "Stops a service and starts it again. Answers when that has been taken in hand.",
-        &[NAME],
-        TRUE,
+        "Stops services and starts them again. Answers when that has been taken in hand.",
+        &[NAMES],
+        DONE_TO,
         calls::restart,
     ),
     later(
         "service.start",
-        "Starts a service. Answers when that has been taken in hand; `service.wait` waits for it.",
-        &[NAME],
-        TRUE,
+        "Starts services. Answers when that has been taken in hand; `service.wait` waits for one.",
+        &[NAMES, Param::optional("deps", Kind::Flag, "true", "Whether to start what they need.")],
+        DONE_TO,
         calls::start,
     ),
     later(
@@ -197,16 +208,19 @@ pub static METHODS: &[Method] = &[
         TRUE,
         calls::start_all,
     ),
-    now(
+    later(
         "service.stats",
-        "What the processes of a service use.",
-        &[NAME],
+        "What all processes of a service use; without a name, what each service uses that runs.",
+        &[Param::optional("name", Kind::Text, "null", "The service's name.")],
         (
-            "object",
-            "`pid`, `memory_usage` (resident bytes), `cpu_usage` (percent of the time since it \
-             started), and `children` with the same of each descendant.",
+            "object|array",
+            "`name`, `pid`, `memory_usage` (resident bytes of the main process), `memory_total` (of \
+             all), `pss_total` (with shared pages divided; only when a name is given), `cpu_usage` \
+             (percent of the time since the last such call, or else since it started), `threads`, \
+             `fds`, `processes`, `uptime_ms`, `restarts`, and `children` with `pid`, \
+             `memory_usage` and `cpu_usage` of each other process. Without a name an array.",
         ),
-        calls::stats,
+        usage::usage,
     ),
     now(
         "service.status",
@@ -228,15 +242,15 @@ pub static METHODS: &[Method] = &[
     ),
     later(
         "service.stop",
-        "Stops a service. Answers when nothing of it runs.",
-        &[NAME, Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing runs.")],
-        TRUE,
+        "Stops services, together and in the right order. Answers when nothing of them runs.",
+        &[NAMES, WAIT],
+        DONE_TO,
         calls::stop,
     ),
     later(
         "service.stop_all",
         "Stops all services, dependents first. Answers when nothing runs.",
-        &[],
+        &[WAIT],
         TRUE,
         calls::stop_all,
     ),

@@ -3,6 +3,8 @@
 //! ```text
 //!  methods  one table: name, parameters, result, function ── openrpc, reference
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
+//!     │ usage     the function that measures
+//!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
 //!  answer   a line of JSON in, a line of JSON out
 //!     │ ndjson    one connection that speaks newline-delimited JSON
@@ -29,8 +31,10 @@ pub mod methods;
 mod ndjson;
 pub mod office;
 pub mod openrpc;
+mod picks;
 pub mod server;
 mod shown;
 pub mod token;
+mod usage;
 
 pub use args::{Kind as ParamKind, Param};

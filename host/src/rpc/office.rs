@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::lookout::Post;
 use super::shown::Shown;
+use super::usage::Ledger;
 use crate::board::{Board, Status};
 use crate::desk::{Answer, Command, Desk};
 use crate::logs::Logs;
@@ -30,6 +31,7 @@ pub struct Office {
     /// The files of the services.
     pub store: Store,
     pub(super) shown: Shown,
+    pub(super) ledger: Ledger,
     /// Held while a file and the core are told the same thing, so that they hear it in one order.
     pub(super) files: Mutex<()>,
     pub(super) lookout: Post,
@@ -60,6 +62,7 @@ impl Office {
             logs,
             store,
             shown: Shown::default(),
+            ledger: Ledger::default(),
             lookout: Post::default(),
             files: Mutex::default(),
             stop,

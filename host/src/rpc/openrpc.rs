@@ -20,7 +20,7 @@ fn method(it: &Method) -> Value {
     let result = json!({
         "name": "result",
         "description": it.result,
-        "schema": { "type": it.result_type },
+        "schema": schema(&it.result_type.split('|').collect::<Vec<_>>()),
     });
     json!({
         "name": it.name,
@@ -32,10 +32,7 @@ fn method(it: &Method) -> Value {
 }
 
 fn param(it: &Param) -> Value {
-    let mut schema = match it.kind.types() {
-        [one] => json!({ "type": one }),
-        several => json!({ "type": several }),
-    };
+    let mut schema = schema(it.kind.types());
     if let Some(text) = it.default {
         schema["default"] = serde_json::from_str(text).expect("defaults are JSON");
     }
@@ -45,6 +42,13 @@ fn param(it: &Param) -> Value {
         "required": it.default.is_none(),
         "schema": schema,
     })
+}
+
+fn schema(types: &[&str]) -> Value {
+    match types {
+        [one] => json!({ "type": one }),
+        several => json!({ "type": several }),
+    }
 }
 
 #[cfg(test)]

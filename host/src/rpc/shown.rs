@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::board::Status;
+use crate::board::{Board, Status};
 use crate::clock::instant;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::stats::{Tree, tree};
+use crate::stats::{Tree, family};
 
 /// Serialised answers by service. One is used again while the board shows the very same status and
 /// its process tree is younger than [`AGE_MAX`](Self::AGE_MAX).
@@ -37,8 +37,8 @@ impl Shown {
     /// Answers that are kept; those who watch one service watch few.
     const KEPT_MAX: usize = 64;
 
-    /// The answer for this status, which comes from the board.
-    pub(super) fn of(&self, status: Arc<Status>) -> Result<Arc<RawValue>, Refusal> {
+    /// The answer for this status, which comes from this board.
+    pub(super) fn of(&self, board: &Board, status: Arc<Status>) -> Result<Arc<RawValue>, Refusal> {
         let now = instant();
         let mut kept = self.0.lock().expect("nothing panics while it holds the answers");
         if let Some(answer) = kept.get(status.name.as_str())
@@ -47,7 +47,7 @@ impl Shown {
         {
             return Ok(Arc::clone(&answer.text));
         }
-        let text = Self::made(&status)?;
+        let text = Self::made(board, &status)?;
         if kept.len() >= Self::KEPT_MAX {
             kept.clear();
         }
@@ -56,8 +56,8 @@ impl Shown {
         Ok(text)
     }
 
-    fn made(status: &Status) -> Result<Arc<RawValue>, Refusal> {
-        let process_tree = if status.pid > 0 { tree(status.pid) } else { Tree::default() };
+    fn made(board: &Board, status: &Status) -> Result<Arc<RawValue>, Refusal> {
+        let process_tree = family(status.pid, board.leaf(status.name.as_str()).as_deref());
         to_raw_value(&Full { status, process_tree })
             .map(Arc::from)
             .map_err(|error| Refusal::new(Kind::Internal, error.to_string()))

@@ -5,5 +5,7 @@
 mod clients;
 mod hostile;
 mod methods;
+mod picks;
 mod tcp;
+mod usage;
 mod world;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) board: Arc<Board>,
     pub(crate) logs: Logs,
     pub(crate) tcp: Option<SocketAddr>,
+    heard: Receiver<Command>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -69,8 +70,9 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
         let (seen, ender) = (Arc::clone(&board), stop.clone());
-        let core = thread::spawn(move || core(&seen, &inbox, &ender));
-        Self { dir, socket, board, logs, tcp, stop, threads: vec![server, core] }
+        let (tell, heard) = channel();
+        let core = thread::spawn(move || core(&seen, &inbox, &tell, &ender));
+        Self { dir, socket, board, logs, tcp, heard, stop, threads: vec![server, core] }
     }
 
     pub(crate) fn client(&self) -> Client<UnixStream> {
@@ -80,6 +82,19 @@ impl World {
     pub(crate) fn post(&self, name: &str, state: &str, pid: i32) {
         self.board.post(status(name, state, pid));
         self.board.announce();
+    }
+
+    /// Posts a service with more to it.
+    pub(crate) fn post_with(&self, name: &str, state: &str, more: impl FnOnce(&mut Status)) {
+        let mut status = status(name, state, 0);
+        more(&mut status);
+        self.board.post(status);
+        self.board.announce();
+    }
+
+    /// The commands that the core has heard since the last look.
+    pub(crate) fn heard(&self) -> Vec<Command> {
+        self.heard.try_iter().collect()
     }
 
     /// Stops the server and waits until it has.
@@ -124,11 +139,18 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
 }
 
 /// Does at once what it is asked, but for services named `stuck...`, which never stop.
-fn core(board: &Board, inbox: &Receiver<Letter>, stop: &watch::Sender<bool>) {
+fn core(
+    board: &Board,
+    inbox: &Receiver<Letter>,
+    tell: &Sender<Command>,
+    stop: &watch::Sender<bool>,
+) {
     let own_pid = i32::try_from(std::process::id()).unwrap();
     while let Ok(letter) = inbox.recv() {
+        let _ = tell.send(letter.command.clone());
         let post = |name: &ServiceName, state: &str, pid| {
-            board.post(status(name.as_str(), state, pid));
+            let groups = board.get(name.as_str()).map(|it| it.groups.clone()).unwrap_or_default();
+            board.post(Status { groups, ..status(name.as_str(), state, pid) });
             Ok(())
         };
         let forget = |name: &ServiceName| {

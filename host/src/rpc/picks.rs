@@ -1,0 +1,219 @@
+//! Which services a call is about: names, globs and groups, looked up on the board.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::office::Office;
+use crate::board::Status;
+use crate::name::ServiceName;
+use crate::refusal::{Kind, Refusal, nearest};
+
+/// What somebody wrote to say which services are meant.
+#[derive(Debug)]
+pub(super) struct Picks(Vec<Pick>);
+
+#[derive(Debug)]
+enum Pick {
+    Name(ServiceName),
+    Glob(String, Glob),
+    Group(String),
+}
+
+impl Picks {
+    /// Parses one pick, or a list of them.
+    ///
+    /// # Errors
+    /// `bad_argument`, when one is neither a name nor a glob nor a group.
+    pub(super) fn parse(value: &Value) -> Result<Self, Refusal> {
+        let each = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let texts = each.iter().filter_map(Value::as_str);
+        texts.map(Pick::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The services that are meant, each once, in the order in which they were named.
+    ///
+    /// # Errors
+    /// When a name is unknown, or a glob or a group has no service.
+    pub(super) fn resolve(&self, office: &Office) -> Result<Vec<ServiceName>, Refusal> {
+        let all = match self.0.as_slice() {
+            [Pick::Name(name)] => return Ok(vec![office.known(name.as_str())?.name.clone()]),
+            _ => office.board.all(),
+        };
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        for pick in &self.0 {
+            let mut names = pick.among(&all);
+            if names.is_empty() {
+                return Err(pick.missed(office, &all));
+            }
+            names.retain(|it| seen.insert(it.clone()));
+            found.append(&mut names);
+        }
+        Ok(found)
+    }
+}
+
+impl Pick {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        if let Some(group) = text.strip_prefix('@') {
+            return Ok(Self::Group(group.to_owned()));
+        }
+        if !text.contains(['*', '?', '[']) {
+            return Ok(Self::Name(ServiceName::parse(text)?));
+        }
+        match Glob::parse(text) {
+            Some(glob) => Ok(Self::Glob(text.to_owned(), glob)),
+            None => {
+                let message = format!("`{text}` is no pattern: its `[` has no end");
+                Err(Refusal::new(Kind::BadArgument, message).with("param", "name"))
+            }
+        }
+    }
+
+    fn among(&self, all: &[Arc<Status>]) -> Vec<ServiceName> {
+        let means = |it: &&Arc<Status>| match self {
+            Self::Name(name) => it.name == *name,
+            Self::Glob(_, glob) => glob.fits(it.name.as_str()),
+            Self::Group(group) => it.groups.contains(group),
+        };
+        all.iter().filter(means).map(|it| it.name.clone()).collect()
+    }
+
+    fn missed(&self, office: &Office, all: &[Arc<Status>]) -> Refusal {
+        match self {
+            Self::Name(name) => office.unknown(name.as_str()),
+            Self::Glob(text, _) => {
+                Refusal::new(Kind::UnknownService, format!("no service matches `{text}`"))
+                    .hint("`zinit list` shows the services there are")
+                    .with("service", text.as_str())
+            }
+            Self::Group(group) => unknown_group(group, all),
+        }
+    }
+}
+
+fn unknown_group(group: &str, all: &[Arc<Status>]) -> Refusal {
+    let known: BTreeSet<&str> = all.iter().flat_map(|it| &it.groups).map(String::as_str).collect();
+    let refusal = Refusal::new(Kind::UnknownService, format!("there is no group `{group}`"))
+        .with("group", group);
+    match nearest(group, known.into_iter()) {
+        Some(near) => refusal.hint(format!("did you mean `@{near}`?")),
+        None => refusal.hint("`zinit status NAME` shows the groups of a service"),
+    }
+}
+
+/// A pattern: `*` is any text, `?` any letter, `[a-c]` one of these, `[!a-c]` none of them.
+#[derive(Debug, PartialEq, Eq)]
+struct Glob(Vec<Piece>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text,
+    Letter,
+    Is(char),
+    Among { not: bool, ranges: Vec<(char, char)> },
+}
+
+impl Glob {
+    /// `None` when a `[` has no end.
+    fn parse(text: &str) -> Option<Self> {
+        let mut letters = text.chars().peekable();
+        let mut pieces = Vec::new();
+        while let Some(letter) = letters.next() {
+            pieces.push(match letter {
+                '*' => Piece::Text,
+                '?' => Piece::Letter,
+                '[' => {
+                    let not = letters.next_if(|it| "!^".contains(*it)).is_some();
+                    Piece::Among { not, ranges: ranges(&mut letters)? }
+                }
+                other => Piece::Is(other),
+            });
+        }
+        Some(Self(pieces))
+    }
+
+    /// Whether the whole text fits. Only the last `*` is ever tried again, so it takes at most the
+    /// product of both lengths.
+    fn fits(&self, text: &str) -> bool {
+        let letters: Vec<char> = text.chars().collect();
+        let (mut at, mut piece) = (0, 0);
+        let mut retry: Option<(usize, usize)> = None;
+        while at < letters.len() {
+            match self.0.get(piece) {
+                Some(Piece::Text) => {
+                    retry = Some((at, piece));
+                    piece += 1;
+                }
+                Some(it) if it.takes(letters[at]) => (at, piece) = (at + 1, piece + 1),
+                _ => {
+                    let Some((from, star)) = retry else { return false };
+                    retry = Some((from + 1, star));
+                    (at, piece) = (from + 1, star + 1);
+                }
+            }
+        }
+        self.0[piece..].iter().all(|it| *it == Piece::Text)
+    }
+}
+
+impl Piece {
+    fn takes(&self, letter: char) -> bool {
+        match self {
+            Self::Text | Self::Letter => true,
+            Self::Is(it) => *it == letter,
+            Self::Among { not, ranges } => {
+                ranges.iter().any(|(from, to)| (*from..=*to).contains(&letter)) != *not
+            }
+        }
+    }
+}
+
+/// What stands between brackets. A `]` that comes first is a letter like others.
+fn ranges(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Vec<(char, char)>> {
+    let mut ranges = Vec::new();
+    loop {
+        let from = letters.next()?;
+        if from == ']' && !ranges.is_empty() {
+            return Some(ranges);
+        }
+        let mut ahead = letters.clone();
+        match (ahead.next(), ahead.next()) {
+            (Some('-'), Some(to)) if to != ']' => {
+                *letters = ahead;
+                ranges.push((from, to));
+            }
+            _ => ranges.push((from, from)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_fits_the_whole_name_or_not_at_all() {
+        for (glob, text, fits) in [
+            ("web-*", "web-1", true),
+            ("web-*", "web-", true),
+            ("web-*", "xweb-1", false),
+            ("*-web-*", "a-web-web-b", true),
+            ("*", "", true),
+            ("w?b", "web", true),
+            ("w?b", "wb", false),
+            ("db[1-3]", "db2", true),
+            ("db[1-3]", "db4", false),
+            ("db[!1-3]", "db4", true),
+            ("db[13-]", "db-", true),
+            ("db[]x]", "db]", true),
+            ("*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+        ] {
+            assert_eq!(Glob::parse(glob).unwrap().fits(text), fits, "{glob} {text}");
+        }
+        assert_eq!(Glob::parse("db[1-"), None);
+        assert_eq!(Glob::parse("db["), None);
+    }
+}

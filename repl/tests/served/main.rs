@@ -1,0 +1,7 @@
+//! The `zinit` command where a server is. Its core is a fake that posts what the test wants.
+
+#![allow(clippy::unwrap_used, reason = "clippy knows only functions with #[test] as tests")]
+#![expect(clippy::disallowed_methods, reason = "it runs the command")]
+
+mod stopping;
+mod world;

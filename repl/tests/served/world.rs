@@ -1,0 +1,160 @@
+//! A server with a fake core, and the command that talks to it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command as Process, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::watch;
+use zinit_host::board::{Board, Status};
+use zinit_host::desk::{Command, Desk, Letter, Reply};
+use zinit_host::logs::Logs;
+use zinit_host::name::ServiceName;
+use zinit_host::rpc::office::Office;
+use zinit_host::rpc::server::{Doors, serve};
+use zinit_host::store::Store;
+
+/// A running server. Dropping it stops it.
+pub(crate) struct World {
+    pub(crate) dir: PathBuf,
+    pub(crate) board: Arc<Board>,
+    /// What the core has been asked.
+    pub(crate) heard: Receiver<Command>,
+    stop: Option<watch::Sender<bool>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a command printed, and its exit code.
+pub(crate) type Told = (i32, String, String);
+
+impl World {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("zinit-served-{}-{count}", std::process::id()));
+        fs::create_dir_all(dir.join("var")).unwrap();
+        let doors = Doors::open(&dir.join("var/zinit.sock")).unwrap();
+        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (desk, inbox, _bell) = Desk::new().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let store = Store::new(dir.join("cfg/zinit"));
+        let office = Office::new(Arc::clone(&board), desk, logs, store, stopped);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
+        let (tell, heard) = channel();
+        let seen = Arc::clone(&board);
+        let core = thread::spawn(move || core(&seen, &inbox, &tell));
+        Self { dir, board, heard, stop: Some(stop), threads: vec![server, core] }
+    }
+
+    pub(crate) fn post(&self, name: &str, state: &str, more: impl FnOnce(&mut Status)) {
+        let mut status = status(name, state);
+        more(&mut status);
+        self.board.post(status);
+        self.board.announce();
+    }
+
+    /// The command, not yet run.
+    pub(crate) fn zinit(&self, args: &[&str]) -> Process {
+        let mut zinit = Process::new(env!("CARGO_BIN_EXE_zinit"));
+        zinit.args(args).current_dir(&self.dir).env("ZINIT_HOME", &self.dir);
+        zinit.env_remove("NO_COLOR").stdin(Stdio::null());
+        zinit.stdout(Stdio::piped()).stderr(Stdio::piped());
+        zinit
+    }
+
+    /// Runs the command to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Told {
+        told(self.zinit(args).output().unwrap())
+    }
+
+    /// What the command printed; it must succeed and complain of nothing.
+    pub(crate) fn says(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}: {out}");
+        out
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.threads.drain(..).for_each(|it| drop(it.join()));
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+pub(crate) fn told(output: Output) -> Told {
+    let text = |it| String::from_utf8(it).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+pub(crate) fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text).unwrap()
+}
+
+pub(crate) fn names(all: &[&str]) -> Vec<ServiceName> {
+    all.iter().map(|it| name(it)).collect()
+}
+
+pub(crate) fn status(of: &str, state: &str) -> Status {
+    Status {
+        name: name(of),
+        pid: 0,
+        state: state.to_owned().into(),
+        target: if state == "Stopped" { "Down" } else { "Up" }.into(),
+        reason: "the test says so".into(),
+        since_ms: 1,
+        restarts: 0,
+        last_exit: String::new(),
+        oneshot: false,
+        after: vec![],
+        requires: vec![],
+        wants: vec![],
+        groups: vec![],
+        waits_for: vec![],
+        next_ms: 0,
+        next: "".into(),
+        health: "".into(),
+        says: "".into(),
+    }
+}
+
+/// Does at once what it is asked, but for services named `stuck...`, which neither start nor stop.
+fn core(board: &Board, inbox: &Receiver<Letter>, tell: &Sender<Command>) {
+    while let Ok(letter) = inbox.recv() {
+        let _ = tell.send(letter.command.clone());
+        let all = || board.all().iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+        let (names, up) = match &letter.command {
+            Command::Start { names, .. } | Command::Restart(names) => (names.clone(), true),
+            Command::Stop(names) => (names.clone(), false),
+            Command::StartAll => (all(), true),
+            Command::StopAll => (all(), false),
+            Command::Delete(names) => {
+                names.iter().for_each(|it| board.remove(it.as_str()));
+                (vec![], false)
+            }
+            Command::DeleteAll => {
+                all().iter().for_each(|it| board.remove(it.as_str()));
+                (vec![], false)
+            }
+            _ => (vec![], false),
+        };
+        for name in names {
+            let is_stuck = name.as_str().starts_with("stuck");
+            let state = match (up, is_stuck) {
+                (true, true) => "Blocked",
+                (true, false) => "Running",
+                (false, true) => "Stopping",
+                (false, false) => "Stopped",
+            };
+            let target = if up { "Up" } else { "Down" };
+            board.post(Status { target: target.into(), ..status(name.as_str(), state) });
+        }
+        board.announce();
+        let _ = letter.answer.send(Ok(Reply::Done));
+    }
+}
