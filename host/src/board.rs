@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+use zinit_keeper::wire::leaf_name;
 
 use crate::name::ServiceName;
 
@@ -133,7 +134,7 @@ impl Board {
 
     /// The directory of a service's cgroup, where there are cgroups.
     pub fn leaf(&self, name: &str) -> Option<PathBuf> {
-        self.cgroup.get().map(|it| it.join(name))
+        self.cgroup.get().map(|it| it.join(leaf_name(name)))
     }
 
     /// Shows a new status.

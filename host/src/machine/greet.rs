@@ -39,6 +39,10 @@ impl RealMachine {
                     Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
+                        if let Some(it) = &cgroup {
+                            // A brain greets its keeper once.
+                            let _ = self.board.cgroup.set(it.clone());
+                        }
                         self.about = About { pid: keeper, cgroup, controllers };
                     }
                     Report::Slot(slot) => {
