@@ -48,7 +48,8 @@ fn a_missing_program_is_failed_with_the_step_and_tried_again() {
     home.until("a second try", || home.status("a").restarts >= 1);
     home.until("it is Failed", || home.status("a").state == "Failed");
     let reason = home.status("a").reason;
-    let begins = "it cannot start: exec: No such file or directory (ENOENT); attempt";
+    let begins =
+        "it cannot start: exec /no/such/program: No such file or directory (ENOENT); attempt";
     assert!(reason.starts_with(begins), "{reason}");
 }
 

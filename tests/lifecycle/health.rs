@@ -12,7 +12,7 @@ fn a_service_with_checks_is_up_when_they_hold_for_the_first_time() {
         api after=web
         0 boot
         500 health web good
-        700 end
+        900 end
         ",
         expect![[r#"
             0 boot
@@ -25,21 +25,25 @@ fn a_service_with_checks_is_up_when_they_hold_for_the_first_time() {
             10 elapsed web
               check web
             10 checked web
-              arm web 210
-            210 elapsed web
+              arm web 110
+            110 elapsed web
               check web
-            210 checked web
-              arm web 610
-            610 elapsed web
+            110 checked web
+              arm web 310
+            310 elapsed web
               check web
-            610 checked web
-              arm web 10610
+            310 checked web
+              arm web 710
+            710 elapsed web
+              check web
+            710 checked web
+              arm web 10710
               web is Running: its checks hold
               launch api
               api is Spawned: it was launched
-            610 started api
-              arm api 620
-            620 elapsed api
+            710 started api
+              arm api 720
+            720 elapsed api
               api is Running: it is up
         "#]],
     );
@@ -86,20 +90,24 @@ fn checks_that_fail_often_enough_restart_a_service_that_was_up() {
             5020 elapsed web
               check web
             5020 checked web
-              arm web 5220
-            5220 elapsed web
+              arm web 5120
+            5120 elapsed web
               check web
-            5220 checked web
-              arm web 5620
-            5620 elapsed web
+            5120 checked web
+              arm web 5320
+            5320 elapsed web
               check web
-            5620 checked web
-              arm web 6620
+            5320 checked web
+              arm web 5720
+            5720 elapsed web
+              check web
+            5720 checked web
+              arm web 6720
               web is Running: its checks hold
-            6620 elapsed web
+            6720 elapsed web
               check web
-            6620 checked web
-              arm web 7620
+            6720 checked web
+              arm web 7720
         "#]],
     );
 }
@@ -190,11 +198,11 @@ fn what_is_not_ready_in_time_is_stopped_and_tried_again() {
               check web
               arm web 300
             10 checked web
-              arm web 210
-            210 elapsed web
+              arm web 110
+            110 elapsed web
               check web
               arm web 300
-            210 checked web
+            110 checked web
             300 elapsed web
               signal web SIGTERM
               arm web 10300
@@ -274,13 +282,17 @@ fn a_service_that_checks_and_speaks_is_up_when_both_agree() {
             10 elapsed web
               check web
             10 checked web
-              arm web 210
+              arm web 110
             50 ready web
-              arm web 250
-            250 elapsed web
+            110 elapsed web
               check web
-            250 checked web
-              arm web 650
+            110 checked web
+              arm web 310
+            310 elapsed web
+              check web
+            310 checked web
+              arm web 10310
+              web is Running: its checks hold
         "#]],
     );
 }

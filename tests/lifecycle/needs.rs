@@ -25,7 +25,7 @@ fn a_stop_takes_those_that_require_it_first_and_a_start_brings_them_back() {
               signal db SIGTERM
               arm db 10100
               db is Stopping: a stop was asked for
-              web is Blocked: it waits for `db`
+              web is Blocked: it waits for `db`, which is stopping
             100 ends (SIGTERM) db
               db is Stopped: it was stopped
               web is Blocked: it waits for `db`, which is stopped
@@ -69,17 +69,18 @@ fn a_restart_takes_those_along_that_require_it() {
               signal web SIGTERM
               arm web 10100
               web is Stopping: `db`, which it requires, goes down
-              api is Blocked: it waits for `web`
+              api is Blocked: it waits for `web`, which is stopping
             100 ends (SIGTERM) web
               web is Blocked: it waits for `db`, which goes down
               api is Blocked: it waits for `web`, which is blocked
               signal db SIGTERM
               arm db 10100
               db is Stopping: a restart was asked for
-              web is Blocked: it waits for `db`
+              web is Blocked: it waits for `db`, which is stopping
             100 ends (SIGTERM) db
               launch db
               db is Spawned: it was launched
+              web is Blocked: it waits for `db`
             100 started db
               arm db 110
             110 elapsed db
@@ -365,7 +366,7 @@ fn a_target_is_done_when_what_it_needs_is_up() {
               signal db SIGTERM
               arm db 10100
               db is Stopping: a stop was asked for
-              all is Blocked: it waits for `db`
+              all is Blocked: it waits for `db`, which is stopping
             100 ends (SIGTERM) db
               db is Stopped: it was stopped
               all is Blocked: it waits for `db`, which is stopped
@@ -407,10 +408,11 @@ fn a_restart_that_is_held_survives_the_brain() {
               signal db SIGTERM
               arm db 10600
               db is Stopping: a restart was asked for
-              web is Blocked: it waits for `db`
+              web is Blocked: it waits for `db`, which is stopping
             600 ends (SIGTERM) db
               launch db
               db is Spawned: it was launched
+              web is Blocked: it waits for `db`
             600 started db
               arm db 610
             610 elapsed db

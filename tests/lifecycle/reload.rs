@@ -102,10 +102,11 @@ fn a_changed_service_takes_those_along_that_require_it() {
               signal db SIGTERM
               arm db 10100
               db is Stopping: its configuration changed
-              web is Blocked: it waits for `db`
+              web is Blocked: it waits for `db`, which is stopping
             100 ends (SIGTERM) db
               launch db
               db is Spawned: it was launched
+              web is Blocked: it waits for `db`
             100 started db
               arm db 110
             110 elapsed db

@@ -60,6 +60,9 @@ pub fn play_with_policy(policy: &str, timeline: &str) -> String {
     })
 }
 
+/// How long a process tries what cannot succeed.
+const FUTILE_MS: i64 = 20;
+
 /// A timeline in which more happens than this does not end.
 const WAITS_MAX: usize = 100_000;
 
@@ -217,12 +220,22 @@ impl World {
         self.slots.insert(service.clone(), slot);
         let pid = self.pids;
         self.soon.push_back((service.clone(), Happening::Launched { incarnation, pid }));
+        if self.misses(&manner) {
+            let at = self.now + FUTILE_MS;
+            let place = self.script.partition_point(|(it, _)| *it <= at);
+            self.script.insert(place, (at, Line::Exit(service.clone(), Exit::Code(1))));
+        }
         if started {
             self.soon.push_back((service.clone(), Happening::Started { incarnation }));
         }
         if manner.lost {
             self.ends(service, Exit::Launch { step: "exec".to_owned(), errno: 2 });
         }
+    }
+
+    /// Whether what it cannot live without is ill.
+    fn misses(&self, manner: &Manner) -> bool {
+        manner.needs.as_ref().and_then(|it| self.manners.get(it)).is_some_and(|it| it.ill)
     }
 
     fn signalled(&mut self, service: &ServiceName, signal: Signal) {
@@ -290,6 +303,10 @@ impl World {
             Line::Health(service, how) => {
                 let manner = self.manners.entry(service).or_default();
                 (manner.ill, manner.hangs) = (how == "bad", how == "hangs");
+                let lost = self.manners.iter().filter(|(_, it)| self.misses(it));
+                for service in lost.map(|(it, _)| it.clone()).collect::<Vec<_>>() {
+                    self.ends(&service, Exit::Code(1));
+                }
                 self.wait()
             }
             Line::Says(service, word) => {

@@ -54,7 +54,7 @@ fn every_problem_is_told_at_once() {
     let files = [
         ("a.yaml", "exec: sleep 1\nafter: b\n"),
         ("b.yaml", "exec: sleep 1\nbefore: c\nrequires: c\n"),
-        ("c.yaml", "exec: sleep 1\nwants: a\n"),
+        ("c.yaml", "exec: sleep 1\nafter: a\nwants: b\n"),
         ("self.yaml", "exec: sleep 1\nafter: self\n"),
         ("bad.yaml", "exec: sleep 1\numask: 999\n"),
         ("worse.yaml", "exec: 'x\n"),
@@ -71,7 +71,7 @@ fn every_problem_is_told_at_once() {
          `\"0027\"`: nothing for others)",
         "worse.yaml:1:7: malformed YAML: unclosed quote (close the quote)",
         "`a` waits for itself: a -> b -> c -> a (take one of them out of `after` of `a`, \
-         `requires` of `b`, `wants` of `c`)",
+         `requires` of `b`, `after` of `c`)",
         "`self` waits for itself: self -> self (take one of them out of `after` of `self`)",
     ];
     assert_eq!(told[..4], want);

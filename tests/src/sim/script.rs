@@ -22,6 +22,8 @@ pub(super) struct Manner {
     pub(super) ill: bool,
     /// Its checks do not end.
     pub(super) hangs: bool,
+    /// It ends soon after its start, and at once, while this service is ill.
+    pub(super) needs: Option<ServiceName>,
 }
 
 /// Something the timeline says.
@@ -166,6 +168,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             "litter" => manner.litter = true,
             "ill" => manner.ill = true,
             "hangs" => manner.hangs = true,
+            "needs" => manner.needs = Some(name(value)),
             "deaf" => manner.deaf = true,
             "mute" => manner.mute = true,
             "lost" => manner.lost = true,
