@@ -2,10 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-
-/// How often a process is looked at that is being given its program, and has no environment yet.
-const LOOKS_MAX: usize = 1000;
 
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,21 +67,26 @@ fn search(parent: i32) -> Vec<i32> {
     pids.filter(|it| stat(*it).is_some_and(|it| it.parent == parent)).collect()
 }
 
+/// What a process's environment says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// The rest of the variable.
+    This(String),
+    /// There is no such variable, or it is not for us to see.
+    Nothing,
+    /// It is just being given its program, and has none at this moment.
+    Later,
+}
+
 /// What follows `beginning` in the variable of a process's environment that begins so.
-pub(crate) fn environ_says(pid: i32, beginning: &str) -> Option<String> {
-    for _ in 0..LOOKS_MAX {
-        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let found =
-            environ.split(|it| *it == 0).find_map(|it| it.strip_prefix(beginning.as_bytes()));
-        if let Some(found) = found {
-            return Some(String::from_utf8_lossy(found).into_owned());
-        }
-        if !environ.is_empty() || !in_exec(pid) {
-            return None;
-        }
-        thread::yield_now();
+pub(crate) fn environ_says(pid: i32, beginning: &str) -> Says {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return Says::Nothing };
+    let mut variables = environ.split(|it| *it == 0);
+    match variables.find_map(|it| it.strip_prefix(beginning.as_bytes())) {
+        Some(rest) => Says::This(String::from_utf8_lossy(rest).into_owned()),
+        None if environ.is_empty() && in_exec(pid) => Says::Later,
+        None => Says::Nothing,
     }
-    None
 }
 
 /// Whether a living process only seems to have no environment: it is just being given its program,
@@ -95,9 +96,11 @@ fn in_exec(pid: i32) -> bool {
     let Some((_, rest)) = line.rsplit_once(')') else { return false };
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let alive = !matches!(fields.first(), Some(&("Z" | "X" | "x")));
-    // Where it begins and ends; both are 0 as long as there is none.
-    let empty = fields.get(47) == fields.get(48) && fields.get(48) != Some(&"0");
-    alive && !empty
+    // The kernel says where the code ends when it has said all about the environment, for which its
+    // beginning and its end are the same meanwhile.
+    let complete = fields.get(24) != Some(&"0");
+    let empty = fields.get(47) == fields.get(48);
+    alive && !(complete && empty)
 }
 
 #[cfg(test)]
@@ -122,8 +125,9 @@ mod tests {
 
     #[test]
     fn an_environment_is_found_by_how_a_variable_begins() {
-        let path = std::env::var("PATH").expect("there is one");
-        assert_eq!(environ_says(std::process::id() as i32, "PATH=").as_deref(), Some(&*path));
-        assert_eq!(environ_says(std::process::id() as i32, "NO SUCH VARIABLE"), None);
+        let path = Says::This(std::env::var("PATH").expect("there is one"));
+        let me = std::process::id() as i32;
+        assert_eq!(environ_says(me, "PATH="), path);
+        assert_eq!(environ_says(me, "NO SUCH VARIABLE"), Says::Nothing);
     }
 }
