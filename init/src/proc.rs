@@ -84,23 +84,23 @@ pub(crate) fn environ_says(pid: i32, beginning: &str) -> Says {
     let mut variables = environ.split(|it| *it == 0);
     match variables.find_map(|it| it.strip_prefix(beginning.as_bytes())) {
         Some(rest) => Says::This(String::from_utf8_lossy(rest).into_owned()),
-        None if environ.is_empty() && in_exec(pid) => Says::Later,
-        None => Says::Nothing,
+        None if is_all(pid, environ.len()) => Says::Nothing,
+        None => Says::Later,
     }
 }
 
-/// Whether a living process only seems to have no environment: it is just being given its program,
-/// and the memory that was to be read is gone, or the new one is not complete.
-fn in_exec(pid: i32) -> bool {
+/// Whether these many bytes are all of a living process's environment. While it is being given its
+/// program, the memory that was to be read goes away, and the new one is not complete.
+fn is_all(pid: i32, length: usize) -> bool {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let Some((_, rest)) = line.rsplit_once(')') else { return false };
+    let Some((_, rest)) = line.rsplit_once(')') else { return true };
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let alive = !matches!(fields.first(), Some(&("Z" | "X" | "x")));
-    // The kernel says where the code ends when it has said all about the environment, for which its
-    // beginning and its end are the same meanwhile.
-    let complete = fields.get(24) != Some(&"0");
-    let empty = fields.get(47) == fields.get(48);
-    alive && !(complete && empty)
+    let number = |index: usize| fields.get(index).and_then(|it| it.parse::<usize>().ok());
+    let dead = matches!(fields.first(), Some(&("Z" | "X" | "x")));
+    // Where its code ends is said when all is said about the environment, where that begins and ends.
+    let complete = number(24) != Some(0);
+    let ends = number(47).zip(number(48)).and_then(|(begin, end)| end.checked_sub(begin));
+    dead || complete && ends == Some(length)
 }
 
 #[cfg(test)]
