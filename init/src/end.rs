@@ -228,6 +228,7 @@ impl Keep {
 
     /// Kills what is known to come from services that have no incarnation any more.
     pub(crate) fn kill_strays(&mut self) {
+        self.kin.forget_strangers();
         kin::kill_all(|| {
             self.look_for_orphans(false);
             self.kin.tree(self.kin.owned())

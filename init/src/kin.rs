@@ -132,6 +132,11 @@ impl Kin {
         self.orphans.retain(|_, it| !it.dead);
     }
 
+    /// Forgets those of whom it is not known whose they are, so that they are looked at again.
+    pub(crate) fn forget_strangers(&mut self) {
+        self.orphans.retain(|_, it| it.owner.is_some());
+    }
+
     /// The living orphans of a service.
     pub(crate) fn orphans(&self, service: &str) -> Vec<i32> {
         let its = |it: &Orphan| !it.dead && it.owner.as_deref() == Some(service);
