@@ -4,11 +4,13 @@
 //! are tracked ([`kin`](crate::kin)). Nobody is killed here who was not asked to be.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::unistd::{Pid, getpgid};
 
+use crate::clock;
 use crate::keep::{Keep, LEAVES};
 use crate::kin;
 use crate::launch::Progress;
@@ -20,32 +22,36 @@ use crate::wire::Exit;
 /// The most process ids that a report names.
 const LEFT_MAX: usize = 16;
 
+/// A process that is just being given its program says only then whose it is. So long after a look
+/// there is another, and so many are the most.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS_MAX: u32 = 200;
+
 /// Whose group a number was, of those who have just died.
-type Leaders = Vec<(i32, Rc<str>)>;
+pub(crate) type Leaders = Vec<(i32, Rc<str>)>;
 
 impl Keep {
     /// Takes every death that there is, and then looks who is left of those that were not alone.
     pub(crate) fn bury_dead(&mut self) {
-        let mut leaders = Leaders::new();
         let mut orphans = false;
         while let Some(dead) = reap::next_dead() {
             if self.brain.is(dead.pid) {
                 self.brain_died(dead);
             } else if let Some(id) = self.slots.of_pid(dead.pid) {
-                self.service_died(id, dead, &mut leaders);
+                self.service_died(id, dead);
             } else {
                 reap::reap(dead.pid); // An orphan whose parents have left.
                 self.kin.died(dead.pid);
                 orphans = true;
             }
         }
-        if !leaders.is_empty() || orphans && !self.emptying.is_empty() {
-            self.look_at_kin(&leaders);
+        if !self.leaders.is_empty() || orphans && !self.emptying.is_empty() {
+            self.look_at_kin();
         }
         self.kin.forget_dead();
     }
 
-    fn service_died(&mut self, id: SlotId, dead: Dead, leaders: &mut Leaders) {
+    fn service_died(&mut self, id: SlotId, dead: Dead) {
         let place = self.tenants.iter().position(|it| *it == Some(id));
         let exit = match place.map_or(Progress::Gone, |it| self.launcher.last_word(it)) {
             Progress::Failed((step, errno)) => {
@@ -63,14 +69,14 @@ impl Keep {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
         if slot.leaf.is_none() || !self.watch_leaf(id) {
-            self.track(id, dead.pid, leaders);
+            self.track(id, dead.pid);
         }
     }
 
     /// Leaves it to [`look_at_kin`](Self::look_at_kin) to find out whether anybody is left.
-    fn track(&mut self, id: SlotId, pid: i32, leaders: &mut Leaders) {
+    fn track(&mut self, id: SlotId, pid: i32) {
         let Some(slot) = self.slots.get(id) else { return };
-        leaders.push((pid, Rc::clone(&slot.name)));
+        self.leaders.push((pid, Rc::clone(&slot.name)));
         self.emptying.push(id);
     }
 
@@ -109,18 +115,18 @@ impl Keep {
     }
 
     /// Looks who is left of the slots without a cgroup.
-    fn look_at_kin(&mut self, leaders: &Leaders) {
-        self.look_for_orphans(leaders);
+    pub(crate) fn look_at_kin(&mut self) {
+        let sure = self.look_for_orphans(self.looks >= LOOKS_MAX);
         for id in std::mem::take(&mut self.emptying) {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             let Life::Emptying(it) = &mut slot.life else { continue };
             let orphans = self.kin.orphans(&slot.name);
-            if orphans.is_empty() {
+            if sure && orphans.is_empty() {
                 self.empty(id);
                 continue;
             }
             self.emptying.push(id);
-            if it.left.is_empty() {
+            if it.left.is_empty() && !orphans.is_empty() {
                 it.left = self.kin.tree(orphans).iter().map(|it| it.pid).collect();
                 it.left.truncate(LEFT_MAX);
                 self.slots.mark(id, due::DIED);
@@ -129,16 +135,21 @@ impl Keep {
                 self.kill_kin(id);
             }
         }
+        if sure {
+            self.leaders.clear();
+        }
+        self.look_again = (!sure).then(|| clock::now() + LOOK);
+        self.looks = if sure { 0 } else { self.looks + 1 };
     }
 
-    fn look_for_orphans(&mut self, leaders: &Leaders) {
-        let Self { kin, slots, brain, .. } = self;
+    fn look_for_orphans(&mut self, must: bool) -> bool {
+        let Self { kin, slots, brain, leaders, .. } = self;
         let died = |group| Some(Rc::clone(&leaders.iter().find(|(pid, _)| *pid == group)?.1));
         let led = |group| {
             let living = slots.of_pid(group).and_then(|it| slots.get(it));
             living.map(|it| Rc::clone(&it.name)).or_else(|| died(group))
         };
-        kin.look(|pid| brain.is(pid) || slots.of_pid(pid).is_some(), led);
+        kin.look(must, |pid| brain.is(pid) || slots.of_pid(pid).is_some(), led)
     }
 
     /// The last process of an incarnation is gone.
@@ -179,7 +190,7 @@ impl Keep {
 
     fn signal_kin(&mut self, id: SlotId, signal: i32) {
         if !self.kin.fresh {
-            self.look_for_orphans(&Leaders::new());
+            self.look_for_orphans(false);
         }
         let found = self.kin_of(id);
         let Some(slot) = self.slots.get(id) else { return };
@@ -206,7 +217,7 @@ impl Keep {
 
     fn kill_kin(&mut self, id: SlotId) {
         kin::kill_all(|| {
-            self.look_for_orphans(&Leaders::new());
+            self.look_for_orphans(false);
             self.kin_of(id)
         });
         // Just born, the main process may not have been found.
@@ -217,8 +228,9 @@ impl Keep {
 
     /// Kills what is known to come from services that have no incarnation any more.
     pub(crate) fn kill_strays(&mut self) {
+        self.kin.forget_strangers();
         kin::kill_all(|| {
-            self.look_for_orphans(&Leaders::new());
+            self.look_for_orphans(false);
             self.kin.tree(self.kin.owned())
         });
     }

@@ -13,6 +13,7 @@ use crate::cgroup::Cgroups;
 use crate::clock;
 use crate::command::Environ;
 use crate::complain::Complaints;
+use crate::end::Leaders;
 use crate::kin::Kin;
 use crate::launch::{Launcher, Progress};
 use crate::reports::Reports;
@@ -53,6 +54,12 @@ pub(crate) struct Keep {
     pub(crate) kin: Kin,
     /// Slots without a cgroup whose main process is reaped while others live on.
     pub(crate) emptying: Vec<SlotId>,
+    /// The main processes among those that have just died.
+    pub(crate) leaders: Leaders,
+    /// When it is looked again whose an orphan is that had no environment at the last look, and the
+    /// count of those looks.
+    pub(crate) look_again: Option<Instant>,
+    pub(crate) looks: u32,
     pub(crate) brain: Brain,
     pub(crate) reports: Reports,
     pub(crate) inbox: Box<[u8]>,
@@ -84,6 +91,9 @@ impl Keep {
             cgroups,
             kin: Kin::new(),
             emptying: Vec::new(),
+            leaders: Leaders::new(),
+            look_again: None,
+            looks: 0,
             brain,
             reports,
             inbox: vec![0; PACKET_MAX].into_boxed_slice(),
@@ -209,13 +219,16 @@ impl Keep {
 
     /// How long to wait for events: for ever, unless something is to be done at a time.
     fn patience(&self) -> EpollTimeout {
-        let alarms = self.brain.alarms().into_iter().chain([self.retry_at]);
+        let alarms = self.brain.alarms().into_iter().chain([self.look_again, self.retry_at]);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);
         EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
     }
 
     fn look_at_clock(&mut self) {
+        if self.look_again.is_some_and(|it| it <= clock::now()) {
+            self.look_at_kin();
+        }
         if self.retry_at.is_some_and(|it| it <= clock::now()) {
             self.retry_at = None;
         }

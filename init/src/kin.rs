@@ -16,7 +16,7 @@ use std::rc::Rc;
 use nix::libc;
 use nix::unistd::{getpid, getsid};
 
-use crate::proc::{Stat, children, environ_says, own_children, stat};
+use crate::proc::{Says, Stat, children, environ_says, own_children, stat};
 use crate::reap;
 
 /// The variable that marks the processes of a service: whose keeper, which incarnation, its name.
@@ -71,34 +71,45 @@ impl Kin {
         format!("{}{incarnation}:{service}", self.mark)
     }
 
-    /// Reads who has come to be an orphan. `leads` tells of a child that it is none; `led` whose
-    /// group this number names or has just named.
+    /// Reads who has come to be an orphan; false when that cannot be said of each yet, unless it `must`
+    /// be. `leads` tells of a child that it is none; `led` whose group this number names or has just
+    /// named.
     pub(crate) fn look(
         &mut self,
+        must: bool,
         leads: impl Fn(i32) -> bool,
         led: impl Fn(i32) -> Option<Rc<str>>,
-    ) {
-        self.fresh = true;
+    ) -> bool {
+        let mut sure = true;
         for pid in own_children(self.me) {
             if leads(pid) || self.orphans.get(&pid).is_some_and(|it| !it.dead) {
                 continue;
             }
             let Some(found) = stat(pid) else { continue };
-            let owner = self.owner(pid, &found, &led);
+            let owner = match environ_says(pid, &self.mark) {
+                Says::This(mark) => mark.split_once(':').map(|it| it.1.into()),
+                says => {
+                    let owner = self.likely_owner(pid, &found, &led);
+                    if says == Says::Later && owner.is_none() && !must {
+                        sure = false;
+                        continue;
+                    }
+                    owner
+                }
+            };
             let Stat { group, session, dead, .. } = found;
             self.orphans.insert(pid, Orphan { owner, group, session, dead });
         }
+        self.fresh = sure;
+        sure
     }
 
-    fn owner(
+    fn likely_owner(
         &self,
         pid: i32,
         found: &Stat,
         led: impl Fn(i32) -> Option<Rc<str>>,
     ) -> Option<Rc<str>> {
-        if let Some(mark) = environ_says(pid, &self.mark) {
-            return Some(mark.split_once(':')?.1.into());
-        }
         let alike = |it: &&Orphan| {
             let sessions = it.session == found.session && it.session != self.session;
             it.group == found.group || sessions
@@ -119,6 +130,11 @@ impl Kin {
     /// Forgets the dead.
     pub(crate) fn forget_dead(&mut self) {
         self.orphans.retain(|_, it| !it.dead);
+    }
+
+    /// Forgets those of whom it is not known whose they are, so that they are looked at again.
+    pub(crate) fn forget_strangers(&mut self) {
+        self.orphans.retain(|_, it| it.owner.is_some());
     }
 
     /// The living orphans of a service.

@@ -2,10 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-
-/// How often a process is looked at that is being given its program, and has no environment yet.
-const LOOKS_MAX: usize = 1000;
 
 /// A process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,33 +67,40 @@ fn search(parent: i32) -> Vec<i32> {
     pids.filter(|it| stat(*it).is_some_and(|it| it.parent == parent)).collect()
 }
 
-/// What follows `beginning` in the variable of a process's environment that begins so.
-pub(crate) fn environ_says(pid: i32, beginning: &str) -> Option<String> {
-    for _ in 0..LOOKS_MAX {
-        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let found =
-            environ.split(|it| *it == 0).find_map(|it| it.strip_prefix(beginning.as_bytes()));
-        if let Some(found) = found {
-            return Some(String::from_utf8_lossy(found).into_owned());
-        }
-        if !environ.is_empty() || !in_exec(pid) {
-            return None;
-        }
-        thread::yield_now();
-    }
-    None
+/// What a process's environment says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// The rest of the variable.
+    This(String),
+    /// There is no such variable, or it is not for us to see.
+    Nothing,
+    /// It is just being given its program, and has none at this moment.
+    Later,
 }
 
-/// Whether a living process only seems to have no environment: it is just being given its program,
-/// and the memory that was to be read is gone, or the new one is not complete.
-fn in_exec(pid: i32) -> bool {
+/// What follows `beginning` in the variable of a process's environment that begins so.
+pub(crate) fn environ_says(pid: i32, beginning: &str) -> Says {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return Says::Nothing };
+    let mut variables = environ.split(|it| *it == 0);
+    match variables.find_map(|it| it.strip_prefix(beginning.as_bytes())) {
+        Some(rest) => Says::This(String::from_utf8_lossy(rest).into_owned()),
+        None if is_all(pid, environ.len()) => Says::Nothing,
+        None => Says::Later,
+    }
+}
+
+/// Whether these many bytes are all of a living process's environment. While it is being given its
+/// program, the memory that was to be read goes away, and the new one is not complete.
+fn is_all(pid: i32, length: usize) -> bool {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let Some((_, rest)) = line.rsplit_once(')') else { return false };
+    let Some((_, rest)) = line.rsplit_once(')') else { return true };
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let alive = !matches!(fields.first(), Some(&("Z" | "X" | "x")));
-    // Where it begins and ends; both are 0 as long as there is none.
-    let empty = fields.get(47) == fields.get(48) && fields.get(48) != Some(&"0");
-    alive && !empty
+    let number = |index: usize| fields.get(index).and_then(|it| it.parse::<usize>().ok());
+    let dead = matches!(fields.first(), Some(&("Z" | "X" | "x")));
+    // Where its code ends is said when all is said about the environment, where that begins and ends.
+    let complete = number(24) != Some(0);
+    let ends = number(47).zip(number(48)).and_then(|(begin, end)| end.checked_sub(begin));
+    dead || complete && ends == Some(length)
 }
 
 #[cfg(test)]
@@ -122,8 +125,9 @@ mod tests {
 
     #[test]
     fn an_environment_is_found_by_how_a_variable_begins() {
-        let path = std::env::var("PATH").expect("there is one");
-        assert_eq!(environ_says(std::process::id() as i32, "PATH=").as_deref(), Some(&*path));
-        assert_eq!(environ_says(std::process::id() as i32, "NO SUCH VARIABLE"), None);
+        let path = Says::This(std::env::var("PATH").expect("there is one"));
+        let me = std::process::id() as i32;
+        assert_eq!(environ_says(me, "PATH="), path);
+        assert_eq!(environ_says(me, "NO SUCH VARIABLE"), Says::Nothing);
     }
 }
