@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zinit_keeper::wire::Slot;
 
 use crate::board::Board;
+use crate::chronicle::Chronicle;
 use crate::core::{Core, Survivor};
 use crate::desk::Desk;
 use crate::home::Home;
@@ -64,7 +65,9 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (desk, inbox, bell) = Desk::new().map_err(|error| cannot_begin(&error.into()))?;
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
-    let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
+    let chronicle = Arc::new(Chronicle::new());
+    let office =
+        Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), chronicle, stopped);
     let config_dir = settings.home.config_dir.clone();
     let (known, are_known) = mpsc::channel();
     let begin = move || {

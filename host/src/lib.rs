@@ -54,6 +54,7 @@
 pub mod action;
 pub mod board;
 pub mod brain;
+pub mod chronicle;
 mod clock;
 pub mod core;
 pub mod daemon;
