@@ -2,9 +2,7 @@
 //! supervises on one thread while another serves clients and a third drains output.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -68,11 +66,10 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let chronicle = Arc::new(Chronicle::new());
     let office =
         Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), chronicle, stopped);
-    let config_dir = settings.home.config_dir.clone();
     let (known, are_known) = mpsc::channel();
     let begin = move || {
         let parts = Parts { keeper, inbox, bell, signals, board, logs, known };
-        let outcome = supervise(RealMachine::new(parts), &store, &config_dir);
+        let outcome = supervise(RealMachine::new(parts), &store);
         // The clients' thread ends when this sender is gone.
         drop(stop);
         outcome
@@ -111,13 +108,15 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 }
 
 /// The life of the core's thread.
-fn supervise(mut machine: RealMachine, store: &Store, config_dir: &Path) -> io::Result<Outcome> {
+fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     let loaded = store.load();
     for problem in &loaded.problems {
         complain_of(problem);
     }
     let mut core = Core::new(Policy::bundled());
-    if let Err(problems) = core.policy().load(&policy_files(config_dir)) {
+    let (files, unreadable) = store.policy_files();
+    unreadable.iter().for_each(complain_of);
+    if let Err(problems) = core.policy().load(&files) {
         complain("the policy is refused, the bundled one decides:");
         problems.iter().for_each(complain_of);
     }
@@ -165,25 +164,6 @@ fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
     let Slot { incarnation, pid, started, exit, .. } = slot;
     let standing = note.map_or_else(|| Standing::found(incarnation, pid), |it| it.standing.clone());
     Survivor { standing, incarnation, pid, started, exit }
-}
-
-/// `policy.rhai` and `policy/*.rhai`, in the order of their names.
-fn policy_files(config_dir: &Path) -> Vec<(PathBuf, String)> {
-    let mut paths = vec![config_dir.join("policy.rhai")];
-    let listed = fs::read_dir(config_dir.join("policy")).into_iter().flatten().flatten();
-    let mut more: Vec<_> = listed.map(|it| it.path()).collect();
-    more.retain(|it| it.extension().is_some_and(|it| it == "rhai"));
-    more.sort();
-    paths.append(&mut more);
-    let read = |path: PathBuf| match fs::read_to_string(&path) {
-        Ok(text) => Some((path, text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            complain(&format!("cannot read {}: {error}", path.display()));
-            None
-        }
-    };
-    paths.into_iter().filter_map(read).collect()
 }
 
 fn complain_of(problem: &Refusal) {

@@ -23,8 +23,8 @@
 //! |---|---|
 //! | what the words mean | [`name`], [`spec`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
 //! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`graph`] (who waits for whom), [`policy`] (asks the scripts), [`view`] (what they see) |
-//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`keeper`] (its socket), [`note`] (what the next brain is told) |
-//! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`rpc`] (server and client) |
+//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`identity`] (whom a service runs as), [`keeper`] (its socket), [`note`] (what the next brain is told) |
+//! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`check`] (what is wrong with them), [`rpc`] (server and client) |
 //! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`words`] (what is documented), [`interrupt`] (Ctrl-C) |
 //! | processes | [`entry`] (`zinit-server`), [`daemon`] (the first process), [`brain`] (the one that decides) |
 //!
@@ -54,6 +54,7 @@
 pub mod action;
 pub mod board;
 pub mod brain;
+pub mod check;
 pub mod chronicle;
 mod clock;
 pub mod core;
@@ -65,6 +66,7 @@ pub mod entry;
 pub mod event;
 pub mod graph;
 pub mod home;
+pub mod identity;
 pub mod interrupt;
 pub mod keeper;
 pub mod logs;

@@ -95,13 +95,14 @@ fn compiled(engine: &Engine, name: &str, text: &str) -> Imported {
     Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
 }
 
-/// Whether the script may need the module: it mentions one of its functions, or does what could
-/// reach any function.
+/// Whether the script may need the module: it mentions one of its functions (of its methods, if it has
+/// nothing else), or does what could reach any function.
 pub(crate) fn mentions(script: &str, source: &Source) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let words: HashSet<&str> = script.split(|c| !is_word(c)).collect();
+    let methods = source.methods().filter(|_| source.functions().next().is_none());
     ["import", "eval"].iter().any(|it| words.contains(it))
-        || source.functions().any(|it| words.contains(it))
+        || source.functions().chain(methods).any(|it| words.contains(it))
 }
 
 /// The bundled function that a script most likely meant, in case there is none of that name.

@@ -1,12 +1,19 @@
 //! What a user wrote about a service, parsed and valid.
 //!
 //! A YAML file and the configuration object of an RPC are both turned into a tree of nodes that know
-//! where they were written (`node`), and one walk over that tree (`read`) knows every key, its default
+//! where they were written (`node`); one walk over that tree (`read`) knows every key, its default
 //! and what it may hold (`value`). `write` is the way back.
 
+mod changes;
 mod duration;
+mod keys;
+mod limit;
+mod map;
 mod node;
 mod read;
+mod run_as;
+mod schema;
+mod size;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -19,6 +26,10 @@ use std::sync::{Arc, LazyLock};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+
+pub use keys::{KEYS, Key, Kind};
+pub use limit::{limit_names, resource_of};
+pub use schema::schema;
 
 use crate::name::ServiceName;
 use crate::refusal::Refusal;
@@ -226,7 +237,8 @@ impl Spec {
 
     /// Parses the configuration object of `service.register` and `service.monitor`: the flat shape of
     /// zinit 0.3, and everything that a service file may say. An empty text, list or map, and null,
-    /// mean the default.
+    /// mean the default; only `supplementary_groups` tells an empty list, which is no group at all, from
+    /// null.
     ///
     /// # Errors
     /// `bad_config`; its data has the `key`.
@@ -239,18 +251,23 @@ impl Spec {
     /// # Panics
     /// When no command can be made of the text: this is for tests and constants.
     pub fn of_exec(exec: &str) -> Self {
-        read::argv(exec).expect("the command line is written by a programmer");
+        value::split(exec, "exec").expect("the command line is written by a programmer");
         Self::new(exec.to_owned())
     }
 
-    /// The command line, split as a shell would.
+    /// The command line, split as a shell would; empty for a target.
     pub fn argv(&self) -> Vec<String> {
-        read::argv(&self.exec).expect("a command line is split once before it is a service's")
+        shlex::split(&self.exec).expect("a command line is split once before it is a service's")
     }
 
     /// Whether it runs nothing, and is only there to bring others up.
     pub fn is_target(&self) -> bool {
         self.exec.is_empty()
+    }
+
+    /// Whether it names others that start with it or before it: without a command, it is a target.
+    fn brings_up_others(&self) -> bool {
+        !(self.requires.is_empty() && self.wants.is_empty() && self.after.is_empty())
     }
 
     fn new(exec: String) -> Self {
@@ -333,6 +350,16 @@ impl Default for Xinit {
     }
 }
 
+impl Restart {
+    const WORDS: [(&str, Self); 3] =
+        [("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
+    }
+}
+
 impl Status {
     const WORDS: [(&str, Self); 3] =
         [("start", Self::Start), ("stop", Self::Stop), ("ignore", Self::Ignore)];
@@ -365,6 +392,44 @@ pub fn signal_of(word: &str) -> Option<Signal> {
     let word = word.trim().to_ascii_uppercase();
     let bare = word.strip_prefix("SIG").unwrap_or(&word);
     Signal::from_str(&format!("SIG{bare}")).ok()
+}
+
+/// The regular expression of a `ready_log`, ready to look at lines; or why it is none, as half a
+/// sentence that says where. One that would need much memory is none either.
+///
+/// # Errors
+/// What is wrong with the text, and at which character.
+///
+/// ```
+/// use zinit_host::spec::line_regex;
+/// assert!(line_regex("^listening on [0-9]+").expect("it is one").is_match("listening on 80"));
+/// assert_eq!(line_regex("ready (").expect_err("it is none"), "unclosed group, at character 7");
+/// ```
+pub fn line_regex(pattern: &str) -> Result<regex::Regex, String> {
+    let built = regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+        other => first_fault(&other.to_string()),
+    })
+}
+
+/// Compiled, a regular expression may be this large.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// What the parser of regular expressions says in a block of lines: the pattern, a caret, the fault.
+fn first_fault(told: &str) -> String {
+    let what = told.lines().find_map(|it| it.strip_prefix("error: ")).unwrap_or("it is malformed");
+    let caret = told.lines().find_map(|it| {
+        let marks = it.trim_start();
+        let only = !marks.is_empty() && marks.bytes().all(|it| it == b'^');
+        // The pattern is indented by four.
+        only.then(|| (it.len() - marks.len()).saturating_sub(3))
+    });
+    match caret {
+        // A pattern of several lines is shown with their numbers, and marked elsewhere.
+        Some(at) if told.lines().count() == 4 => format!("{what}, at character {at}"),
+        _ => what.to_owned(),
+    }
 }
 
 fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {

@@ -38,6 +38,17 @@ impl Store {
     /// Reads every `NAME.yaml` and `NAME.yml`. Makes the directory if there is none. Directories,
     /// hidden files and files with other endings are none of its business.
     pub fn load(&self) -> Loaded {
+        match self.make_dir() {
+            Ok(()) => self.look(),
+            Err(error) => {
+                let problem = storage("make", &self.dir, &error);
+                Loaded { problems: vec![problem], ..Loaded::default() }
+            }
+        }
+    }
+
+    /// As [`load`](Self::load), but changes nothing: that there is no directory is a problem.
+    pub fn look(&self) -> Loaded {
         let paths = match self.listed() {
             Ok(paths) => paths,
             Err(error) => {
@@ -101,13 +112,31 @@ impl Store {
         Ok(())
     }
 
+    /// The text of `policy.rhai` and `policy/*.rhai`, in the order of their names, and why others of
+    /// them cannot be read.
+    pub fn policy_files(&self) -> (Vec<(PathBuf, String)>, Vec<Refusal>) {
+        let listed = fs::read_dir(self.dir.join("policy")).into_iter().flatten().flatten();
+        let mut more: Vec<_> = listed.map(|it| it.path()).collect();
+        more.retain(|it| it.extension().is_some_and(|it| it == "rhai"));
+        more.sort();
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        for path in std::iter::once(self.dir.join("policy.rhai")).chain(more) {
+            match contents(&path).and_then(|it| String::from_utf8(it).map_err(io::Error::other)) {
+                Ok(text) => files.push((path, text)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => problems.push(storage("read", &path, &error)),
+            }
+        }
+        (files, problems)
+    }
+
     /// Where a service's file belongs.
     pub fn path(&self, name: &ServiceName) -> PathBuf {
         self.dir.join(format!("{name}.yaml"))
     }
 
     /// Where a service's file is: `NAME.yml` counts if there is no `NAME.yaml`.
-    fn found(&self, name: &ServiceName) -> PathBuf {
+    pub(crate) fn found(&self, name: &ServiceName) -> PathBuf {
         let [yaml, yml] = self.paths(name);
         if !yaml.exists() && yml.exists() { yml } else { yaml }
     }
@@ -118,7 +147,6 @@ impl Store {
 
     /// The files that may be services, sorted.
     fn listed(&self) -> io::Result<Vec<PathBuf>> {
-        self.make_dir()?;
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;

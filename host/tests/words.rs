@@ -8,6 +8,7 @@ use rhai::Engine;
 use zinit_host::engine::{self, Words};
 use zinit_host::interrupt::Interrupt;
 use zinit_host::native::Session;
+use zinit_host::spec::{KEYS, Spec};
 use zinit_host::words::{Word, words};
 
 fn session() -> Rc<Session> {
@@ -67,4 +68,37 @@ fn the_words_of_the_readme_are_there() {
     let missing: Vec<&str> =
         promised.split_whitespace().filter(|it| !known.iter().any(|known| known == it)).collect();
     assert_eq!(missing, [""; 0]);
+}
+
+/// A chain of every method that sets something, but for those that exclude each other.
+const CHAIN: &str = r#"
+zinit_service_new().exec("sleep 1").dir("/tmp").env("A", 1).env(#{ B: 2 }).env_file("-/nowhere")
+    .oneshot().status("stop").groups("g").log("none")
+    .after("a").requires(["b", "c"]).wants("d").before("e").conflicts("f")
+    .ready_log("^up$").start_timeout("1m").watchdog(30)
+    .test_cmd("true").test_tcp("a:1").test_http("b").tcp_kill().period(5).retry(2).timeout("2s")
+    .restart("on-failure").restart_delay("1s").max_restarts(3).on_give_up("true")
+    .stop_cmd("true").signal_stop("INT").shutdown_timeout(2)
+    .user("web").group("adm").supplementary_groups("x").supplementary_groups(["y", 7])
+    .umask("0027").no_new_privs().nice(-5).oom_score_adj(500)
+    .limit("nofile", 1024).limit("nproc", "100:200").memory_max("512MiB").cpu_max(150).pids_max(64)
+    .to_map()
+"#;
+
+#[test]
+fn what_the_builder_fills_is_a_service_with_every_key() {
+    let config: serde_json::Value = with_engine(|engine| {
+        let filled = engine.eval::<rhai::Dynamic>(CHAIN).unwrap_or_else(|it| panic!("{it}"));
+        rhai::serde::from_dynamic(&filled).expect("it is plain data")
+    });
+    let spec = Spec::from_config(&config).unwrap_or_else(|it| panic!("{it}"));
+    let run_as = &spec.run_as;
+    let groups = ["x", "y", "7"].map(str::to_owned);
+    assert_eq!(run_as.groups.as_deref(), Some(groups.as_slice()));
+    assert_eq!((run_as.umask, run_as.limits["nproc"]), (Some(0o27), (100, 200)));
+    assert_eq!((spec.requires.len(), spec.health.timeout_ms), (2, 2_000));
+    let changed = spec.changes(&Spec::of_exec("ls"));
+    let left_out = ["signal", "notify", "ready_fd", "xinit"];
+    let all = KEYS.iter().map(|it| it.name).filter(|it| !left_out.contains(it));
+    assert_eq!(changed, all.collect::<Vec<_>>());
 }

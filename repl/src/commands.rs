@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{events, reload, run, server, tree, usage, watch, why};
+use crate::{check, events, reload, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Delete(watch::Delete),
     /// Reads the files of services again and acts on what has changed
     Reload(reload::Reload),
+    /// Looks for mistakes in service files and policy, without a server
+    Check(check::Check),
     /// Tells why services are where they are, down to the first cause
     Why(Names),
     /// Shows which services need which, with their states
@@ -197,6 +199,7 @@ impl Command {
             Self::Stop(stop) => stop.run(cx),
             Self::Delete(delete) => delete.run(cx),
             Self::Reload(reload) => reload.run(cx),
+            Self::Check(check) => check.run(cx),
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),

@@ -2,9 +2,10 @@
 //!
 //! Under the name `zinit-server` it is the server. `commands` is the table of what it understands,
 //! `watch` starts and stops services and stays with them, `usage` measures them,
-//! `why`, `tree` and `events` explain, `reload` takes over their files, `run` runs scripts, `server` starts and stops
+//! `why`, `tree` and `events` explain, `reload` and `check` look at their files, `run` runs scripts, `server` starts and stops
 //! the server, `render` and `progress` draw. A command that needs no script makes no engine.
 
+mod check;
 mod commands;
 mod events;
 mod progress;

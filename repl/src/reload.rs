@@ -39,7 +39,8 @@ fn text(plan: &Value, how: &Reload, paint: Paint) -> String {
     for it in changed.iter().chain(still.iter().filter(|_| how.verbose)) {
         let (mark, verb, colour) = shown(word(it, "verb"));
         let step = paint.on(colour.normal(), &format!("{mark} {verb} {}", word(it, "service")));
-        let _ = writeln!(text, "{step}: {}", word(it, "why"));
+        let why = word(it, "why");
+        let _ = writeln!(text, "{step}{}{why}", if why.is_empty() { "" } else { ": " });
     }
     let would = if how.dry_run { "would be changed" } else { "changed" };
     let _ = writeln!(text, "{} {would}, {} unchanged", changed.len(), still.len());

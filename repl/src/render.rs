@@ -70,10 +70,14 @@ pub(crate) fn complain(refusal: &Refusal) -> u8 {
 
 /// As [`complain`], for programs.
 pub(crate) fn complain_as_json(refusal: &Refusal) -> u8 {
+    let _ = writeln!(stderr(), "{}", json!({ "error": refusal_as_json(refusal) }));
+    exit_code(refusal.kind)
+}
+
+/// A refusal for programs.
+pub(crate) fn refusal_as_json(refusal: &Refusal) -> Value {
     let Refusal { kind, message, hint, data } = refusal;
-    let error = json!({ "code": kind.word(), "message": message, "hint": hint, "data": data });
-    let _ = writeln!(stderr(), "{}", json!({ "error": error }));
-    exit_code(*kind)
+    json!({ "code": kind.word(), "message": message, "hint": hint, "data": data })
 }
 
 fn exit_code(kind: Kind) -> u8 {
@@ -87,12 +91,16 @@ fn exit_code(kind: Kind) -> u8 {
 
 /// The sentence, the line that it is about with a caret below the place, and the hint.
 pub(crate) fn refusal(refusal: &Refusal, paint: Paint) -> String {
-    let error = paint.on(Color::Red.bold(), "error:");
+    refusal_as(&paint.on(Color::Red.bold(), "error:"), refusal, paint)
+}
+
+/// The same under another heading.
+pub(crate) fn refusal_as(heading: &str, refusal: &Refusal, paint: Paint) -> String {
     // Where in a script it was noticed does not matter, and one line is enough.
     if let (Kind::NoServer, Some(hint)) = (refusal.kind, &refusal.hint) {
-        return format!("{error} {}; {hint}\n", refusal.message);
+        return format!("{heading} {}; {hint}\n", refusal.message);
     }
-    let mut text = format!("{error} {}\n", refusal.message);
+    let mut text = format!("{heading} {}\n", refusal.message);
     text += &place(refusal);
     for problem in refusal.data.get("problems").and_then(Value::as_array).into_iter().flatten() {
         text += &self::refusal(&inner(problem), paint);

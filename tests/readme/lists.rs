@@ -8,6 +8,7 @@ use zinit_host::engine::{self, Words};
 use zinit_host::interrupt::Interrupt;
 use zinit_host::native::Session;
 use zinit_host::policy::HOOKS;
+use zinit_host::spec::KEYS;
 use zinit_host::state::State;
 use zinit_host::words::{Word, words};
 use zinit_tests::daemon::Home;
@@ -65,7 +66,7 @@ fn the_functions_and_methods_are_those_of_the_engine() {
     let all = engine::on_deep_stack(|| {
         words(&engine::script(&Session::new(Path::new("/nowhere"), &interrupt), Words::All))
     });
-    let promised = ["zinit", "zinit/builder", "zinit/shell"];
+    let promised = ["zinit", "zinit/builder", "zinit/limits", "zinit/shell"];
     let written = |it: Word| match &it.of {
         Some(_) => format!(".{}({})", it.name, it.params.join(", ")),
         None => it.signature(),
@@ -105,10 +106,12 @@ fn the_states_are_those_of_services() {
 fn the_keys_are_those_of_a_service_file_and_the_methods_those_of_the_server() {
     let home = Home::new().service("web", "exec: sleep 1000\n").start();
     let keys = home.ask("service.get", json!(["web"]));
-    let keys = keys.as_object().expect("a map").keys().cloned().collect();
+    let keys: Names = keys.as_object().expect("a map").keys().cloned().collect();
     let mut listed = rows("## Services");
     listed.retain(|it| !rows("### States").contains(it));
     same(&listed, &keys);
+    let table = KEYS.iter().map(|it| it.name.to_owned()).filter(|it| it != "signal");
+    same(&listed, &table.collect());
 
     let described = home.ask("rpc.discover", json!([]));
     let methods = described["methods"].as_array().expect("a list").iter();

@@ -10,7 +10,7 @@ use zinit_host::spec::Spec;
 use zinit_tests::daemon::{Home, programs, text};
 
 /// The ports that the README speaks of.
-const PORTS: [&str; 2] = ["8080", "9123"];
+const PORTS: [&str; 3] = ["8080", "8081", "9123"];
 
 /// Finds the server of this home alone: there are others on the machine.
 const PGREP: &str = r#"#!/bin/sh
@@ -23,7 +23,7 @@ type Done = Result<(), String>;
 pub(crate) struct Session {
     home: Home,
     root: PathBuf,
-    ports: [u16; 2],
+    ports: [u16; 3],
 }
 
 impl Session {
@@ -35,7 +35,7 @@ impl Session {
         home.write("bin/pgrep", PGREP);
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(home.root.join("bin/pgrep"), mode).expect("likewise");
-        // Both are held until both are known, so that they differ.
+        // All are held until all are known, so that they differ.
         let held = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
         let ports = held.map(|it| it.local_addr().expect("it is bound").port());
         Self { home, root: root.to_owned(), ports }

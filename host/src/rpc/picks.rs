@@ -65,6 +65,11 @@ impl Picks {
         }
         Ok(found)
     }
+
+    /// Whether this name is written out.
+    pub(super) fn spell(&self, name: &ServiceName) -> bool {
+        self.0.iter().any(|it| matches!(it, Pick::Name(it) if it == name))
+    }
 }
 
 impl Pick {

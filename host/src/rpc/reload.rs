@@ -34,12 +34,26 @@ pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
     })
 }
 
-/// The services that are meant: those that are known, and those that have a file.
+/// The services that are meant, which are among those that have a file.
+///
+/// # Errors
+/// When one is meant that has none, and its name was written out: it was set up without one, or its
+/// file is gone, and then it goes with a reload of everything.
 fn named(office: &Office, picks: &Picks, loaded: &Loaded) -> Result<Vec<ServiceName>, Refusal> {
     let fine = loaded.specs.iter().map(|(name, _)| name.clone());
     let broken = loaded.problems.iter().filter_map(|it| ServiceName::parse(of(it)?).ok());
-    let more: Vec<ServiceName> = fine.chain(broken).collect();
-    picks.resolve_with(office, &more)
+    let filed: Vec<ServiceName> = fine.chain(broken).collect();
+    let mut meant = picks.resolve_with(office, &filed)?;
+    if let Some(bare) = meant.iter().find(|it| picks.spell(it) && !filed.contains(it)) {
+        let path = office.store.path(bare).display().to_string();
+        let message = format!("cannot reload `{bare}`: there is no {path}");
+        return Err(Refusal::new(Kind::Storage, message)
+            .hint("`zinit reload` without a name forgets the services whose files are gone")
+            .with("service", bare.as_str())
+            .with("path", path));
+    }
+    meant.retain(|it| filed.contains(it));
+    Ok(meant)
 }
 
 /// The files that are asked about.

@@ -100,7 +100,10 @@ impl Fault {
     }
 
     fn refusal(self, message: impl Fn(String) -> String) -> Refusal {
-        let mut refusal = Refusal::new(Kind::BadConfig, message(self.what));
+        // What was written is quoted, and a control character of it must not reach the terminal.
+        let plain = |it: char| if it.is_control() { ' ' } else { it };
+        let what = self.what.chars().map(plain).collect();
+        let mut refusal = Refusal::new(Kind::BadConfig, message(what));
         refusal.hint = self.hint;
         if self.key.is_empty() { refusal } else { refusal.with("key", self.key) }
     }

@@ -1,102 +1,49 @@
-//! Every key of a service, its default and what it may hold: one walk over the tree of nodes.
+//! One walk over the tree of nodes, key by key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
+use super::keys::{HEALTH, KEYS, SIGNAL, XINIT};
+use super::map::Map;
 use super::node::{At, Entry, Fault, Node, Written};
-use super::value::{
-    address, command, each, entries, flag, host_port, name, period, retry, text, url, word,
-};
-use super::{Health, LogMode, Spec, Status, Xinit, signal_of};
+use super::run_as::run_as;
+use super::value::{address, each, entries, flag, host_port, name, period, text, url, word};
+use super::value::{command, command_line, example, group};
+use super::{Health, LogMode, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
 use crate::name::ServiceName;
 use crate::refusal::nearest;
-
-/// The keys of a map as they may be written, each with the key that it means.
-type Keys = &'static [(&'static str, &'static str)];
-
-const SERVICE: Keys = &[
-    ("exec", "exec"),
-    ("status", "status"),
-    ("oneshot", "oneshot"),
-    ("shutdown_timeout", "shutdown_timeout"),
-    ("after", "after"),
-    ("signal", "signal"),
-    ("signal_stop", "signal_stop"),
-    ("log", "log"),
-    ("env", "env"),
-    ("dir", "dir"),
-    ("restart_delay", "restart_delay"),
-    ("health", "health"),
-    ("xinit", "xinit"),
-];
-
-const SIGNAL: Keys = &[("stop", "stop")];
-
-const HEALTH: Keys = &[
-    ("period", "period"),
-    ("retry", "retry"),
-    ("test_cmd", "test_cmd"),
-    ("test_tcp", "test_tcp"),
-    ("test_http", "test_http"),
-    ("cmd", "test_cmd"),
-    ("test", "test_cmd"),
-    ("tcp", "test_tcp"),
-    ("http", "test_http"),
-    ("tcp_kill", "tcp_kill"),
-];
-
-const XINIT: Keys = &[
-    ("enabled", "enabled"),
-    ("listen", "listen"),
-    ("backend", "backend"),
-    ("connect_timeout", "connect_timeout"),
-    ("idle_timeout", "idle_timeout"),
-    ("single_connection", "single_connection"),
-];
-
-/// What other supervisors call it.
-const ABROAD: [(&str, &str); 12] = [
-    ("command", "exec"),
-    ("cmd", "exec"),
-    ("execstart", "exec"),
-    ("run", "exec"),
-    ("depends_on", "after"),
-    ("requires", "after"),
-    ("environment", "env"),
-    ("cwd", "dir"),
-    ("workdir", "dir"),
-    ("working_dir", "dir"),
-    ("healthcheck", "health"),
-    ("test", "health"),
-];
 
 /// The service that a tree describes.
 pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     let start = At { line: root.at.line.min(1), column: root.at.column.min(1) };
     if let Written::List(_) | Written::Text(_) | Written::Number(_) | Written::Flag(_) = root.kind {
         let what = format!("a service is a map of keys, not {}", root.kind.kind());
-        return Err(Fault::new(root.at, "", what).hint(EXAMPLE));
+        return Err(Fault::new(root.at, "", what).hint(example("exec")));
     }
-    let mut keys = Map::of(root, "", SERVICE)?;
-    let Some(exec) = keys.take("exec") else {
-        return Err(Fault::new(start, "exec", "`exec` is missing").hint(EXAMPLE));
-    };
-    let at = exec.at;
-    let exec = text(exec, "exec")?;
-    argv(&exec).map_err(|(what, hint)| Fault::new(at, "exec", what).hint(hint))?;
-    let mut spec = Spec::new(exec);
+    let mut keys = Map::of(root, "", KEYS)?;
+    let mut spec = Spec::new(String::new());
+    keys.read("requires", names, &mut spec.requires)?;
+    keys.read("wants", names, &mut spec.wants)?;
+    keys.read("after", names, &mut spec.after)?;
+    match keys.take("exec") {
+        Some(exec) => spec.exec = command_line(exec, "exec")?,
+        None if spec.brings_up_others() => {}
+        None => return Err(Fault::new(start, "exec", "`exec` is missing").hint(example("exec"))),
+    }
+    keys.read("before", names, &mut spec.before)?;
+    keys.read("conflicts", names, &mut spec.conflicts)?;
+    keys.read("groups", each(group), &mut spec.groups)?;
     keys.read("status", word(&Status::WORDS), &mut spec.status)?;
     keys.read("oneshot", flag, &mut spec.oneshot)?;
-    keys.read("shutdown_timeout", period, &mut spec.shutdown_timeout_ms)?;
-    keys.read("after", names, &mut spec.after)?;
     keys.read("log", log, &mut spec.log)?;
     keys.read("env", env, &mut spec.env)?;
     keys.read("dir", text, &mut spec.dir)?;
-    keys.read("restart_delay", |it, key| period(it, key).map(Some), &mut spec.restart_delay_ms)?;
-    keys.read("health", |it, _| health(it).map(Arc::new), &mut spec.health)?;
-    spec.stop_signal = stop_signal(&mut keys)?;
+    endings(&mut keys, &mut spec)?;
+    keys.read("health", |it, _| health(it), &mut spec.health)?;
+    readiness(&mut keys, &mut spec)?;
+    spec.run_as = run_as(&mut keys)?;
     if let Some(node) = keys.take("xinit") {
         let xinit = xinit(node, &spec.health)?;
         spec.xinit = (xinit != Xinit::default()).then(|| Box::new(xinit));
@@ -104,39 +51,80 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     Ok(spec)
 }
 
-const EXAMPLE: &str = "write at least a line such as `exec: sleep 100`";
+/// How it stops, and what comes after it ended.
+fn endings(keys: &mut Map, spec: &mut Spec) -> Result<(), Fault> {
+    keys.read("shutdown_timeout", period, &mut spec.shutdown_timeout_ms)?;
+    keys.read("stop_cmd", command_line, &mut spec.stop_cmd)?;
+    spec.stop_signal = stop_signal(keys)?;
+    keys.read("restart", word(&Restart::WORDS), &mut spec.restart)?;
+    keys.read("restart_delay", |it, key| period(it, key).map(Some), &mut spec.restart_delay_ms)?;
+    spec.max_restarts = keys.whole("max_restarts")?.unwrap_or(0);
+    keys.read("on_give_up", command_line, &mut spec.on_give_up)
+}
 
-/// The words of a command line, or what is wrong with it and what to do.
-pub(super) fn argv(exec: &str) -> Result<Vec<String>, (String, &'static str)> {
-    let Some(argv) = shlex::split(exec) else {
-        // A lone backslash is content with a blank to escape, a quote is not.
-        return Err(match shlex::split(&format!("{exec} ")) {
-            Some(_) => ("`exec` ends with a lone backslash".to_owned(), "write `\\\\` for one"),
-            None => (
-                format!("the quotes of `exec` are unbalanced: {exec}"),
-                "close the quote, or put a backslash before it",
-            ),
-        });
+/// How it says that it is up. A watchdog needs the socket that `notify` is about, so that alone is
+/// reason enough to take readiness from there too; `notify: false` says otherwise.
+fn readiness(keys: &mut Map, spec: &mut Spec) -> Result<(), Fault> {
+    keys.read("start_timeout", period, &mut spec.start_timeout_ms)?;
+    let watchdog = keys.at("watchdog");
+    keys.read("watchdog", period, &mut spec.watchdog_ms)?;
+    let mut said = Vec::new();
+    let (at, mut notify) = (keys.at("notify"), None);
+    keys.read("notify", |it, key| flag(it, key).map(Some), &mut notify)?;
+    if notify == Some(true) {
+        said.push((at, "notify", Readiness::Notify));
+    }
+    let at = keys.at("ready_fd");
+    if let Some(fd) = keys.whole("ready_fd")? {
+        said.push((at, "ready_fd", Readiness::Fd(fd)));
+    }
+    if let Some(node) = keys.take("ready_log") {
+        said.push((node.at, "ready_log", pattern(node)?));
+    }
+    if let [(_, one, _), (at, two, _), ..] = said.as_slice() {
+        let what = format!("`{two}` beside `{one}`: a service says in one way that it is ready");
+        return Err(Fault::new(*at, *two, what).hint("keep one of the two"));
+    }
+    if let [(_, key, Readiness::Fd(_))] = said.as_slice()
+        && spec.watchdog_ms > 0
+    {
+        let what = format!("`watchdog` needs `NOTIFY_SOCKET`, which is not there beside `{key}`");
+        return Err(Fault::new(watchdog, "watchdog", what)
+            .hint("have the service say `READY=1` there as well: `notify: true`"));
+    }
+    spec.readiness = match said.pop() {
+        Some((.., readiness)) => readiness,
+        None if spec.watchdog_ms > 0 && notify.is_none() => Readiness::Notify,
+        None => Readiness::Lives,
     };
-    match argv.first() {
-        None => Err(("`exec` is empty".to_owned(), EXAMPLE)),
-        Some(program) if program.is_empty() => {
-            Err(("`exec` names no program".to_owned(), "the first word is the program to run"))
+    Ok(())
+}
+
+fn pattern(node: Node) -> Result<Readiness, Fault> {
+    let at = node.at;
+    let pattern = text(node, "ready_log")?;
+    match line_regex(&pattern) {
+        Ok(_) => Ok(Readiness::Log(pattern.into())),
+        Err(why) => {
+            let what = format!("`ready_log` is no regular expression: {why}");
+            Err(Fault::new(at, "ready_log", what)
+                .hint("a backslash takes the meaning from a character: `\\(`, `\\.`"))
         }
-        Some(_) => Ok(argv),
     }
 }
 
-fn health(node: Node) -> Result<Health, Fault> {
+fn health(node: Node) -> Result<Arc<Health>, Fault> {
     let mut keys = Map::of(node, "health.", HEALTH)?;
     let mut health = Health::default();
     keys.read_unless_0("period", period, &mut health.period_ms)?;
-    keys.read_unless_0("retry", retry, &mut health.retry)?;
+    keys.read_unless_0("timeout", period, &mut health.timeout_ms)?;
+    health.retry = keys.whole("retry")?.filter(|it| *it > 0).unwrap_or(health.retry);
     keys.read("test_cmd", each(command), &mut health.test_cmd)?;
     keys.read("test_tcp", each(host_port), &mut health.test_tcp)?;
     keys.read("test_http", each(url), &mut health.test_http)?;
     keys.read("tcp_kill", flag, &mut health.tcp_kill)?;
-    Ok(health)
+    // Those without any share one.
+    Ok(if health == Health::default() { Health::none() } else { Arc::new(health) })
 }
 
 fn xinit(node: Node, health: &Health) -> Result<Xinit, Fault> {
@@ -233,80 +221,4 @@ fn names(node: Node, key: &str) -> Result<Vec<ServiceName>, Fault> {
     let mut names = each(name)(node, key)?;
     names.retain(|it| seen.insert(it.clone()));
     Ok(names)
-}
-
-/// A map whose keys are all known and differ.
-struct Map {
-    /// What its keys are called from outside begins with this: `health.` or nothing.
-    path: &'static str,
-    entries: Vec<(&'static str, Node)>,
-}
-
-impl Map {
-    fn of(node: Node, path: &'static str, keys: Keys) -> Result<Self, Fault> {
-        let mut known: Vec<(&'static str, At, Node)> = Vec::new();
-        let words = keys.iter().map(|(word, _)| *word);
-        let all = || words.clone().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
-        for Entry { at, key, value } in entries(node, path, &format!("its keys are {}", all()))? {
-            let full = format!("{path}{key}");
-            let Some((_, means)) = keys.iter().find(|(word, _)| *word == key) else {
-                let folded = key.to_ascii_lowercase();
-                let abroad = ABROAD.iter().filter(|_| path.is_empty());
-                let near = abroad.clone().find(|(word, _)| *word == folded).map(|(_, it)| *it);
-                let hint = match near.or_else(|| nearest(&folded, words.clone())) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the keys are {}", all()),
-                };
-                return Err(Fault::new(at, &full, format!("unknown key `{full}`")).hint(hint));
-            };
-            if let Some((_, first, _)) = known.iter().find(|(it, ..)| it == means) {
-                let what = format!("`{full}` is given twice");
-                let fault = Fault::new(at, &full, what);
-                return Err(match first.line {
-                    0 => fault,
-                    line => fault.hint(format!("line {line} has it already")),
-                });
-            }
-            known.push((means, at, value));
-        }
-        Ok(Self { path, entries: known.into_iter().map(|(key, _, it)| (key, it)).collect() })
-    }
-
-    /// The value of a key, unless it says nothing: that is the default.
-    fn take(&mut self, key: &str) -> Option<Node> {
-        let found = self.entries.iter().position(|(it, _)| *it == key)?;
-        let (_, node) = self.entries.swap_remove(found);
-        match &node.kind {
-            Written::Nothing => None,
-            Written::Text(it) if it.is_empty() => None,
-            _ => Some(node),
-        }
-    }
-
-    fn read<T>(
-        &mut self,
-        key: &str,
-        parse: impl Fn(Node, &str) -> Result<T, Fault>,
-        into: &mut T,
-    ) -> Result<(), Fault> {
-        if let Some(node) = self.take(key) {
-            *into = parse(node, &format!("{}{key}", self.path))?;
-        }
-        Ok(())
-    }
-
-    /// As in zinit 0.3, 0 is the default of some keys.
-    fn read_unless_0(
-        &mut self,
-        key: &str,
-        parse: impl Fn(Node, &str) -> Result<i64, Fault>,
-        into: &mut i64,
-    ) -> Result<(), Fault> {
-        let mut value = 0;
-        self.read(key, parse, &mut value)?;
-        if value != 0 {
-            *into = value;
-        }
-        Ok(())
-    }
 }

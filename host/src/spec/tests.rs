@@ -1,6 +1,8 @@
 //! What service files may say, and what is said about those that cannot be.
 
+mod keys;
 mod refused;
+mod schema;
 
 use std::path::Path;
 
@@ -207,12 +209,19 @@ fn a_bad_configuration_names_the_key() {
 #[test]
 fn the_configuration_spells_everything_out() {
     let config = Spec::of_exec("ls").to_config();
-    let told = json!({
+    let told = r#"{
         "exec": "ls", "status": "start", "oneshot": false, "shutdown_timeout": 10, "after": [],
         "signal_stop": "SIGTERM", "log": "ring", "env": {}, "dir": "", "restart_delay": null,
-        "health": { "period": 10, "retry": 3, "test_cmd": [], "test_tcp": [], "test_http": [], "tcp_kill": false },
-        "xinit": { "enabled": false, "listen": "", "backend": "", "connect_timeout": 30, "idle_timeout": 0, "single_connection": false },
-    });
+        "requires": [], "wants": [], "before": [], "conflicts": [], "groups": [], "stop_cmd": "",
+        "restart": "always", "max_restarts": 0, "on_give_up": "", "notify": false, "ready_fd": null,
+        "ready_log": "", "start_timeout": 0, "watchdog": 0, "user": "", "group": "",
+        "supplementary_groups": null, "umask": null, "nice": null, "oom_score_adj": null,
+        "limits": {}, "no_new_privs": false, "env_file": [], "memory_max": null, "cpu_max": null,
+        "pids_max": null,
+        "health": { "period": 10, "retry": 3, "timeout": 5, "test_cmd": [], "test_tcp": [], "test_http": [], "tcp_kill": false },
+        "xinit": { "enabled": false, "listen": "", "backend": "", "connect_timeout": 30, "idle_timeout": 0, "single_connection": false }
+    }"#;
+    let told: Value = serde_json::from_str(told).expect("it is JSON");
     assert_eq!(config, told);
 }
 
@@ -305,7 +314,60 @@ impl Dice {
         (0..self.roll(6)).map(|_| LETTERS[self.roll(LETTERS.len())]).collect()
     }
 
+    fn maybe<T>(&mut self, some: T) -> Option<T> {
+        (self.roll(2) == 0).then_some(some)
+    }
+
+    /// None, or some of a few names.
+    fn names(&mut self) -> Vec<ServiceName> {
+        let names = ["no", "7", "1.5", "a-b"].iter().take(self.roll(5));
+        names.map(|it| ServiceName::parse(it).expect("a name")).collect()
+    }
+
+    fn run_as(&mut self) -> Arc<RunAs> {
+        if self.roll(3) == 0 {
+            return RunAs::server();
+        }
+        let number = self.roll(1 << 20) as u64 + 65_536;
+        let pairs = [(number, number), (7, number), (0, u64::MAX), (u64::MAX, u64::MAX), (0, 0)];
+        let limit = |name: &str| (name.to_owned(), pairs[self.roll(pairs.len())]);
+        let limits = ["nofile", "as", "core"].map(limit).into_iter().take(self.roll(4)).collect();
+        let groups = vec!["wheel".to_owned(), "1000".to_owned()];
+        let groups = groups.into_iter().take(self.roll(3)).collect();
+        Arc::new(RunAs {
+            user: ["", "www-data", "1000", "null"][self.roll(4)].to_owned(),
+            group: ["", "staff", "0"][self.roll(3)].to_owned(),
+            groups: self.maybe(groups),
+            umask: self.maybe(0o27),
+            nice: self.maybe(-5),
+            oom_score_adj: self.maybe(-1_000),
+            limits,
+            no_new_privs: self.roll(2) == 0,
+            env_file: (0..self.roll(3)).map(|_| format!("-/{}", self.text())).collect(),
+            memory_max: self.maybe(number << 10),
+            cpu_max: self.maybe(150),
+            pids_max: self.maybe(64),
+        })
+    }
+
+    fn readiness(&mut self) -> Readiness {
+        let kinds = [
+            Readiness::Lives,
+            Readiness::Notify,
+            Readiness::Fd(3),
+            Readiness::Log("^ready: \\(\"x\"\\) #".into()),
+        ];
+        kinds[self.roll(kinds.len())].clone()
+    }
+
     fn spec(&mut self) -> Spec {
+        let readiness = self.readiness();
+        // The keeper makes one descriptor for a service, for the one or for the other.
+        let watched = !matches!(readiness, Readiness::Fd(_)) && self.roll(2) == 0;
+        let relations = [(); 5].map(|()| self.names());
+        let [after, requires, wants, before, conflicts] = relations;
+        let is_target = self.roll(9) == 0 && !(after.is_empty() && wants.is_empty());
+        let run_as = self.run_as();
         let word = self.text();
         let exec =
             format!("{} {}", shlex::try_quote(&format!("x{word}")).expect("no NUL"), self.roll(9));
@@ -323,11 +385,20 @@ impl Dice {
             shutdown_timeout_ms: i64::try_from(self.roll(100_000)).expect("small"),
             restart_delay_ms: (self.roll(2) == 0).then_some(1_000),
             transient: false,
-            after: ["no", "7", "1.5", "a-b"]
-                .iter()
-                .take(self.roll(5))
-                .map(|it| ServiceName::parse(it).expect("a name"))
-                .collect(),
+            after,
+            requires,
+            wants,
+            before,
+            conflicts,
+            groups: vec!["g".to_owned(); self.roll(2)],
+            stop_cmd: if self.roll(2) == 0 { String::new() } else { exec.clone() },
+            on_give_up: if self.roll(2) == 0 { String::new() } else { exec.clone() },
+            restart: Restart::WORDS[self.roll(3)].1,
+            max_restarts: i64::try_from(self.roll(3)).expect("small"),
+            start_timeout_ms: 700 * i64::from(self.roll(2) == 0),
+            watchdog_ms: 30_000 * i64::from(watched),
+            readiness,
+            run_as,
             health: Arc::new(Health { test_cmd: commands, retry: 5, ..Health::default() }),
             xinit: (self.roll(2) == 0).then(|| {
                 Box::new(Xinit {
@@ -336,7 +407,7 @@ impl Dice {
                     ..Xinit::default()
                 })
             }),
-            ..Spec::of_exec(&exec)
+            ..if is_target { Spec::new(String::new()) } else { Spec::of_exec(&exec) }
         }
     }
 }
@@ -347,8 +418,12 @@ fn whatever_a_service_is_its_file_and_its_configuration_say_the_same() {
     for _ in 0..2_000 {
         let spec = dice.spec();
         let yaml = spec.to_yaml();
-        assert_eq!(parsed(&yaml), spec, "{yaml}");
-        assert_eq!(Spec::from_config(&spec.to_config()), Ok(spec));
+        let read = parsed(&yaml);
+        assert_eq!(read, spec, "{yaml}");
+        assert_eq!(Spec::from_config(&spec.to_config()), Ok(spec.clone()));
+        assert_eq!(spec.changes(&read), [""; 0], "{yaml}");
+        let other = dice.spec();
+        assert_eq!(spec.changes(&other).is_empty(), spec == other, "{yaml}");
     }
 }
 
@@ -365,7 +440,7 @@ fn no_text_makes_the_parser_panic() {
         }
         let yaml: String = yaml.into_iter().collect();
         if let Err(refusal) = Spec::from_yaml(&yaml, Path::new("web.yaml")) {
-            assert!(!refusal.message.contains('\n') || yaml.contains("exec"), "{refusal}");
+            assert!(!refusal.message.contains(char::is_control), "{refusal:?}");
             assert!(refusal.data["line"].as_u64().is_some_and(|it| it > 0), "{refusal}\n{yaml}");
         }
     }

@@ -1,7 +1,7 @@
 //! What single values may be: each function takes a node and the key that it belongs to.
 
-use super::duration;
 use super::node::{At, Entry, Fault, Node, Written};
+use super::{duration, size};
 use crate::name::ServiceName;
 
 pub(super) fn name(at: At, text: String, key: &str) -> Result<ServiceName, Fault> {
@@ -56,11 +56,100 @@ pub(super) fn address(at: At, text: String, key: &str) -> Result<String, Fault> 
     Ok(text)
 }
 
-pub(super) fn retry(node: Node, key: &str) -> Result<i64, Fault> {
+/// The name of a group of services.
+pub(super) fn group(at: At, text: String, key: &str) -> Result<String, Fault> {
+    match ServiceName::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(bad) => {
+            let what = bad.to_string().replace("no service name", "no group's name");
+            Err(Fault::new(at, key, format!("in `{key}`: {what}")))
+        }
+    }
+}
+
+/// The name or number of a user or a group of users.
+pub(super) fn who(at: At, text: String, key: &str) -> Result<String, Fault> {
+    let strange = |it: char| it.is_whitespace() || it.is_control() || ":,/".contains(it);
+    if text.is_empty() || text.starts_with('-') || text.contains(strange) {
+        let what = format!("`{key}` must be a name or a number, not `{text}`");
+        return Err(Fault::new(at, key, what));
+    }
+    Ok(text)
+}
+
+/// A path from the root; `-` before it is kept.
+pub(super) fn env_file(at: At, path: String, key: &str) -> Result<String, Fault> {
+    if path.strip_prefix('-').unwrap_or(&path).starts_with('/') {
+        return Ok(path);
+    }
+    Err(Fault::new(at, key, format!("`{key}` must be a path that begins with `/`, not `{path}`"))
+        .hint("a `-` before the path lets the file be missing"))
+}
+
+/// A command line that can be split, as `exec` is.
+pub(super) fn command_line(node: Node, key: &str) -> Result<String, Fault> {
+    let at = node.at;
+    let line = text(node, key)?;
+    match split(&line, key) {
+        Ok(_) => Ok(line),
+        Err((what, hint)) => Err(Fault::new(at, key, what).hint(hint)),
+    }
+}
+
+/// The words of a command line, or what is wrong with it and what to do.
+pub(super) fn split(line: &str, key: &str) -> Result<Vec<String>, (String, String)> {
+    let Some(argv) = shlex::split(line) else {
+        // A lone backslash is content with a blank to escape, a quote is not.
+        return Err(match shlex::split(&format!("{line} ")) {
+            Some(_) => {
+                (format!("`{key}` ends with a lone backslash"), "write `\\\\` for one".into())
+            }
+            None => (
+                format!("the quotes of `{key}` are unbalanced: {line}"),
+                "close the quote, or put a backslash before it".into(),
+            ),
+        });
+    };
+    match argv.first() {
+        None => Err((format!("`{key}` is empty"), example(key))),
+        Some(program) if program.is_empty() => Err((
+            format!("`{key}` names no program"),
+            "the first word is the program to run".into(),
+        )),
+        Some(_) => Ok(argv),
+    }
+}
+
+/// A line that would do.
+pub(super) fn example(key: &str) -> String {
+    format!("write at least a line such as `{key}: sleep 100`")
+}
+
+pub(super) fn size(node: Node, key: &str) -> Result<u64, Fault> {
     let at = node.at;
     let text = text(node, key)?;
-    text.parse().ok().filter(|it| (0..=1_000_000).contains(it)).ok_or_else(|| {
-        Fault::new(at, key, format!("`{key}` must be a whole number up to 1000000, not `{text}`"))
+    let small = "it is less than any process needs";
+    size::parse(&text).and_then(|it| if it < SIZE_MIN { Err(small) } else { Ok(it) }).map_err(
+        |why| {
+            let what = format!("`{key}` must be a size, and `{text}` is not: {why}");
+            Fault::new(at, key, what).hint("a number is bytes; or write `64KiB`, `512MiB`, `1GiB`")
+        },
+    )
+}
+
+/// Less than this is a slip: whoever writes `512` means MiB.
+const SIZE_MIN: u64 = 64 * 1024;
+
+/// A file mode mask in octal digits, whatever YAML takes them for.
+pub(super) fn octal(node: Node, key: &str) -> Result<u32, Fault> {
+    let at = node.at;
+    let text = text(node, key)?;
+    let digits = text.strip_prefix("0o").unwrap_or(&text);
+    let fine = (1..=4).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+    let mask = u32::from_str_radix(digits, 8).ok().filter(|it| fine && *it <= 0o777);
+    mask.ok_or_else(|| {
+        let what = format!("`{key}` must be octal digits from 0000 to 0777, not `{text}`");
+        Fault::new(at, key, what).hint("for example `\"0027\"`: nothing for others")
     })
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Health, LogMode, Spec, Status, Xinit, duration};
+use super::{Health, LogMode, Readiness, RunAs, Spec, Status, Xinit, duration, limit, size};
+use crate::name::ServiceName;
 
 impl Spec {
     /// The service as a file: what differs from the defaults, and nothing else.
@@ -18,7 +19,17 @@ impl Spec {
         yaml.text("exec", &self.exec, "");
         yaml.plain("status", self.status.word(), Status::default().word());
         yaml.plain("oneshot", self.oneshot, usual.oneshot);
-        yaml.list("after", self.after.iter().map(|it| it.as_str()));
+        let relations = [
+            ("after", &self.after),
+            ("requires", &self.requires),
+            ("wants", &self.wants),
+            ("before", &self.before),
+            ("conflicts", &self.conflicts),
+        ];
+        for (key, names) in relations {
+            yaml.list(key, names.iter().map(ServiceName::as_str));
+        }
+        yaml.list("groups", self.groups.iter().map(String::as_str));
         yaml.text("dir", &self.dir, "");
         yaml.open("env", |yaml| {
             for (name, value) in &self.env {
@@ -27,10 +38,16 @@ impl Spec {
         });
         yaml.plain("log", self.log.word(), LogMode::default().word());
         yaml.time("shutdown_timeout", self.shutdown_timeout_ms, usual.shutdown_timeout_ms);
+        yaml.text("stop_cmd", &self.stop_cmd, "");
+        yaml.plain("restart", self.restart.word(), usual.restart.word());
         yaml.time("restart_delay", self.restart_delay_ms.unwrap_or(-1), -1);
+        yaml.plain("max_restarts", self.max_restarts, usual.max_restarts);
+        yaml.text("on_give_up", &self.on_give_up, "");
         yaml.open("signal", |yaml| {
             yaml.plain("stop", self.stop_signal.as_str(), usual.stop_signal.as_str());
         });
+        readiness(&mut yaml, self);
+        run_as(&mut yaml, &self.run_as);
         yaml.open("health", |yaml| health(yaml, &self.health));
         yaml.open("xinit", |yaml| xinit(yaml, self.xinit.as_deref().unwrap_or(&Xinit::default())));
         yaml.out
@@ -38,52 +55,147 @@ impl Spec {
 
     /// The service as `service.get` answers it: every key spelled out.
     pub fn to_config(&self) -> Value {
-        let Health { test_cmd, test_tcp, test_http, .. } = &*self.health;
         let off = Xinit::default();
-        let xinit = self.xinit.as_deref().unwrap_or(&off);
-        // One address is plain text, as zinit 0.3 has it.
-        let listen = match xinit.listen.as_slice() {
-            [] => json!(""),
-            [one] => json!(one),
-            many => json!(many),
-        };
-        let env: Map<String, Value> =
-            self.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        json!({
+        let config = json!({
             "exec": self.exec,
             "status": self.status.word(),
             "oneshot": self.oneshot,
             "shutdown_timeout": seconds(self.shutdown_timeout_ms),
             "after": self.after,
+            "requires": self.requires,
+            "wants": self.wants,
+            "before": self.before,
+            "conflicts": self.conflicts,
+            "groups": self.groups,
             "signal_stop": self.stop_signal.as_str(),
+            "stop_cmd": self.stop_cmd,
             "log": self.log.word(),
-            "env": env,
+            "env": self.env,
             "dir": self.dir,
+            "restart": self.restart.word(),
             "restart_delay": self.restart_delay_ms.map(seconds),
-            "health": {
-                "period": seconds(self.health.period_ms),
-                "retry": self.health.retry,
-                "test_cmd": test_cmd,
-                "test_tcp": test_tcp,
-                "test_http": test_http,
-                "tcp_kill": self.health.tcp_kill,
-            },
-            "xinit": {
-                "enabled": xinit.enabled,
-                "listen": listen,
-                "backend": xinit.backend,
-                "connect_timeout": seconds(xinit.connect_timeout_ms),
-                "idle_timeout": seconds(xinit.idle_timeout_ms),
-                "single_connection": xinit.single_connection,
-            },
-        })
+            "max_restarts": self.max_restarts,
+            "on_give_up": self.on_give_up,
+            "notify": self.readiness == Readiness::Notify,
+            "ready_fd": if let Readiness::Fd(it) = self.readiness { Some(it) } else { None },
+            "ready_log": if let Readiness::Log(it) = &self.readiness { it } else { "" },
+            "start_timeout": seconds(self.start_timeout_ms),
+            "watchdog": seconds(self.watchdog_ms),
+            "health": health_config(&self.health),
+            "xinit": xinit_config(self.xinit.as_deref().unwrap_or(&off)),
+        });
+        let Value::Object(mut config) = config else { unreachable!("it is written as one") };
+        config.append(&mut run_as_config(&self.run_as));
+        Value::Object(config)
     }
+}
+
+fn health_config(health: &Health) -> Value {
+    json!({
+        "period": seconds(health.period_ms),
+        "retry": health.retry,
+        "timeout": seconds(health.timeout_ms),
+        "test_cmd": health.test_cmd,
+        "test_tcp": health.test_tcp,
+        "test_http": health.test_http,
+        "tcp_kill": health.tcp_kill,
+    })
+}
+
+fn xinit_config(xinit: &Xinit) -> Value {
+    // One address is plain text, as zinit 0.3 has it.
+    let listen = match xinit.listen.as_slice() {
+        [] => json!(""),
+        [one] => json!(one),
+        many => json!(many),
+    };
+    json!({
+        "enabled": xinit.enabled,
+        "listen": listen,
+        "backend": xinit.backend,
+        "connect_timeout": seconds(xinit.connect_timeout_ms),
+        "idle_timeout": seconds(xinit.idle_timeout_ms),
+        "single_connection": xinit.single_connection,
+    })
+}
+
+fn run_as_config(run_as: &RunAs) -> Map<String, Value> {
+    let limits = run_as.limits.iter().map(|(name, pair)| (name.clone(), limit_config(name, *pair)));
+    let config = json!({
+        "user": run_as.user,
+        "group": run_as.group,
+        "supplementary_groups": run_as.groups,
+        "umask": run_as.umask.map(umask),
+        "nice": run_as.nice,
+        "oom_score_adj": run_as.oom_score_adj,
+        "limits": limits.collect::<Map<_, _>>(),
+        "no_new_privs": run_as.no_new_privs,
+        "env_file": run_as.env_file,
+        "memory_max": run_as.memory_max,
+        "cpu_max": run_as.cpu_max,
+        "pids_max": run_as.pids_max,
+    });
+    let Value::Object(config) = config else { unreachable!("it is written as one") };
+    config
+}
+
+/// One number is a number, for programs.
+fn limit_config(name: &str, (soft, hard): (u64, u64)) -> Value {
+    if soft == hard && soft != u64::MAX {
+        json!(soft)
+    } else {
+        json!(limit::write(name, (soft, hard)))
+    }
+}
+
+fn umask(mask: u32) -> String {
+    format!("{mask:04o}")
+}
+
+fn readiness(yaml: &mut Yaml, spec: &Spec) {
+    match &spec.readiness {
+        // A watchdog alone would mean `notify` as well.
+        Readiness::Lives if spec.watchdog_ms > 0 => yaml.line("notify", "false"),
+        Readiness::Lives => {}
+        Readiness::Notify => yaml.line("notify", "true"),
+        Readiness::Fd(fd) => yaml.line("ready_fd", &fd.to_string()),
+        Readiness::Log(regex) => yaml.text("ready_log", regex, ""),
+    }
+    yaml.time("start_timeout", spec.start_timeout_ms, 0);
+    yaml.time("watchdog", spec.watchdog_ms, 0);
+}
+
+fn run_as(yaml: &mut Yaml, run_as: &RunAs) {
+    yaml.text("user", &run_as.user, "");
+    yaml.text("group", &run_as.group, "");
+    match run_as.groups.as_deref() {
+        Some([]) => yaml.line("supplementary_groups", "[]"),
+        groups => {
+            yaml.list("supplementary_groups", groups.unwrap_or_default().iter().map(String::as_str))
+        }
+    }
+    yaml.some("umask", run_as.umask.map(|it| quoted(&umask(it))));
+    yaml.some("nice", run_as.nice);
+    yaml.some("oom_score_adj", run_as.oom_score_adj);
+    yaml.open("limits", |yaml| {
+        for (name, pair) in &run_as.limits {
+            let said = limit::write(name, *pair);
+            let plain = !said.contains(':');
+            yaml.line(name, &if plain { said } else { quoted(&said) });
+        }
+    });
+    yaml.plain("no_new_privs", run_as.no_new_privs, false);
+    yaml.list("env_file", run_as.env_file.iter().map(String::as_str));
+    yaml.some("memory_max", run_as.memory_max.map(size::write));
+    yaml.some("cpu_max", run_as.cpu_max.map(|it| format!("{it}%")));
+    yaml.some("pids_max", run_as.pids_max);
 }
 
 fn health(yaml: &mut Yaml, health: &Health) {
     let usual = Health::default();
     yaml.time("period", health.period_ms, usual.period_ms);
     yaml.plain("retry", health.retry, usual.retry);
+    yaml.time("timeout", health.timeout_ms, usual.timeout_ms);
     yaml.list("test_cmd", health.test_cmd.iter().map(String::as_str));
     yaml.list("test_tcp", health.test_tcp.iter().map(String::as_str));
     yaml.list("test_http", health.test_http.iter().map(String::as_str));
@@ -120,6 +232,12 @@ impl Yaml {
 
     fn plain<T: PartialEq + ToString>(&mut self, key: &str, value: T, usual: T) {
         if value != usual {
+            self.line(key, &value.to_string());
+        }
+    }
+
+    fn some<T: ToString>(&mut self, key: &str, value: Option<T>) {
+        if let Some(value) = value {
             self.line(key, &value.to_string());
         }
     }

@@ -51,11 +51,15 @@ fn with_names_or_globs_only_those_are_looked_at() {
     world.post("web-3", "Running", 1);
     let mut client = world.client();
     let plan = client.result("service.reload", json!(["web-*"]));
-    assert_eq!(steps(&plan), ["start \"web-1\"", "start \"web-2\"", "delete \"web-3\""]);
+    assert_eq!(steps(&plan), ["start \"web-1\"", "start \"web-2\""]);
+    assert_eq!(last_reload(&world).only.unwrap().len(), 2, "the third has no file");
     assert_eq!(client.result("service.reload", json!(["web-1"])), true);
     let plan = client.result("service.reload", json!(["web-1", true]));
     assert_eq!(steps(&plan), ["unchanged \"web-1\""]);
     assert_eq!(client.error("service.reload", json!(["web-9"])).0, -32000);
+    let (code, message) = client.error("service.reload", json!([["web-1", "web-3"]]));
+    assert_eq!(code, -32014);
+    assert!(message.starts_with("cannot reload `web-3`: there is no /"), "{message}");
 }
 
 #[test]

@@ -306,8 +306,7 @@ fn plan(board: &Board, reload: &Reload) -> Vec<Step> {
             board.post(status(name.as_str(), "Running", 1));
         }
     }
-    let known = board.all().into_iter().map(|it| it.name.clone()).collect();
-    for name in reload.only.clone().unwrap_or(known) {
+    for name in board.all().iter().map(|it| it.name.clone()).filter(|_| reload.only.is_none()) {
         if !reload.files.iter().any(|(it, _)| *it == name) {
             steps.push(step(&name, Verb::Delete, "its file is gone"));
             if !reload.dry_run {

@@ -1,0 +1,141 @@
+//! Directories with something wrong in them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+/// A directory of its own for each test, gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str, files: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("zinit-check-{}-{test}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        for (file, text) in files {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+            fs::write(path, text).expect("a file can be written there");
+        }
+        Self(dir)
+    }
+
+    fn told(&self, of: &[Refusal]) -> Vec<String> {
+        let here = format!("{}/", self.0.display());
+        let line = |it: &Refusal| match &it.hint {
+            Some(hint) => format!("{} ({hint})", it.message.replace(&here, "")),
+            None => it.message.replace(&here, ""),
+        };
+        of.iter().map(line).collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_directory_without_faults_is_told_as_such() {
+    let files = [
+        ("db.yaml", "exec: sleep 1\nlimits: { core: 0 }\n"),
+        ("web.yaml", "exec: sh -c 'sleep 1'\nrequires: db\nconflicts: old\nnice: 5\n"),
+        ("old.yaml", "exec: /bin/sh\nstatus: stop\nenv_file: -/nowhere\n"),
+        ("all.yaml", "wants: [web, db]\n"),
+        ("policy.rhai", "fn gives_up(service, attempt) { attempt > 3 }\n"),
+    ];
+    let checked = check(&Scratch::new("fine", &files).0);
+    assert_eq!((checked.services, checked.problems, checked.warnings), (4, vec![], vec![]));
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let files = [
+        ("a.yaml", "exec: sleep 1\nafter: b\n"),
+        ("b.yaml", "exec: sleep 1\nbefore: c\nrequires: c\n"),
+        ("c.yaml", "exec: sleep 1\nwants: a\n"),
+        ("self.yaml", "exec: sleep 1\nafter: self\n"),
+        ("bad.yaml", "exec: sleep 1\numask: 999\n"),
+        ("worse.yaml", "exec: 'x\n"),
+        ("policy.rhai", "fn gives_up(service) { true }\n"),
+        ("policy/b.rhai", "fn test_it() { false\n"),
+        ("policy/notes.txt", "nothing"),
+    ];
+    let scratch = Scratch::new("problems", &files);
+    let checked = check(&scratch.0);
+    assert_eq!(checked.services, 4);
+    let told = scratch.told(&checked.problems);
+    let want = [
+        "bad.yaml:2:8: `umask` must be octal digits from 0000 to 0777, not `999` (for example \
+         `\"0027\"`: nothing for others)",
+        "worse.yaml:1:7: malformed YAML: unclosed quote (close the quote)",
+        "`a` waits for itself: a -> b -> c -> a (take one of them out of `after` of `a`, \
+         `requires` of `b`, `wants` of `c`)",
+        "`self` waits for itself: self -> self (take one of them out of `after` of `self`)",
+    ];
+    assert_eq!(told[..4], want);
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told[4].starts_with("policy.rhai"), "{}", told[4]);
+    assert!(told[5].starts_with("policy/b.rhai"), "{}", told[5]);
+}
+
+#[test]
+fn what_goes_wrong_later_is_a_warning() {
+    let files = [
+        ("db.yaml", "exec: sleep 1\nconflicts: web\n"),
+        ("web.yaml", "exec: no-such-program-here\nafter: [dbb]\nbefore: quux\n"),
+        ("odd.yaml", "exec: sleep 1\nuser: no-such-user-here\ndir: /nowhere\nenv_file: /nowhere\n"),
+        ("run.yml", "exec: ./tool\nstop_cmd: /etc/passwd\ndir: /tmp\nenv: { PATH: /nowhere }\n"),
+        ("never.yaml", "exec: sleep 1\nstatus: stop\nrequires: db\nconflicts: [db]\n"),
+    ];
+    let scratch = Scratch::new("warnings", &files);
+    let checked = check(&scratch.0);
+    assert_eq!((checked.services, checked.problems), (5, vec![]));
+    let want = [
+        "db.yaml: it conflicts with `web`, and both start with the server (give one of them \
+         `status: stop`)",
+        "never.yaml: it conflicts with `db`, without which it cannot start",
+        "odd.yaml: there is no directory `/nowhere`",
+        "odd.yaml: there is no user `no-such-user-here`",
+        "odd.yaml: cannot read `/nowhere`: no such file or directory",
+        "run.yml: there is no program `/tmp/./tool`",
+        "run.yml: `/etc/passwd` is not executable",
+        "web.yaml: `after` names `dbb`, which has no file (did you mean `db`?)",
+        "web.yaml: `before` names `quux`, which has no file",
+        "web.yaml: there is no program `no-such-program-here` in PATH",
+    ];
+    assert_eq!(scratch.told(&checked.warnings), want);
+    assert_eq!(checked.warnings[0].data["service"], "db");
+    assert_eq!(checked.warnings[0].data["key"], "conflicts");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_a_problem_and_is_not_made() {
+    let checked = check(Path::new("/nowhere/at/all"));
+    assert_eq!(checked.problems[0].kind, Kind::Storage);
+    assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
+fn circles_are_told_once_each_however_many_services_are_on_them() {
+    let spec = |after: &str| {
+        let names = after.split_whitespace();
+        let after = names.map(|it| ServiceName::parse(it).expect("a name")).collect();
+        Spec { after, ..Spec::of_exec("ls") }
+    };
+    let files =
+        [("a", "b"), ("b", "a c"), ("c", "b"), ("d", "a gone"), ("e", "f"), ("f", "g"), ("g", "e")];
+    let specs: Vec<_> = files
+        .iter()
+        .map(|(name, after)| (ServiceName::parse(name).expect("a name"), spec(after)))
+        .collect();
+    let told: Vec<String> = cycles(&specs).iter().map(|it| path_of(it)).collect();
+    assert_eq!(told, ["a -> b -> a", "c -> b -> c", "e -> f -> g -> e"]);
+
+    let name = |it: usize| ServiceName::parse(&format!("s{it}")).expect("a name");
+    let ring = |it: usize| (name(it), spec(&format!("s{}", (it + 1) % 3_000)));
+    let ring: Vec<_> = (0..3_000).map(ring).collect();
+    let told = cycles(&ring);
+    assert_eq!((told.len(), told[0].len()), (1, 3_001));
+}
