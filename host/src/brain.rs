@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use zinit_keeper::wire::Slot;
 
 use crate::board::Board;
+use crate::chronicle::Chronicle;
 use crate::core::{Core, Survivor};
 use crate::desk::Desk;
 use crate::home::Home;
@@ -66,7 +67,9 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let teller = Teller::new(tell, Arc::clone(&bell));
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
-    let office = Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), stopped);
+    let chronicle = Arc::new(Chronicle::new());
+    let office =
+        Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), chronicle, stopped);
     let (known, are_known) = mpsc::channel();
     let begin = move || {
         logs.report_to(teller.clone());

@@ -55,6 +55,7 @@ pub mod action;
 pub mod board;
 pub mod brain;
 pub mod check;
+pub mod chronicle;
 mod clock;
 pub mod core;
 pub mod daemon;

@@ -85,9 +85,9 @@ pub fn family(pid: i32, leaf: Option<&Path>) -> Tree {
 /// also told with shared pages divided, which takes the kernel a walk through all pages.
 pub fn stats(pid: i32, leaf: Option<&Path>, census: Option<&Census>, deep: bool) -> Option<Stats> {
     let members = proc::members(pid, leaf, census);
-    let main = members.iter().find(|(it, _)| *it == pid).map(|(_, stat)| stat)?;
+    let (_, main) = members.iter().find(|(it, _)| *it == pid)?;
     let mut stats = Stats {
-        own: usage(pid, main)?,
+        own: Usage { pid, memory_usage: 0, cpu_usage: 0.0 },
         memory_total: 0,
         pss_total: deep.then_some(0),
         threads: 0,
@@ -105,7 +105,9 @@ pub fn stats(pid: i32, leaf: Option<&Path>, census: Option<&Census>, deep: bool)
         stats.fds += proc::open_descriptors(*member);
         stats.processes += 1;
         stats.cpu_ms += (stat.cpu_ticks + stat.waited_ticks) * TICK_MS;
-        if *member != pid {
+        if *member == pid {
+            stats.own = used;
+        } else {
             stats.children.push(used);
         }
     }

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{run, server, watch};
+use crate::{check, events, reload, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -68,8 +68,16 @@ pub(crate) enum Command {
     Restart(Which),
     /// Stops services, forgets them and removes their files
     Delete(watch::Delete),
-    /// Reads the files of services again, or for the first time
-    Reload(Names),
+    /// Reads the files of services again and acts on what has changed
+    Reload(reload::Reload),
+    /// Looks for mistakes in service files and policy, without a server
+    Check(check::Check),
+    /// Tells why services are where they are, down to the first cause
+    Why(Names),
+    /// Shows which services need which, with their states
+    Tree(tree::Tree),
+    /// Shows what happened lately
+    Events(events::Events),
     /// Sends a signal to the processes of a service
     Kill {
         /// The service
@@ -78,8 +86,8 @@ pub(crate) enum Command {
         #[arg(default_value = "SIGTERM")]
         signal: String,
     },
-    /// Shows the memory and CPU time that services use
-    Stats(Names),
+    /// Shows the CPU time and memory that services use
+    Stats(usage::Stats),
     /// Shows what services wrote
     Logs {
         /// The service [default: all]
@@ -155,10 +163,14 @@ impl Context {
     }
 
     /// Does something for each service; the first that is refused does not keep the others from it.
-    fn each(&self, names: &Names, mut act: impl FnMut(&mut Client, &str) -> Outcome) -> Outcome {
+    pub(crate) fn each(
+        &self,
+        names: &[String],
+        mut act: impl FnMut(&mut Client, &str) -> Outcome,
+    ) -> Outcome {
         let mut client = self.connect()?;
         let mut worst = 0;
-        for name in &names.names {
+        for name in names {
             worst = worst.max(match act(&mut client, name) {
                 Ok(code) => code,
                 Err(refusal) => self.flags.complain(&refusal),
@@ -178,7 +190,7 @@ impl Command {
         match self {
             Self::Ping => ping(cx),
             Self::List => list(cx),
-            Self::Status(names) => cx.each(&names, |client, name| {
+            Self::Status(names) => cx.each(&names.names, |client, name| {
                 let status = client.call("service.status", json!([name]))?;
                 cx.show(&status, |paint| render::status(&status, paint))
             }),
@@ -186,15 +198,13 @@ impl Command {
             Self::Restart(which) => watch::restart(cx, &which),
             Self::Stop(stop) => stop.run(cx),
             Self::Delete(delete) => delete.run(cx),
-            Self::Reload(names) => cx.each(&names, |client, name| {
-                client.call("service.reload", json!([name]))?;
-                cx.done("Reloaded", name)
-            }),
+            Self::Reload(reload) => reload.run(cx),
+            Self::Check(check) => check.run(cx),
+            Self::Why(names) => why::run(cx, &names.names),
+            Self::Tree(tree) => tree.run(cx),
+            Self::Events(events) => events.run(cx),
             Self::Kill { name, signal } => kill(cx, &name, &signal),
-            Self::Stats(names) => cx.each(&names, |client, name| {
-                let stats = client.call("service.stats", json!([name]))?;
-                cx.show(&stats, |paint| render::stats(name, &stats, paint))
-            }),
+            Self::Stats(stats) => stats.run(cx),
             Self::Logs { name, lines } => logs(cx, name.as_deref(), lines),
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Server { action } => action.run(cx),

@@ -1,15 +1,22 @@
 //! The `zinit` command: asks a server, and runs scripts.
 //!
 //! Under the name `zinit-server` it is the server. `commands` is the table of what it understands,
-//! `watch` starts and stops services and stays with them, `run` runs scripts, `server` starts and stops
+//! `watch` starts and stops services and stays with them, `usage` measures them,
+//! `why`, `tree` and `events` explain, `reload` and `check` look at their files, `run` runs scripts, `server` starts and stops
 //! the server, `render` and `progress` draw. A command that needs no script makes no engine.
 
+mod check;
 mod commands;
+mod events;
 mod progress;
+mod reload;
 mod render;
 mod run;
 mod server;
+mod tree;
+mod usage;
 mod watch;
+mod why;
 
 use std::process::ExitCode;
 

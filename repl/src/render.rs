@@ -22,15 +22,15 @@ impl Paint {
         Self(stderr().is_terminal() && wanted())
     }
 
-    fn on(self, style: Style, text: &str) -> String {
+    pub(crate) fn on(self, style: Style, text: &str) -> String {
         if self.0 { style.paint(text).to_string() } else { text.to_owned() }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.on(Style::new().bold(), text)
     }
 
-    fn state(self, state: &str) -> String {
+    pub(crate) fn state(self, state: &str) -> String {
         let colour = match state {
             "Running" | "Success" => Color::Green,
             "Spawned" | "Stopping" => Color::Yellow,
@@ -70,10 +70,14 @@ pub(crate) fn complain(refusal: &Refusal) -> u8 {
 
 /// As [`complain`], for programs.
 pub(crate) fn complain_as_json(refusal: &Refusal) -> u8 {
+    let _ = writeln!(stderr(), "{}", json!({ "error": refusal_as_json(refusal) }));
+    exit_code(refusal.kind)
+}
+
+/// A refusal for programs.
+pub(crate) fn refusal_as_json(refusal: &Refusal) -> Value {
     let Refusal { kind, message, hint, data } = refusal;
-    let error = json!({ "code": kind.word(), "message": message, "hint": hint, "data": data });
-    let _ = writeln!(stderr(), "{}", json!({ "error": error }));
-    exit_code(*kind)
+    json!({ "code": kind.word(), "message": message, "hint": hint, "data": data })
 }
 
 fn exit_code(kind: Kind) -> u8 {
@@ -87,17 +91,31 @@ fn exit_code(kind: Kind) -> u8 {
 
 /// The sentence, the line that it is about with a caret below the place, and the hint.
 pub(crate) fn refusal(refusal: &Refusal, paint: Paint) -> String {
-    let error = paint.on(Color::Red.bold(), "error:");
+    refusal_as(&paint.on(Color::Red.bold(), "error:"), refusal, paint)
+}
+
+/// The same under another heading.
+pub(crate) fn refusal_as(heading: &str, refusal: &Refusal, paint: Paint) -> String {
     // Where in a script it was noticed does not matter, and one line is enough.
     if let (Kind::NoServer, Some(hint)) = (refusal.kind, &refusal.hint) {
-        return format!("{error} {}; {hint}\n", refusal.message);
+        return format!("{heading} {}; {hint}\n", refusal.message);
     }
-    let mut text = format!("{error} {}\n", refusal.message);
+    let mut text = format!("{heading} {}\n", refusal.message);
     text += &place(refusal);
+    for problem in refusal.data.get("problems").and_then(Value::as_array).into_iter().flatten() {
+        text += &self::refusal(&inner(problem), paint);
+    }
     if let Some(hint) = &refusal.hint {
         let _ = writeln!(text, "{} {hint}", paint.on(Color::Cyan.bold(), "hint:"));
     }
     text
+}
+
+/// A refusal that came inside another one.
+fn inner(it: &Value) -> Refusal {
+    let data = it.as_object().cloned().unwrap_or_default();
+    let hint = it["hint"].as_str().map(str::to_owned);
+    Refusal { kind: Kind::BadConfig, message: word(it, "message").to_owned(), hint, data }
 }
 
 fn place(refusal: &Refusal) -> String {
@@ -194,23 +212,70 @@ pub(crate) fn processes(it: &Value) -> String {
 
 /// What one service uses.
 pub(crate) fn stats(name: &str, it: &Value, paint: Paint) -> String {
-    let cpu = |it: &Value| it["cpu_usage"].as_f64().unwrap_or_default();
-    let mib = |it: &Value| number(it, "memory_usage") / (1 << 20);
     let mut text = format!(
         "Service: {}\n  PID: {}\n  Memory: {} MB\n  CPU: {:.1}%\n",
         paint.bold(name),
         number(it, "pid"),
-        mib(it),
+        mib(it, "memory_usage"),
         cpu(it)
     );
+    let mut fact = |key: &str, value: String| _ = writeln!(text, "  {key}: {value}");
+    if it["processes"].is_u64() {
+        let shared = mib(it, "pss_total");
+        fact("Memory of all", format!("{} MB ({shared} MB PSS)", mib(it, "memory_total")));
+        fact("Processes", number(it, "processes").to_string());
+        fact("Threads", number(it, "threads").to_string());
+        fact("Descriptors", number(it, "fds").to_string());
+        fact("Uptime", ago(uptime(it)));
+        fact("Restarts", number(it, "restarts").to_string());
+    }
     for (index, child) in items(&it["children"]).enumerate() {
         if index == 0 {
             text += "  Children:\n";
         }
         let pid = number(child, "pid");
-        let _ = writeln!(text, "    PID {pid}: {} MB, {:.1}% CPU", mib(child), cpu(child));
+        let mib = mib(child, "memory_usage");
+        let _ = writeln!(text, "    PID {pid}: {mib} MB, {:.1}% CPU", cpu(child));
     }
     text
+}
+
+/// What services use, a line each.
+pub(crate) fn usage(all: &Value, paint: Paint) -> String {
+    let width = items(all).map(|it| word(it, "name").len()).max().unwrap_or(0).max(7);
+    let head = format!(
+        "{:width$} {:>8} {:>6} {:>8} {:>5} {:>7} {:>5} {:>8} {:>8}",
+        "SERVICE", "PID", "CPU%", "MEMORY", "PROCS", "THREADS", "FDS", "UPTIME", "RESTARTS"
+    );
+    let mut text = format!("{}\n", paint.bold(&head));
+    for it in items(all) {
+        let _ = writeln!(
+            text,
+            "{:width$} {:>8} {:>6.1} {:>8} {:>5} {:>7} {:>5} {:>8} {:>8}",
+            word(it, "name"),
+            number(it, "pid"),
+            cpu(it),
+            format!("{:.1} MB", number(it, "memory_total") as f64 / 1_048_576.0),
+            number(it, "processes"),
+            number(it, "threads"),
+            number(it, "fds"),
+            ago(uptime(it)),
+            number(it, "restarts"),
+        );
+    }
+    text
+}
+
+fn cpu(it: &Value) -> f64 {
+    it["cpu_usage"].as_f64().unwrap_or_default()
+}
+
+fn mib(it: &Value, key: &str) -> i64 {
+    number(it, key) / (1 << 20)
+}
+
+fn uptime(it: &Value) -> u64 {
+    u64::try_from(number(it, "uptime_ms")).unwrap_or(0) / 1000
 }
 
 /// Log lines as they are.
@@ -228,6 +293,27 @@ pub(crate) fn secs_since(since_ms: i64) -> u64 {
     u64::try_from(now_ms() - since_ms).unwrap_or(0) / 1000
 }
 
+/// A moment as date and time of day, in the time zone of the world.
+pub(crate) fn clock(at_ms: i64) -> String {
+    let secs = at_ms.div_euclid(1000);
+    let (days, secs) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
+    let (year, month, day) = date(days);
+    let (hour, minute, second, ms) =
+        (secs / 3600, secs / 60 % 60, secs % 60, at_ms.rem_euclid(1000));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// The date of a day since 1970. Years are counted from March, so that the odd day comes last.
+fn date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
+    (era * 400 + year + i64::from(month <= 2), month, day)
+}
+
 /// A moment to come: `in 3 s`; `now` when it has come.
 pub(crate) fn in_secs(at_ms: i64) -> String {
     match u64::try_from(at_ms - now_ms()).unwrap_or(0).div_ceil(1000) {
@@ -243,7 +329,7 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn ago(secs: u64) -> String {
+pub(crate) fn ago(secs: u64) -> String {
     match secs {
         0..60 => format!("{secs}s"),
         60..3600 => format!("{}m {}s", secs / 60, secs % 60),
@@ -252,23 +338,25 @@ fn ago(secs: u64) -> String {
     }
 }
 
-fn word<'a>(it: &'a Value, key: &str) -> &'a str {
+pub(crate) fn word<'a>(it: &'a Value, key: &str) -> &'a str {
     it[key].as_str().unwrap_or_default()
 }
 
-fn number(it: &Value, key: &str) -> i64 {
+pub(crate) fn number(it: &Value, key: &str) -> i64 {
     it[key].as_i64().unwrap_or_default()
 }
 
-fn items(it: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn items(it: &Value) -> impl Iterator<Item = &Value> {
     it.as_array().into_iter().flatten()
 }
+
+/// Without colours, for tests.
+#[cfg(test)]
+pub(crate) const PLAIN: Paint = Paint(false);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PLAIN: Paint = Paint(false);
 
     #[test]
     fn services_are_listed_with_state_and_pid() {
@@ -317,6 +405,17 @@ mod tests {
             .with("line", 1);
         let text = "error: no server answers at /s; `zinit server start` starts one\n";
         assert_eq!(refusal(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn a_moment_has_a_date() {
+        let known = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        known.into_iter().for_each(|(at_ms, text)| assert_eq!(clock(at_ms), text));
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn directory(cx: &Context, interrupt: &Arc<Interrupt>, dir: &Path, args: &[Strin
     let mut worst = 0;
     for path in scripts(dir)? {
         render::print(&format!("Running: {}\n", path.display()));
-        let code = file(cx, interrupt, &path, args).unwrap_or_else(|it| render::complain(&it));
+        let code = file(cx, interrupt, &path, args).unwrap_or_else(|it| cx.flags.complain(&it));
         if code == INTERRUPTED {
             return Ok(code);
         }
@@ -90,8 +90,8 @@ fn run(cx: &Context, interrupt: &Arc<Interrupt>, script: &Script<'_>) -> u8 {
         }
         Ok(Ended::Exited(code)) => code,
         Ok(Ended::Interrupted) => INTERRUPTED,
-        Ok(Ended::Failed(refusal)) => render::complain(&refusal),
-        Err(_) => render::complain(&Refusal::new(Kind::Internal, "the script engine broke down")),
+        Ok(Ended::Failed(refusal)) => cx.flags.complain(&refusal),
+        Err(_) => cx.flags.complain(&Refusal::new(Kind::Internal, "the script engine broke down")),
     }
 }
 

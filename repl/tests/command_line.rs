@@ -204,6 +204,29 @@ fn a_misspelt_command_is_told_its_right_name_and_a_missing_file_that_it_is_missi
 }
 
 #[test]
+fn files_are_checked_where_no_server_is_and_all_problems_are_told_at_once() {
+    let room = Room::with(&[
+        ("lib/web.yaml", "exec: sleep 1\nafter: [db]\n"),
+        ("lib/typo.yaml", "exce: sleep 1\n"),
+        ("lib/broken.yaml", "exec: [\n"),
+    ]);
+    let (code, out, err) = room.run(&["check", "lib"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.contains("error: lib/typo.yaml:1:1: unknown key `exce`\n"), "{out}");
+    assert!(out.contains("error: lib/broken.yaml:") && out.contains("hint: did you"), "{out}");
+    assert!(out.contains("1 service is fine, 2 problems, "), "{out}");
+    fs::remove_file(room.0.join("lib/typo.yaml")).expect("it is there");
+    fs::remove_file(room.0.join("lib/broken.yaml")).expect("likewise");
+    let (code, out, _) = room.run(&["--json", "check", "lib"]);
+    let checked: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &checked["services"]), (0, &1.into()));
+    assert_eq!(room.run(&["check", "nowhere"]).0, 1);
+    let (code, out, _) = room.run(&["check", "--schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert!(code == 0 && schema["properties"]["exec"].is_object(), "{out}");
+}
+
+#[test]
 fn what_is_set_in_the_environment_is_there_for_the_rest_of_the_script() {
     let room = Room::with(&[]);
     let script = "set_env(\"A_B\", 5); [get_env(\"A_B\"), get_env(\"ZINIT_HOME\"), get_env(\"\")]";

@@ -160,6 +160,11 @@ impl Logs {
         }
     }
 
+    /// The newest `count` finished lines of one service, as it wrote them.
+    pub fn last(&self, name: &str, count: usize) -> Vec<String> {
+        self.0.0.lock().last(name, count)
+    }
+
     /// The newest `count` lines of all services.
     pub fn tail(&self, count: usize) -> Vec<String> {
         self.0.0.lock().lines(count, |_, _| true)

@@ -192,6 +192,15 @@ impl Table {
         newest(&picked, count)
     }
 
+    /// The newest `count` lines of one service without their marks, oldest first.
+    pub(super) fn last(&self, name: &str, count: usize) -> Vec<String> {
+        let slot = self.by_name.get(name).and_then(|index| self.slots[*index].as_ref());
+        let lines = slot.into_iter().flat_map(|it| it.ring.lines().rev());
+        let mut last: Vec<String> = lines.take(count).map(|it| it.text.to_string()).collect();
+        last.reverse();
+        last
+    }
+
     fn vacant(&mut self, name: &ServiceName) -> usize {
         let index = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         self.slots.resize_with(self.slots.len().max(index + 1), || None);

@@ -200,6 +200,11 @@ impl Args {
         usize::try_from(count).unwrap_or(usize::MAX)
     }
 
+    /// Parameter `index`, a [`Kind::Integer`] that may be left out.
+    pub(super) fn count_if_any(&self, index: usize) -> Option<u64> {
+        self.0[index].as_u64()
+    }
+
     /// Parameter `index`, a [`Kind::Seconds`]; at most a hundred years.
     pub(super) fn seconds(&self, index: usize) -> Duration {
         const SECONDS_MAX: f64 = 100.0 * 366.0 * 86_400.0;

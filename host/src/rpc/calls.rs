@@ -107,15 +107,6 @@ pub(super) fn register(office: Arc<Office>, args: Args) -> Pending {
     })
 }
 
-pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
-    Box::pin(async move {
-        let name = args.name(0)?;
-        let spec = read(&office, name.clone()).await?;
-        office.ask(Command::Define(name, Box::new(spec))).await?;
-        said(&true)
-    })
-}
-
 pub(super) fn restart(office: Arc<Office>, args: Args) -> Pending {
     Box::pin(async move {
         let names = args.picks(0)?.resolve(&office)?;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
 use super::office::Office;
-use super::{calls, usage};
+use super::{calls, news, reload, usage, why};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -88,6 +88,35 @@ const LINES: (&str, &str) =
 
 /// Every method, sorted by name.
 pub static METHODS: &[Method] = &[
+    now(
+        "events.get",
+        "What happened lately, oldest first.",
+        &[
+            Param::optional("name", Kind::Text, "null", "One service only."),
+            Param::optional("since", Kind::Integer, "0", "Nothing older, in ms since 1970."),
+            Param::optional("n", Kind::Integer, "100", "The newest so many, at most 1000."),
+        ],
+        (
+            "array",
+            "`seq`, `at_ms`, `service`, `from`, `to` (empty: it is forgotten), `why`, `pid`, `exit`.",
+        ),
+        news::get,
+    ),
+    later(
+        "events.wait",
+        "What happens next. Whoever comes back with the cursor misses nothing.",
+        &[
+            Param::optional("cursor", Kind::Integer, "null", "From an earlier answer, or a `seq`."),
+            Param::optional("secs", Kind::Seconds, "30", "How long to wait if nothing happens."),
+            Param::optional("name", Kind::Text, "null", "One service only."),
+        ],
+        (
+            "object",
+            "`entries` as of `events.get` (none when the time was up), the next `cursor`, and `lost`: \
+             how many entries after the old one are no longer there.",
+        ),
+        news::wait,
+    ),
     now(
         "logs.filter",
         "The lines of one service; if none has that name, the lines that contain the text.",
@@ -182,10 +211,23 @@ pub static METHODS: &[Method] = &[
     ),
     later(
         "service.reload",
-        "Reads a service's file again and acts on what has changed.",
-        &[NAME],
-        TRUE,
-        calls::reload,
+        "Reads the files again and acts on what has changed: all of them, or those of some services. \
+         When one is not fine, nothing is done.",
+        &[
+            Param::optional("name", Kind::Names, "null", "Which services; left out, all files."),
+            Param::optional(
+                "dry_run",
+                Kind::Flag,
+                "false",
+                "Whether to say only what would be done.",
+            ),
+        ],
+        (
+            "boolean|array",
+            "The plan: `service`, `verb` (`start`, `add`, `stop`, `restart`, `update`, `delete`, \
+             `unchanged`) and `why` of each. For one plain name without `dry_run`: true.",
+        ),
+        reload::reload,
     ),
     later(
         "service.restart",
@@ -229,7 +271,9 @@ pub static METHODS: &[Method] = &[
         (
             "object",
             "`name`, `pid` (0 for none), `state`, `target`, `reason`, `since_ms`, `restarts`, \
-             `last_exit`, `oneshot`, `after`, and `process_tree` with `root` and `processes`.",
+             `last_exit`, `oneshot`, `after`, `requires`, `wants`, `groups`, `waits_for`, `next` and \
+             `next_ms` (what happens to it by itself, and when), `health`, `says`, and \
+             `process_tree` with `root` and `processes`.",
         ),
         calls::status,
     ),
@@ -265,6 +309,18 @@ pub static METHODS: &[Method] = &[
         ],
         ("boolean", "true when it is as wanted; false when it will not come up without help."),
         calls::wait,
+    ),
+    now(
+        "service.why",
+        "Why a service is where it is, down to the first cause.",
+        &[NAME],
+        (
+            "object",
+            "`name`, `state`, `reason`, `pid`, `since_ms`, `restarts`, `last_exit`, `next`, `next_ms`, \
+             `health`, `says`, the 5 `last_lines` that it wrote, its 5 latest `events`, and \
+             `because`: the same of each service that it waits for.",
+        ),
+        why::why,
     ),
     now(
         "system.authenticate",

@@ -3,7 +3,7 @@
 //! ```text
 //!  methods  one table: name, parameters, result, function ── openrpc, reference
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
-//!     │ usage     the function that measures
+//!     │ usage, news, why   those that measure, tell what happened, and explain
 //!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
 //!  answer   a line of JSON in, a line of JSON out
@@ -29,12 +29,15 @@ mod http;
 mod lookout;
 pub mod methods;
 mod ndjson;
+mod news;
 pub mod office;
 pub mod openrpc;
 mod picks;
+mod reload;
 pub mod server;
 mod shown;
 pub mod token;
 mod usage;
+mod why;
 
 pub use args::{Kind as ParamKind, Param};

@@ -13,6 +13,7 @@ use super::lookout::Post;
 use super::shown::Shown;
 use super::usage::Ledger;
 use crate::board::{Board, Status};
+use crate::chronicle::Chronicle;
 use crate::desk::{Answer, Command, Desk};
 use crate::logs::Logs;
 use crate::name::ServiceName;
@@ -30,6 +31,8 @@ pub struct Office {
     pub logs: Logs,
     /// The files of the services.
     pub store: Store,
+    /// What happened lately.
+    pub chronicle: Arc<Chronicle>,
     pub(super) shown: Shown,
     pub(super) ledger: Ledger,
     /// Held while a file and the core are told the same thing, so that they hear it in one order.
@@ -54,6 +57,7 @@ impl Office {
         desk: Desk,
         logs: Logs,
         store: Store,
+        chronicle: Arc<Chronicle>,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -61,6 +65,7 @@ impl Office {
             desk,
             logs,
             store,
+            chronicle,
             shown: Shown::default(),
             ledger: Ledger::default(),
             lookout: Post::default(),
@@ -110,10 +115,19 @@ impl Office {
         limit: Duration,
         mut check: impl FnMut(&Board) -> Option<T>,
     ) -> Result<T, Unmet> {
-        let mut changes = self.board.changes();
+        self.watch(self.board.changes(), limit, || check(&self.board)).await
+    }
+
+    /// Waits until `check` finds what it looks for. It looks now and after each of these changes.
+    pub(super) async fn watch<T>(
+        &self,
+        mut changes: watch::Receiver<u64>,
+        limit: Duration,
+        mut check: impl FnMut() -> Option<T>,
+    ) -> Result<T, Unmet> {
         let (mut late, mut closed) = (pin!(sleep(limit)), pin!(self.closed()));
         loop {
-            if let Some(found) = check(&self.board) {
+            if let Some(found) = check() {
                 return Ok(found);
             }
             let mut changed = pin!(changes.changed());

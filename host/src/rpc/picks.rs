@@ -37,14 +37,26 @@ impl Picks {
     /// # Errors
     /// When a name is unknown, or a glob or a group has no service.
     pub(super) fn resolve(&self, office: &Office) -> Result<Vec<ServiceName>, Refusal> {
-        let all = match self.0.as_slice() {
-            [Pick::Name(name)] => return Ok(vec![office.known(name.as_str())?.name.clone()]),
-            _ => office.board.all(),
-        };
+        self.resolve_with(office, &[])
+    }
+
+    /// As [`resolve`](Self::resolve), among these names as well.
+    pub(super) fn resolve_with(
+        &self,
+        office: &Office,
+        more: &[ServiceName],
+    ) -> Result<Vec<ServiceName>, Refusal> {
+        if let [Pick::Name(name)] = self.0.as_slice()
+            && !more.contains(name)
+        {
+            return Ok(vec![office.known(name.as_str())?.name.clone()]);
+        }
+        let all = office.board.all();
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         for pick in &self.0 {
             let mut names = pick.among(&all);
+            names.extend(more.iter().filter(|it| pick.means(it)).cloned());
             if names.is_empty() {
                 return Err(pick.missed(office, &all));
             }
@@ -52,6 +64,11 @@ impl Picks {
             found.append(&mut names);
         }
         Ok(found)
+    }
+
+    /// Whether this name is written out.
+    pub(super) fn spell(&self, name: &ServiceName) -> bool {
+        self.0.iter().any(|it| matches!(it, Pick::Name(it) if it == name))
     }
 }
 
@@ -72,13 +89,21 @@ impl Pick {
         }
     }
 
+    /// Whether it means the service of this name, as far as a name can tell.
+    fn means(&self, name: &ServiceName) -> bool {
+        match self {
+            Self::Name(it) => it == name,
+            Self::Glob(_, glob) => glob.fits(name.as_str()),
+            Self::Group(_) => false,
+        }
+    }
+
     fn among(&self, all: &[Arc<Status>]) -> Vec<ServiceName> {
-        let means = |it: &&Arc<Status>| match self {
-            Self::Name(name) => it.name == *name,
-            Self::Glob(_, glob) => glob.fits(it.name.as_str()),
+        let is_in = |it: &&Arc<Status>| match self {
             Self::Group(group) => it.groups.contains(group),
+            _ => self.means(&it.name),
         };
-        all.iter().filter(means).map(|it| it.name.clone()).collect()
+        all.iter().filter(is_in).map(|it| it.name.clone()).collect()
     }
 
     fn missed(&self, office: &Office, all: &[Arc<Status>]) -> Refusal {

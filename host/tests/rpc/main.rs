@@ -5,7 +5,10 @@
 mod clients;
 mod hostile;
 mod methods;
+mod news;
 mod picks;
+mod reload;
 mod tcp;
 mod usage;
+mod why;
 mod world;

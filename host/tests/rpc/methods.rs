@@ -150,7 +150,7 @@ fn ping_discover_and_shutdown() {
     let pong = json!({ "message": "pong", "version": env!("CARGO_PKG_VERSION") });
     assert_eq!(client.result("system.ping", json!([])), pong);
     let document = client.result("rpc.discover", json!([]));
-    assert_eq!(document["methods"].as_array().unwrap().len(), 26);
+    assert_eq!(document["methods"].as_array().unwrap().len(), 29);
     assert_eq!(client.result("system.shutdown", json!([])), true);
     assert_eq!(client.line(), "", "the server closes its connections");
     world.stop();

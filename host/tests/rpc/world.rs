@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
-use zinit_host::desk::{Command, Desk, Letter, Reply};
+use zinit_host::chronicle::{Change, Chronicle};
+use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
 use zinit_host::name::ServiceName;
 use zinit_host::refusal::{Kind, Refusal};
@@ -31,6 +32,7 @@ pub(crate) struct World {
     pub(crate) socket: PathBuf,
     pub(crate) board: Arc<Board>,
     pub(crate) logs: Logs,
+    pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) tcp: Option<SocketAddr>,
     heard: Receiver<Command>,
     stop: watch::Sender<bool>,
@@ -65,14 +67,22 @@ impl World {
         let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
+        let chronicle = Arc::new(Chronicle::new());
         let store = Store::new(dir.join("cfg"));
-        let office = Office::new(Arc::clone(&board), desk, logs.clone(), store, stopped);
+        let office = Office::new(
+            Arc::clone(&board),
+            desk,
+            logs.clone(),
+            store,
+            Arc::clone(&chronicle),
+            stopped,
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
         let (seen, ender) = (Arc::clone(&board), stop.clone());
         let (tell, heard) = channel();
         let core = thread::spawn(move || core(&seen, &inbox, &tell, &ender));
-        Self { dir, socket, board, logs, tcp, heard, stop, threads: vec![server, core] }
+        Self { dir, socket, board, logs, chronicle, tcp, heard, stop, threads: vec![server, core] }
     }
 
     pub(crate) fn client(&self) -> Client<UnixStream> {
@@ -90,6 +100,14 @@ impl World {
         more(&mut status);
         self.board.post(status);
         self.board.announce();
+    }
+
+    /// Writes down a change from one state to another.
+    pub(crate) fn change(&self, name: &str, from: &'static str, to: &str, why: &str) {
+        let mut now = status(name, to, 7);
+        now.reason = why.into();
+        self.chronicle.add(1_000, Change::of(from.into(), &now));
+        self.chronicle.announce();
     }
 
     /// The commands that the core has heard since the last look.
@@ -175,7 +193,10 @@ fn core(
             Command::Delete(names) => {
                 names.iter().try_for_each(|it| known(it).and_then(|_| forget(it)))
             }
-            Command::Reload(_) => Ok(()),
+            Command::Reload(reload) => {
+                let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
+                continue;
+            }
             Command::Kill(name, signal) => known(name).and_then(|it| match it.pid {
                 0 => Err(Refusal::new(Kind::ServiceDown, format!("{signal}: it is down"))),
                 _ => Ok(()),
@@ -266,4 +287,33 @@ impl<S: Stream> Client<S> {
         let message = error["message"].as_str().unwrap_or_else(|| panic!("{method}: {reply}"));
         (error["code"].as_i64().unwrap(), message.to_owned())
     }
+}
+
+/// Starts what is new; whatever was there is unchanged, or goes with its file.
+fn plan(board: &Board, reload: &Reload) -> Vec<Step> {
+    let step = |service: &ServiceName, verb, why: &str| Step {
+        service: service.clone(),
+        verb,
+        why: why.to_owned(),
+    };
+    let mut steps = Vec::new();
+    for (name, _) in &reload.files {
+        steps.push(match board.get(name.as_str()) {
+            Some(_) => step(name, Verb::Unchanged, "its file says the same"),
+            None => step(name, Verb::Start, "new file"),
+        });
+        if !reload.dry_run && board.get(name.as_str()).is_none() {
+            board.post(status(name.as_str(), "Running", 1));
+        }
+    }
+    for name in board.all().iter().map(|it| it.name.clone()).filter(|_| reload.only.is_none()) {
+        if !reload.files.iter().any(|(it, _)| *it == name) {
+            steps.push(step(&name, Verb::Delete, "its file is gone"));
+            if !reload.dry_run {
+                board.remove(name.as_str());
+            }
+        }
+    }
+    board.announce();
+    steps
 }

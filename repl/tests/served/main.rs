@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows only functions with #[test] as tests")]
 #![expect(clippy::disallowed_methods, reason = "it runs the command")]
 
+mod looking;
 mod stopping;
 mod world;

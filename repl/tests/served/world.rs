@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
-use zinit_host::desk::{Command, Desk, Letter, Reply};
+use zinit_host::chronicle::{Change, Chronicle};
+use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
 use zinit_host::name::ServiceName;
 use zinit_host::rpc::office::Office;
@@ -21,6 +22,7 @@ use zinit_host::store::Store;
 pub(crate) struct World {
     pub(crate) dir: PathBuf,
     pub(crate) board: Arc<Board>,
+    pub(crate) chronicle: Arc<Chronicle>,
     /// What the core has been asked.
     pub(crate) heard: Receiver<Command>,
     stop: Option<watch::Sender<bool>>,
@@ -40,14 +42,22 @@ impl World {
         let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
+        let chronicle = Arc::new(Chronicle::new());
         let store = Store::new(dir.join("cfg/zinit"));
-        let office = Office::new(Arc::clone(&board), desk, logs, store, stopped);
+        let office = Office::new(
+            Arc::clone(&board),
+            desk,
+            logs.clone(),
+            store,
+            Arc::clone(&chronicle),
+            stopped,
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
         let (tell, heard) = channel();
         let seen = Arc::clone(&board);
         let core = thread::spawn(move || core(&seen, &inbox, &tell));
-        Self { dir, board, heard, stop: Some(stop), threads: vec![server, core] }
+        Self { dir, board, chronicle, heard, stop: Some(stop), threads: vec![server, core] }
     }
 
     pub(crate) fn post(&self, name: &str, state: &str, more: impl FnOnce(&mut Status)) {
@@ -55,6 +65,14 @@ impl World {
         more(&mut status);
         self.board.post(status);
         self.board.announce();
+    }
+
+    /// Writes down a change from one state to another.
+    pub(crate) fn change(&self, name: &str, from: &'static str, to: &str, why: &str) {
+        let mut now = status(name, to);
+        now.reason = why.into();
+        self.chronicle.add(1_000, Change::of(from.into(), &now));
+        self.chronicle.announce();
     }
 
     /// The command, not yet run.
@@ -127,6 +145,10 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
 fn core(board: &Board, inbox: &Receiver<Letter>, tell: &Sender<Command>) {
     while let Ok(letter) = inbox.recv() {
         let _ = tell.send(letter.command.clone());
+        if let Command::Reload(reload) = &letter.command {
+            let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
+            continue;
+        }
         let all = || board.all().iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         let (names, up) = match &letter.command {
             Command::Start { names, .. } | Command::Restart(names) => (names.clone(), true),
@@ -157,4 +179,33 @@ fn core(board: &Board, inbox: &Receiver<Letter>, tell: &Sender<Command>) {
         board.announce();
         let _ = letter.answer.send(Ok(Reply::Done));
     }
+}
+
+/// Starts what is new; whatever was there is unchanged, or goes with its file.
+fn plan(board: &Board, reload: &Reload) -> Vec<Step> {
+    let step = |service: &ServiceName, verb, why: &str| Step {
+        service: service.clone(),
+        verb,
+        why: why.to_owned(),
+    };
+    let mut steps = Vec::new();
+    for (name, _) in &reload.files {
+        steps.push(match board.get(name.as_str()) {
+            Some(_) => step(name, Verb::Unchanged, "its file says the same"),
+            None => step(name, Verb::Start, "new file"),
+        });
+        if !reload.dry_run && board.get(name.as_str()).is_none() {
+            board.post(status(name.as_str(), "Running"));
+        }
+    }
+    for name in board.all().iter().map(|it| it.name.clone()).filter(|_| reload.only.is_none()) {
+        if !reload.files.iter().any(|(it, _)| *it == name) {
+            steps.push(step(&name, Verb::Delete, "its file is gone"));
+            if !reload.dry_run {
+                board.remove(name.as_str());
+            }
+        }
+    }
+    board.announce();
+    steps
 }

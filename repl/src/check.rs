@@ -1,0 +1,91 @@
+//! `zinit check`: looks through a configuration directory without a server.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use nu_ansi_term::Color;
+use serde_json::{Value, json};
+use zinit_host::check::{Checked, check};
+use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::spec::schema;
+
+use crate::commands::{Context, Outcome};
+use crate::render::{self, Paint};
+
+/// What `zinit check` is told.
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The directory [default: cfg/zinit in ZINIT_HOME or ~/hero]
+    dir: Option<PathBuf>,
+    /// Prints the JSON Schema of a service file, for editors
+    #[arg(long, conflicts_with = "dir")]
+    schema: bool,
+}
+
+impl Check {
+    pub(crate) fn run(&self, cx: &Context) -> Outcome {
+        if self.schema {
+            render::print(&format!("{:#}\n", schema()));
+            return Ok(0);
+        }
+        let given = self.dir.as_ref().or(cx.flags.config_dir.as_ref());
+        let dir = given.unwrap_or(&cx.home.config_dir);
+        if !dir.is_dir() {
+            let message = format!("there is no directory {}", dir.display());
+            return Err(Refusal::new(Kind::Storage, message));
+        }
+        let checked = check(dir);
+        cx.show(&facts(&checked), |paint| text(&checked, paint))?;
+        Ok(u8::from(!checked.problems.is_empty()))
+    }
+}
+
+fn facts(checked: &Checked) -> Value {
+    let each = |all: &[Refusal]| all.iter().map(render::refusal_as_json).collect::<Vec<_>>();
+    json!({
+        "services": checked.services,
+        "problems": each(&checked.problems),
+        "warnings": each(&checked.warnings),
+    })
+}
+
+/// All problems, all warnings, and how many there are.
+fn text(checked: &Checked, paint: Paint) -> String {
+    let Checked { services, problems, warnings } = checked;
+    let mut text = String::new();
+    let error = paint.on(Color::Red.bold(), "error:");
+    let warning = paint.on(Color::Yellow.bold(), "warning:");
+    problems.iter().for_each(|it| text += &render::refusal_as(&error, it, paint));
+    warnings.iter().for_each(|it| text += &render::refusal_as(&warning, it, paint));
+    let count = |number: usize, what: &str| match number {
+        0 => String::new(),
+        1 => format!(", 1 {what}"),
+        more => format!(", {more} {what}s"),
+    };
+    let fine = if *services == 1 { "1 service is" } else { &format!("{services} services are") };
+    let (problems, warnings) = (problems.len(), warnings.len());
+    let _ =
+        writeln!(text, "{fine} fine{}{}", count(problems, "problem"), count(warnings, "warning"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::PLAIN;
+
+    #[test]
+    fn problems_come_first_then_warnings_then_how_many_there_are() {
+        let problem = Refusal::new(Kind::BadConfig, "a.yaml:1:1: unknown key `exce`")
+            .hint("did you mean `exec`?");
+        let warnings =
+            vec![Refusal::new(Kind::BadConfig, "`web` waits for `db`, which is unknown")];
+        let checked = Checked { services: 1, problems: vec![problem], warnings };
+        let expected = "error: a.yaml:1:1: unknown key `exce`\nhint: did you mean `exec`?\n\
+            warning: `web` waits for `db`, which is unknown\n\
+            1 service is fine, 1 problem, 1 warning\n";
+        assert_eq!(text(&checked, PLAIN), expected);
+        assert_eq!(text(&Checked::default(), PLAIN), "0 services are fine\n");
+    }
+}
