@@ -68,13 +68,14 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
     let chronicle = Arc::new(Chronicle::new());
-    let office =
-        Office::new(Arc::clone(&board), desk, logs.clone(), store.clone(), chronicle, stopped);
+    let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
+    let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
     let begin = move || {
         logs.report_to(teller.clone());
         let prober = Prober::new(teller);
-        let parts = Parts { keeper, inbox, bell, signals, board, logs, prober, news, known };
+        let parts =
+            Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
         let outcome = supervise(RealMachine::new(parts), &store);
         // The clients' thread ends when this sender is gone.
         drop(stop);

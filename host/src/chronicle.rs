@@ -100,8 +100,8 @@ impl Entry {
 }
 
 impl Chronicle {
-    const ENTRIES_MAX: usize = 4096;
-    const BYTES_MAX: usize = 1 << 20;
+    const ENTRIES_MAX: usize = 1536;
+    const BYTES_MAX: usize = 384 << 10;
     /// How many entries one answer has at most.
     pub const NEWS_MAX: usize = 1000;
 

@@ -27,6 +27,7 @@ use alarms::Alarms;
 use tasks::Tasks;
 
 use crate::board::Board;
+use crate::chronicle::{Change, Chronicle};
 use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
@@ -60,6 +61,7 @@ pub struct RealMachine {
     signals: SignalFd,
     alarms: Alarms,
     board: Arc<Board>,
+    chronicle: Arc<Chronicle>,
     logs: Logs,
     prober: Prober,
     news: Receiver<News>,
@@ -72,8 +74,8 @@ pub struct RealMachine {
     tasks: Tasks,
     /// How the process of a service says that it is ready.
     ways: HashMap<ServiceName, Ready>,
-    /// The services that live, for the commands that are run on their behalf.
-    live: HashMap<ServiceName, Rc<Service>>,
+    /// The services as they stood last.
+    latest: HashMap<ServiceName, Rc<Service>>,
     /// What the keeper says of itself.
     about: About,
     /// What was warned of; once is enough.
@@ -102,6 +104,8 @@ pub struct Parts {
     pub signals: SignalFd,
     /// Where statuses are shown.
     pub board: Arc<Board>,
+    /// Where changes are written down.
+    pub chronicle: Arc<Chronicle>,
     /// Where output goes.
     pub logs: Logs,
     /// Finds out how services are.
@@ -126,7 +130,8 @@ struct About {
 impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keeper, inbox, bell, signals, board, logs, prober, news, known } = parts;
+        let Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known } =
+            parts;
         Self {
             keeper,
             inbox,
@@ -134,6 +139,7 @@ impl RealMachine {
             signals,
             alarms: Alarms::default(),
             board,
+            chronicle,
             logs,
             prober,
             news,
@@ -144,14 +150,15 @@ impl RealMachine {
             modes: HashMap::new(),
             tasks: Tasks::default(),
             ways: HashMap::new(),
-            live: HashMap::new(),
+            latest: HashMap::new(),
             about: About::default(),
             warned: BTreeSet::new(),
             deadline: None,
             known: Some(known),
             early: Vec::new(),
             settled: false,
-            epoch_ms: 0,
+            epoch_ms: milliseconds(ClockId::CLOCK_REALTIME)
+                - milliseconds(ClockId::CLOCK_MONOTONIC),
         }
     }
 
@@ -226,10 +233,9 @@ impl RealMachine {
 
     fn will_show(&mut self, service: Rc<Service>) {
         self.forgotten.remove(&service.name);
-        if service.standing.process.is_some() {
-            self.live.insert(service.name.clone(), Rc::clone(&service));
-        } else {
-            self.live.remove(&service.name);
+        let before = self.latest.insert(service.name.clone(), Rc::clone(&service));
+        if let Some(before) = before {
+            self.write_down(&before, &service);
         }
         self.changed.insert(service.name.clone(), service);
     }
@@ -240,7 +246,11 @@ impl RealMachine {
         self.ask(group);
         self.logs.detach(name.as_str());
         self.prober.forget(&name);
-        (self.modes.remove(&name), self.ways.remove(&name), self.live.remove(&name));
+        (self.modes.remove(&name), self.ways.remove(&name));
+        if let Some(it) = self.latest.remove(&name) {
+            let change = Change::forgotten(it.standing.state.word().into(), name.clone());
+            self.chronicle.add(self.epoch_ms + self.now().0, change);
+        }
         self.changed.remove(&name);
         self.forgotten.insert(name);
     }
@@ -314,6 +324,7 @@ impl RealMachine {
                 self.board.remove(name.as_str());
             }
             self.board.announce();
+            self.chronicle.announce();
         }
         for (letter, answer) in std::mem::take(&mut self.answers) {
             // Whoever asked may have gone.

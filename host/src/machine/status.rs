@@ -4,11 +4,29 @@ use std::sync::Arc;
 
 use super::RealMachine;
 use crate::board::Status;
+use crate::chronicle::Change;
 use crate::draft::last_exit;
 use crate::event::Happening;
 use crate::state::{Service, State};
+use crate::supervise::Machine;
 
 impl RealMachine {
+    /// A change of state, or of the reason for it, is an event that others want to read of.
+    pub(super) fn write_down(&mut self, before: &Service, after: &Service) {
+        let (was, is) = (&before.standing, &after.standing);
+        if was.state != is.state || was.why != is.why {
+            let change = Change {
+                service: after.name.clone(),
+                from: was.state.word().into(),
+                to: is.state.word().into(),
+                why: Arc::clone(&is.why),
+                pid: is.process.map_or(0, |it| it.pid),
+                exit: last_exit(is),
+            };
+            self.chronicle.add(self.epoch_ms + self.now().0, change);
+        }
+    }
+
     pub(super) fn status(&self, service: &Service) -> Status {
         let Service { name, spec, standing, waits_for } = service;
         let next = standing.next().filter(|_| standing.state != State::Running);

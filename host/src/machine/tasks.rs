@@ -135,9 +135,11 @@ impl RealMachine {
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
-                News::Run { service, line, .. } => match self.live.get(&service).cloned() {
-                    Some(it) => self.run_task(&it, Task::Check, &line),
-                    None => {
+                News::Run { service, line, .. } => match self.latest.get(&service).cloned() {
+                    Some(it) if it.standing.process.is_some() => {
+                        self.run_task(&it, Task::Check, &line)
+                    }
+                    _ => {
                         let (step, errno) = ("it is gone".to_owned(), 0);
                         self.prober.ran(&service, &Exit::Launch { step, errno });
                     }
