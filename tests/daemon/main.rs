@@ -5,4 +5,5 @@ mod examples;
 mod life;
 mod refusals;
 mod seed;
+mod trust;
 mod words;
