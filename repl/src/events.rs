@@ -34,7 +34,10 @@ impl Events {
             client.call("service.status", json!([name]))?;
         }
         if !self.follow {
-            return cx.show(&past, |paint| text(&past, paint));
+            return cx.show(&past, |paint| match text(&past, paint) {
+                none if none.is_empty() => "No events\n".to_owned(),
+                some => some,
+            });
         }
         interrupt.on_ctrl_c(|| ()).map_err(failed)?;
         self.print(cx, &past);

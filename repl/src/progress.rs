@@ -105,3 +105,29 @@ fn at(it: &Status) -> String {
     }
     format!("{} ({})", it.name, facts.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fleet(names: &[&str]) -> Vec<Status> {
+        let status = |name: &&str| {
+            json!({ "name": name, "pid": 0, "state": "Blocked", "target": "Up", "reason": "so",
+                "since_ms": 1, "restarts": 0, "last_exit": "", "oneshot": false, "after": [] })
+        };
+        let read = |it| serde_json::from_value(it).expect("a status");
+        names.iter().map(status).map(read).collect()
+    }
+
+    #[test]
+    fn a_line_holds_as_many_services_as_fit_and_counts_the_others() {
+        let three = fleet(&["web", "db", "mail"]);
+        let whole = "starting web (Blocked: so), db (Blocked: so), mail (Blocked: so)";
+        assert_eq!(line("starting", &three, 80), whole);
+        assert_eq!(line("starting", &three, 50), "starting web (Blocked: so) and 2 more");
+        assert_eq!(line("starting", &three, 20), "starting 3 more");
+        assert_eq!(line("starting", &three, 5), "start");
+    }
+}

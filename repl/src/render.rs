@@ -221,8 +221,8 @@ pub(crate) fn stats(name: &str, it: &Value, paint: Paint) -> String {
     );
     let mut fact = |key: &str, value: String| _ = writeln!(text, "  {key}: {value}");
     if it["processes"].is_u64() {
-        let shared = mib(it, "pss_total");
-        fact("Memory of all", format!("{} MB ({shared} MB PSS)", mib(it, "memory_total")));
+        let (all, shared) = (megabytes(it, "memory_total"), megabytes(it, "pss_total"));
+        fact("Memory of all", format!("{all} ({shared} PSS)"));
         fact("Processes", number(it, "processes").to_string());
         fact("Threads", number(it, "threads").to_string());
         fact("Descriptors", number(it, "fds").to_string());
@@ -255,7 +255,7 @@ pub(crate) fn usage(all: &Value, paint: Paint) -> String {
             word(it, "name"),
             number(it, "pid"),
             cpu(it),
-            format!("{:.1} MB", number(it, "memory_total") as f64 / 1_048_576.0),
+            megabytes(it, "memory_total"),
             number(it, "processes"),
             number(it, "threads"),
             number(it, "fds"),
@@ -272,6 +272,10 @@ fn cpu(it: &Value) -> f64 {
 
 fn mib(it: &Value, key: &str) -> i64 {
     number(it, key) / (1 << 20)
+}
+
+fn megabytes(it: &Value, key: &str) -> String {
+    format!("{:.1} MB", number(it, key) as f64 / 1_048_576.0)
 }
 
 fn uptime(it: &Value) -> u64 {

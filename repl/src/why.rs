@@ -77,7 +77,7 @@ fn facts(it: &Value) -> Vec<String> {
     }
     let events: Vec<&Value> = items(&it["events"]).collect();
     if !events.is_empty() {
-        facts.push("before:".to_owned());
+        facts.push("lately:".to_owned());
         facts.extend(events.into_iter().map(event));
     }
     let lines = || items(&it["last_lines"]).filter_map(Value::as_str);
