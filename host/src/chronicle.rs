@@ -100,8 +100,8 @@ impl Entry {
 }
 
 impl Chronicle {
-    const ENTRIES_MAX: usize = 1536;
-    const BYTES_MAX: usize = 384 << 10;
+    const ENTRIES_MAX: usize = 1024;
+    const BYTES_MAX: usize = 256 << 10;
     /// How many entries one answer has at most.
     pub const NEWS_MAX: usize = 1000;
 
@@ -232,10 +232,10 @@ mod tests {
         let chronicle = Chronicle::from(1);
         (0..5000).for_each(|it| chronicle.add(it, change("web", "so")));
         let news = chronicle.after(10, None);
-        assert_eq!((news.lost, news.entries.len()), (5000 - 4096 - 10, Chronicle::NEWS_MAX));
-        assert_eq!(news.entries[0].seq, 905);
+        assert_eq!((news.lost, news.entries.len()), (5000 - 1024 - 10, Chronicle::NEWS_MAX));
+        assert_eq!(news.entries[0].seq, 3977);
         let next = chronicle.after(news.cursor, None);
-        assert_eq!((next.lost, next.entries[0].seq), (0, 1905));
+        assert_eq!((next.lost, next.entries[0].seq), (0, 4977));
         assert_eq!(chronicle.after(5000, None), News { entries: vec![], cursor: 5000, lost: 0 });
         assert_eq!(chronicle.after(u64::MAX, None).entries, [], "nobody has seen the future");
     }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn long_reasons_count_as_well_and_the_newest_always_stays() {
         let chronicle = Chronicle::from(1);
-        let long = "x".repeat(300_000);
+        let long = "x".repeat(80_000);
         (0..10).for_each(|it| chronicle.add(it, change("web", &long)));
         assert_eq!(numbers(&chronicle.after(0, None)), [8, 9, 10]);
         chronicle.add(11, change("web", &"x".repeat(3_000_000)));

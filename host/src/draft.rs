@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::core::Effect;
 use crate::event::{Happening, Tick};
 use crate::spec::Readiness;
-use crate::state::{Process, Service, Standing, State, Target, describe};
+use crate::state::{Process, Service, Standing, State, Target, describe, nothing};
 
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
@@ -164,7 +164,7 @@ impl Draft {
     fn forget_checks(&mut self) {
         let standing = self.standing();
         (standing.checking, standing.check_failures, standing.said_ready) = (false, 0, false);
-        (standing.health, standing.says) = ("".into(), "".into());
+        (standing.health, standing.says) = (nothing(), nothing());
     }
 
     /// The service as drafted.

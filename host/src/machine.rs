@@ -203,7 +203,11 @@ impl RealMachine {
         self.set_mode(name, spec.log);
         match launch::of_service(service, incarnation, &self.about.controllers) {
             Ok(launch::Prepared { launch, warnings }) => {
-                self.ways.insert(name.clone(), launch.ready);
+                if launch.ready == Ready::Silent {
+                    self.ways.remove(name);
+                } else {
+                    self.ways.insert(name.clone(), launch.ready);
+                }
                 self.await_line(name, incarnation, &spec.readiness);
                 self.group.push(Request::Launch(Box::new(launch)));
                 warnings.into_iter().for_each(|it| self.warn(it));

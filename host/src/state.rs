@@ -1,7 +1,7 @@
 //! Where a service stands: its state, and all that a new server needs to go on with it.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use zinit_keeper::wire::Exit;
@@ -159,13 +159,13 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub check_failures: i64,
     /// How the latest round went: `ok`, or what failed; empty when there was none for this process.
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(default = "nothing", skip_serializing_if = "str::is_empty")]
     pub health: Arc<str>,
     /// Whether the process has said that it is ready.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub said_ready: bool,
     /// What the process says of itself.
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(default = "nothing", skip_serializing_if = "str::is_empty")]
     pub says: Arc<str>,
     /// Whether it ended, or has to be stopped, though nobody asked for that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -191,6 +191,12 @@ pub struct Standing {
     /// Whether it is to be forgotten as soon as it is down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
+}
+
+/// An empty text that all services share.
+pub fn nothing() -> Arc<str> {
+    static NOTHING: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
+    Arc::clone(&NOTHING)
 }
 
 fn is_zero(count: &i64) -> bool {
@@ -235,9 +241,9 @@ impl Standing {
             timeout_at: None,
             checking: false,
             check_failures: 0,
-            health: "".into(),
+            health: nothing(),
             said_ready: false,
-            says: "".into(),
+            says: nothing(),
             fault: false,
             turn: None,
             port_freed: false,

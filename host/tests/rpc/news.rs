@@ -57,5 +57,5 @@ fn what_was_overrun_is_said_to_be_lost() {
     let cursor = client.result("events.wait", json!([null, 0]))["cursor"].clone();
     (0..5000).for_each(|it| world.change("web", "", "Running", &it.to_string()));
     let news = client.result("events.wait", json!([cursor]));
-    assert_eq!((&news["lost"], &news["entries"][0]["why"]), (&json!(904), &json!("904")));
+    assert_eq!((&news["lost"], &news["entries"][0]["why"]), (&json!(3976), &json!("3976")));
 }
