@@ -60,6 +60,9 @@ pub struct Status {
     /// How its latest checks went: `ok`, or what failed; empty when there were none.
     #[serde(default)]
     pub health: Arc<str>,
+    /// Whether it goes down as soon as those that need it are down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_down: bool,
     /// What it says of itself (`STATUS=`); empty when it does not.
     #[serde(default)]
     pub says: Arc<str>,
@@ -70,6 +73,7 @@ impl Status {
     /// will not come up without help.
     pub fn settled(&self) -> Option<bool> {
         match &*self.state {
+            _ if self.goes_down => None,
             "Success" => Some(true),
             "Running" if !self.oneshot => Some(true),
             "Failed" => Some(false),

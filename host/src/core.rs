@@ -161,6 +161,7 @@ impl Core {
                 self.refuse_cycles(&[(name.clone(), (*spec).clone())])?;
                 self.define(now, name, *spec);
             }
+            Command::Vet(name, spec) => self.refuse_cycles(&[(name, *spec)])?,
             Command::Reload(reload) => return self.reload(now, reload).map(Reply::Plan),
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
@@ -265,6 +266,9 @@ impl Core {
         };
         self.ask_of_others(id, before.as_deref(), Some(&spec));
         self.connect(id);
+        if before.is_none() && !self.graph.dependents(id).is_empty() {
+            self.ask_facts(id);
+        }
         id
     }
 
@@ -366,7 +370,9 @@ impl Core {
             || service.standing.why != before.standing.why
             || service.standing.process.is_some() != before.standing.process.is_some();
         let died = before.standing.process.is_some() && service.standing.process.is_none();
-        let changed = service.standing != before.standing;
+        let blocked = service.standing.state == State::Blocked;
+        let changed = service.standing != before.standing
+            || blocked && self.waits_for(id) != before.waits_for;
         let freed = if died { self.needed_by(id) } else { Vec::new() };
         self.nodes[id.index()].service = Some(Rc::new(service));
         self.effects.extend(effects);

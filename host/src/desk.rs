@@ -32,6 +32,8 @@ pub enum Command {
     Kill(ServiceName, Signal),
     /// Make it known, or change it; starts it unless its `status` says otherwise.
     Define(ServiceName, Box<Spec>),
+    /// Say whether this configuration could be made known.
+    Vet(ServiceName, Box<Spec>),
     /// Take over what the files say: all of them, or one.
     Reload(Reload),
     /// Bring up everything but what has `status: ignore`.

@@ -125,13 +125,13 @@ impl Draft {
             Happening::Exited { incarnation, exit } => self.bury(*incarnation, exit),
             Happening::Ready { .. } => self.standing().said_ready = true,
             Happening::Checked { failure, .. } => self.note_check(failure.as_deref()),
+            Happening::Pinged { .. } => self.process(|it| it.well = Some(now)),
             Happening::Said { status, .. } => self.standing().says = status.as_str().into(),
             Happening::PortFreed { failure } => self.standing().port_freed = failure.is_none(),
             Happening::Defined { .. }
             | Happening::MustYield { .. }
             | Happening::MustHurry
             | Happening::Nudged
-            | Happening::Pinged { .. }
             | Happening::Ran { .. } => {}
         }
     }
@@ -141,18 +141,23 @@ impl Draft {
         let now = self.now;
         let unasked = !self.was.is_stopping();
         let standing = self.standing();
-        let process = standing.process.take();
-        let (born, died) = process.map_or((now, None), |it| (it.born, it.died));
-        let ended = died.unwrap_or(now);
+        let process = standing.process.take().unwrap_or(Process::new(now));
+        let ended = process.died.unwrap_or(now);
+        // Who was stopped for being ill ran well as long as it was well.
+        let well_until = if unasked { ended } else { process.well.unwrap_or(ended) };
         standing.last_exit = Some(exit.clone());
         standing.fault |= unasked;
-        self.ran_ms = ended.0 - born.0;
+        self.ran_ms = process.up.map_or(0, |up| well_until.0 - up.0);
         self.forget_checks();
         let service = self.service.name.clone();
         self.effects.push(Effect::Acknowledge { service, incarnation });
     }
 
     fn note_check(&mut self, failure: Option<&str>) {
+        let now = self.now;
+        if failure.is_none() {
+            self.process(|it| it.well = Some(now));
+        }
         let standing = self.standing();
         standing.checking = false;
         standing.check_failures = failure.map_or(0, |_| standing.check_failures + 1);
@@ -290,6 +295,9 @@ impl Draft {
         let standing = self.standing();
         if standing.state.word() != state.word() {
             standing.since = now;
+        }
+        if let (State::Running, Some(process)) = (state, &mut standing.process) {
+            process.up.get_or_insert(now);
         }
         standing.state = state;
         standing.why = why.chars().take(WHY_MAX).collect::<String>().into();

@@ -101,6 +101,12 @@ pub struct Process {
     pub pid: i32,
     /// When its launch was asked for, and from `Started` on, when its program began to run.
     pub born: Tick,
+    /// When it came up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<Tick>,
+    /// When it last gave a sign of being well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well: Option<Tick>,
     /// When the main process ended, if others of it live on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub died: Option<Tick>,
@@ -109,7 +115,7 @@ pub struct Process {
 impl Process {
     /// A process whose launch is asked for at this moment.
     pub fn new(born: Tick) -> Self {
-        Self { pid: 0, born, died: None }
+        Self { pid: 0, born, up: None, well: None, died: None }
     }
 }
 

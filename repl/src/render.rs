@@ -176,7 +176,9 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     };
     fact("State", &paint.state(word(it, "state")));
     fact("Target", word(it, "target"));
-    fact("PID", &number(it, "pid").to_string());
+    if number(it, "pid") != 0 {
+        fact("PID", &number(it, "pid").to_string());
+    }
     fact("Reason", word(it, "reason"));
     fact("Since", &since(number(it, "since_ms")));
     fact("Restarts", &number(it, "restarts").to_string());
@@ -377,7 +379,7 @@ mod tests {
         let it = json!({ "name": "web", "state": "Blocked", "target": "Up", "pid": 0,
             "reason": "waits for db", "since_ms": -1, "restarts": 2, "last_exit": "",
             "after": ["db", "cache"] });
-        let text = "Service: web\n  State: Blocked\n  Target: Up\n  PID: 0\n  \
+        let text = "Service: web\n  State: Blocked\n  Target: Up\n  \
             Reason: waits for db\n  Restarts: 2\n  After: db, cache\n";
         assert_eq!(status(&it, PLAIN), text);
     }

@@ -2,4 +2,5 @@
 
 mod examples;
 mod exhaustion;
+mod pairs;
 mod tidy;

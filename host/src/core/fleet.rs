@@ -183,6 +183,9 @@ impl Core {
         while let Some(to) = waiting.pop() {
             let name = &self.nodes[to.index()].name;
             for (id, need) in self.graph.dependents(to) {
+                if !self.is_known(*id) {
+                    continue;
+                }
                 let requires = *need == Need::Up && self.spec(*id).requires.contains(name);
                 let standing = self.at(*id);
                 let up = standing.process.is_some() || standing.state == State::Success;

@@ -30,9 +30,10 @@ impl Core {
         needs.extend(asked.map(|(other, need)| (*other, *need)));
         needs.retain(|(other, need)| *other != id || *need == Need::Up);
         self.graph.set_needs(id, needs.clone());
-        for (other, _) in needs {
-            // Nobody has needed it so far, so nobody has asked.
-            if self.graph.dependents(other).len() == 1 && self.is_known(other) {
+        for (other, need) in needs {
+            let in_this_way = self.graph.dependents(other).iter().filter(|(_, it)| *it == need);
+            // Nobody has needed it in this way so far, so nobody has asked.
+            if in_this_way.count() == 1 && self.is_known(other) {
                 self.ask_facts(other);
             }
         }
@@ -76,11 +77,15 @@ impl Core {
         if self.graph.dependents(id).is_empty() {
             return;
         }
-        let was_up = self.graph.facts(id).up;
+        let before = self.graph.facts(id);
         let mut told = self.waiting_for(id);
         self.ask_facts(id);
         told.extend(self.waiting_for(id));
-        if self.graph.facts(id).up && !was_up {
+        let now = self.graph.facts(id);
+        if now != before {
+            told.extend(self.dependents_in(id, State::Blocked));
+        }
+        if now.up && !before.up {
             told.extend(self.dependents_in(id, State::Backoff));
         }
         self.nudge(told);

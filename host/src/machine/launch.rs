@@ -69,6 +69,7 @@ pub(super) fn of_task(
         Launch { service: slot, incarnation, argv, output: Output::Null, ..common(&service.spec)? };
     let pid = service.standing.process.map_or(0, |it| it.pid);
     launch.env.push(("MAINPID".to_owned(), pid.to_string()));
+    launch.env.push(("ZINIT_SERVICE".to_owned(), service.name.to_string()));
     fits(&launch)?;
     Ok(launch)
 }

@@ -7,7 +7,7 @@ use crate::board::Status;
 use crate::chronicle::Change;
 use crate::draft::last_exit;
 use crate::event::Happening;
-use crate::state::{Service, State};
+use crate::state::{Service, Standing, State};
 use crate::supervise::Machine;
 
 impl RealMachine {
@@ -35,7 +35,7 @@ impl RealMachine {
             pid: standing.process.filter(|it| it.died.is_none()).map_or(0, |it| it.pid),
             state: standing.state.word().into(),
             target: standing.target.word().into(),
-            reason: Arc::clone(&standing.why),
+            reason: reason(standing),
             since_ms: self.epoch_ms + standing.since.0,
             restarts: standing.restarts,
             last_exit: last_exit(standing),
@@ -48,6 +48,7 @@ impl RealMachine {
             next_ms: next.as_ref().map_or(0, |(at, _)| self.epoch_ms + at.0),
             next: next.map_or("", |(_, what)| ahead(standing.state, &what)).into(),
             health: Arc::clone(&standing.health),
+            goes_down: standing.held.is_some(),
             says: Arc::clone(&standing.says),
         }
     }
@@ -62,5 +63,15 @@ fn ahead(state: State, what: &Happening) -> &'static str {
         (_, Happening::CheckDue) => "the next check",
         (_, Happening::TimedOut) => "the end of its time to start",
         _ => "",
+    }
+}
+
+/// Why it is as it is; or what is about to change that, which nobody has decided about yet.
+fn reason(standing: &Standing) -> Arc<str> {
+    match standing.held {
+        Some(_) if standing.process.is_some() && !standing.state.is_stopping() => {
+            "it goes down as soon as those that need it are down".into()
+        }
+        _ => Arc::clone(&standing.why),
     }
 }

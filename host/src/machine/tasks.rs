@@ -94,6 +94,9 @@ impl RealMachine {
         match task {
             Task::Check => self.prober.ran(service, &exit),
             Task::Stop => {
+                if !matches!(exit, Exit::Code(0) | Exit::Signal { signal: 9, .. }) {
+                    complain(&format!("`stop_cmd` of `{service}` failed: {}", describe(&exit)));
+                }
                 wakes.push(Wake::Happened(service.clone(), Happening::Ran { task, exit }));
             }
             Task::GiveUp if exit == Exit::Code(0) => {}

@@ -101,6 +101,8 @@ pub(super) fn register(office: Arc<Office>, args: Args) -> Pending {
         let (name, spec) = (args.name(0)?, Spec::from_config(args.value(1))?);
         let (store, saved) = (office.store.clone(), (name.clone(), spec.clone()));
         let _order = office.files.lock().await;
+        // Nothing is written that would be refused.
+        office.ask(Command::Vet(name.clone(), Box::new(spec.clone()))).await?;
         on_disk(move || store.save(&saved.0, &saved.1)).await?;
         office.ask(Command::Define(name, Box::new(spec))).await?;
         said(&true)
