@@ -9,6 +9,7 @@ mod boot;
 mod fleet;
 mod needs;
 mod reload;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -29,7 +30,7 @@ use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::{Spec, Status};
 use crate::state::{Held, Service, Standing, State, Target};
-use crate::view::{DependencyView, EventView, Seen, ServiceView};
+use crate::view::EventView;
 
 /// All services, and the policy that decides about them.
 pub struct Core {
@@ -158,11 +159,15 @@ impl Core {
             }
             Command::Kill(name, signal) => self.kill(&name, signal)?,
             Command::Define(name, spec) => {
-                self.refuse_cycles(&[(name.clone(), (*spec).clone())])?;
+                self.refuse_cycles(&[(name.clone(), (*spec).clone())], false)?;
                 self.define(now, name, *spec);
             }
-            Command::Vet(name, spec) => self.refuse_cycles(&[(name, *spec)])?,
-            Command::Reload(reload) => return self.reload(now, reload).map(Reply::Plan),
+            Command::Vet(name, spec) => self.refuse_cycles(&[(name, *spec)], false)?,
+            Command::Reload(reload) => {
+                let plan = self.reload(now, reload)?;
+                self.release_free(now);
+                return Ok(Reply::Plan(plan));
+            }
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
             Command::DeleteAll => {
@@ -171,6 +176,7 @@ impl Core {
             }
             Command::Shutdown => self.shut_down(now),
         }
+        self.release_free(now);
         Ok(Reply::Done)
     }
 
@@ -219,7 +225,7 @@ impl Core {
         let starts = starts_by_itself(self.spec(id));
         let was_leaving = std::mem::take(&mut self.draw(id).standing.leaving);
         if starts {
-            self.keep_up(id);
+            self.keep_up(now, id);
         }
         if same {
             let idle = matches!(self.at(id).state, State::Stopped | State::Failed | State::Backoff);
@@ -332,7 +338,7 @@ impl Core {
         }
         let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
         let view = self.view(id, &draft);
-        let seen = EventView::new(event.clone(), draft.ran_ms());
+        let seen = EventView::new(event.clone(), draft.ran_ms(), draft.late_ms());
         let answer = self.policy.ask("step", (view, seen), |said| {
             let mut next = draft.clone();
             next.follow(actions(said)?)?;
@@ -369,11 +375,11 @@ impl Core {
         let moved = service.standing.state != before.standing.state
             || service.standing.why != before.standing.why
             || service.standing.process.is_some() != before.standing.process.is_some();
-        let died = before.standing.process.is_some() && service.standing.process.is_none();
         let blocked = service.standing.state == State::Blocked;
         let changed = service.standing != before.standing
             || blocked && self.waits_for(id) != before.waits_for;
-        let freed = if died { self.needed_by(id) } else { Vec::new() };
+        let free = moved && !self.held.is_empty();
+        let freed = if free { self.needed_by(id) } else { Vec::new() };
         self.nodes[id.index()].service = Some(Rc::new(service));
         self.effects.extend(effects);
         if rearmed {
@@ -387,9 +393,7 @@ impl Core {
         } else if changed {
             self.show(id);
         }
-        if died && !self.held.is_empty() {
-            self.release(now, freed);
-        }
+        self.release(now, freed);
         self.end_if_down();
     }
 
@@ -447,37 +451,6 @@ impl Core {
                 None
             }
         }
-    }
-
-    fn view_of(&mut self, id: Id) -> ServiceView {
-        let draft = Draft::of(self.known_service(id));
-        self.view(id, &draft)
-    }
-
-    fn view(&mut self, id: Id, draft: &Draft) -> ServiceView {
-        let needs = self.graph.unmet(id);
-        let obstacle = needs.first().map(|(it, need)| {
-            let node = &self.nodes[it.index()];
-            let service = node.service.as_ref();
-            let state = service.map(|it| it.standing.state);
-            let goes_down = service.is_some_and(|it| it.standing.held.is_some());
-            DependencyView { name: node.name.clone(), state, need: *need, goes_down }
-        });
-        let waits = needs.iter().any(|(_, need)| *need == Need::Up);
-        let way = if waits { self.graph.cycle(id) } else { Vec::new() };
-        let cycle = way.into_iter().map(|it| self.nodes[it.index()].name.clone()).collect();
-        let (service, unmet, chance) = (draft.service(), needs.len(), self.draw_chance());
-        let next_turn = self.next_turn;
-        ServiceView::new(Seen { service, obstacle, unmet, cycle, next_turn, chance })
-    }
-
-    /// The next of a row of numbers from 0 to 999 (`splitmix64`).
-    fn draw_chance(&mut self) -> i64 {
-        let Some(dice) = &mut self.dice else { return 500 };
-        *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (*dice ^ (*dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        i64::try_from((mixed ^ (mixed >> 31)) % 1_000).expect("it is below a thousand")
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Draft {
     effects: Vec<Effect>,
     was: State,
     ran_ms: i64,
+    late_ms: i64,
     rang: bool,
     killed: bool,
     entered: bool,
@@ -51,6 +52,7 @@ impl Draft {
             effects: Vec::new(),
             was: service.standing.state,
             ran_ms: 0,
+            late_ms: 0,
             rang: false,
             killed: false,
             entered: false,
@@ -114,7 +116,10 @@ impl Draft {
             }
             Happening::Elapsed => (self.standing().alarm, self.rang) = (None, true),
             Happening::CheckDue => (self.standing().check_at, self.rang) = (None, true),
-            Happening::TimedOut => (self.standing().timeout_at, self.rang) = (None, true),
+            Happening::TimedOut => {
+                let due = self.standing().timeout_at.take().unwrap_or(now);
+                (self.rang, self.late_ms) = (true, now.0 - due.0);
+            }
             Happening::Launched { pid, .. } => self.process(|it| it.pid = *pid),
             Happening::Started { .. } => self.process(|it| it.born = now),
             Happening::Died { exit, .. } => {
@@ -190,7 +195,12 @@ impl Draft {
         now != alarm(before) || self.rang && now.is_some()
     }
 
-    /// How long the process lived that just ended.
+    /// How much later than it was due an alarm rang.
+    pub fn late_ms(&self) -> i64 {
+        self.late_ms
+    }
+
+    /// How long the process was up that just ended.
     pub fn ran_ms(&self) -> i64 {
         self.ran_ms
     }

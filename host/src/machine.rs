@@ -31,7 +31,7 @@ use crate::chronicle::{Change, Chronicle};
 use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
-use crate::event::{Happening, Tick};
+use crate::event::{Happening, Task, Tick};
 use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
@@ -250,6 +250,8 @@ impl RealMachine {
         self.ask(group);
         self.logs.detach(name.as_str());
         self.prober.forget(&name);
+        let kill = self.tasks.kill(&name, Task::GiveUp);
+        self.ask(kill.into_iter().collect());
         (self.modes.remove(&name), self.ways.remove(&name));
         if let Some(it) = self.latest.remove(&name) {
             let change = Change::forgotten(it.standing.state.word().into(), name.clone());

@@ -73,6 +73,8 @@ pub struct DependencyView {
     pub name: ServiceName,
     /// Its state; `None` when there is no such service.
     pub state: Option<State>,
+    /// What is wanted of it.
+    pub target: Target,
     /// How the other needs it.
     pub need: Need,
     /// Whether it is about to go down.
@@ -88,12 +90,14 @@ pub struct ExitView(pub Exit);
 pub struct EventView {
     event: Rc<Event>,
     ran_ms: i64,
+    late_ms: i64,
 }
 
 impl EventView {
-    /// A view of this event; `ran_ms` is how long the process lived that it speaks of.
-    pub fn new(event: Event, ran_ms: i64) -> Self {
-        Self { event: Rc::new(event), ran_ms }
+    /// A view of this event; `ran_ms` is how long the process was up that it speaks of, `late_ms` how
+    /// much later than it was due an alarm rang.
+    pub fn new(event: Event, ran_ms: i64, late_ms: i64) -> Self {
+        Self { event: Rc::new(event), ran_ms, late_ms }
     }
 
     fn exit(&self) -> Dynamic {
@@ -220,6 +224,7 @@ fn teach_dependency(engine: &mut Engine) {
         .register_get("state", |it: &mut DependencyView| {
             text(it.state.map_or("Unknown", State::word))
         })
+        .register_get("target", |it: &mut DependencyView| text(it.target.word()))
         .register_get("goes_down", |it: &mut DependencyView| it.goes_down)
         .register_get("need", |it: &mut DependencyView| match it.need {
             Need::Up => text("up"),
@@ -234,6 +239,7 @@ fn teach_event(engine: &mut Engine) {
         .register_get("kind", |it: &mut EventView| text(it.event.what.kind()))
         .register_get("now", |it: &mut EventView| it.event.now.0)
         .register_get("ran_ms", |it: &mut EventView| it.ran_ms)
+        .register_get("late_ms", |it: &mut EventView| it.late_ms)
         .register_get("exit", |it: &mut EventView| it.exit())
         .register_get("failure", |it: &mut EventView| it.failure())
         .register_get("restart", |it: &mut EventView| {

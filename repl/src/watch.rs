@@ -270,8 +270,7 @@ impl<'a> Watch<'a> {
         }
         self.cx.show(&status, |_| match (is_up, state) {
             (true, _) => format!("{done} service: {name}\n"),
-            (false, "Blocked") => format!("Waiting: {name} (Blocked: {reason})\n"),
-            (false, _) => format!("{done} service: {name} ({state}: {reason})\n"),
+            (false, _) => format!("Waiting: {name} ({state}: {reason})\n"),
         })
     }
 }

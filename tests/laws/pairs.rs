@@ -49,8 +49,8 @@ fn moves() -> Vec<Move> {
         .collect()
 }
 
-struct World {
-    core: Core,
+struct World<'a> {
+    core: &'a mut Core,
     names: [ServiceName; 2],
     tie: Tie,
     now: i64,
@@ -62,7 +62,7 @@ struct World {
     past: Vec<Move>,
 }
 
-impl World {
+impl World<'_> {
     fn spec(&self, which: usize, exec: &str) -> Spec {
         let (mut spec, first) = (Spec::of_exec(exec), vec![self.names[0].clone()]);
         match (which, self.tie) {
@@ -173,9 +173,19 @@ impl World {
         }
     }
 
+    /// Deletes both, so that the next history begins with nothing.
+    fn leave(&mut self) {
+        self.obey(Command::DeleteAll);
+        for _ in 0..4 {
+            self.end();
+            self.elapse();
+        }
+        assert_eq!(self.core.names().count(), 0, "kept after {:?}", self.past);
+    }
+
     /// Lets everything happen that will, and looks whether all is as it should be.
     fn settle(&mut self) {
-        for _ in 0..200 {
+        while !self.told.is_empty() || !self.alarms.is_empty() {
             self.end();
             self.elapse();
         }
@@ -209,11 +219,12 @@ impl World {
 fn walk(tie: Tie) {
     let moves = moves();
     let base = u32::try_from(moves.len()).expect("a few");
+    // Making an engine takes longer than all of a history.
+    let core = &mut Core::new(Policy::bundled());
     for history in 0..base.pow(LENGTH) {
         let names = ["first", "second"].map(|it| ServiceName::parse(it).expect("it is a name"));
-        // The engine is what takes time to make, and it remembers nothing.
         let mut world = World {
-            core: Core::new(Policy::bundled()),
+            core,
             names,
             tie,
             now: 0,
@@ -230,6 +241,7 @@ fn walk(tie: Tie) {
             rest /= base;
         }
         world.settle();
+        world.leave();
     }
 }
 

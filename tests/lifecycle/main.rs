@@ -11,6 +11,7 @@ mod restarts;
 mod stopping;
 mod storms;
 mod successors;
+mod worlds;
 
 use expect_test::Expect;
 

@@ -89,11 +89,16 @@ impl Core {
         self.is_known(id) && self.at(id).held.is_some()
     }
 
-    /// A round of checks that was under way is lost with the brain that ran it.
+    /// What was under way is lost with the brain that did it.
     fn resume_checks(&mut self, now: Tick, id: Id) {
+        let watchdog_ms = self.spec(id).watchdog_ms;
         let standing = &mut self.draw(id).standing;
-        if std::mem::take(&mut standing.checking) {
+        if std::mem::take(&mut standing.checking) && !standing.state.is_stopping() {
             standing.check_at = Some(now);
+        }
+        // While no brain was there, nobody heard the signs of life.
+        if standing.state == State::Running && standing.timeout_at.is_some() {
+            standing.timeout_at = Some(Tick(now.0 + watchdog_ms));
         }
     }
 

@@ -20,7 +20,7 @@ impl Core {
             }
         }
         for id in self.in_order("start_order", ids.to_vec()) {
-            self.keep_up(id);
+            self.keep_up(now, id);
             self.happen(now, id, Happening::WantUp);
         }
     }
@@ -29,7 +29,7 @@ impl Core {
         let mut all = self.known();
         all.retain(|id| self.spec(*id).status != Status::Ignore && !self.at(*id).leaving);
         for id in self.in_order("start_order", all) {
-            self.keep_up(id);
+            self.keep_up(now, id);
             self.happen(now, id, Happening::WantUp);
         }
     }
@@ -54,7 +54,7 @@ impl Core {
             let Standing { state, target, leaving, .. } = self.at(other);
             let down = *target == Target::Down || matches!(state, State::Stopped | State::Failed);
             if down && !leaving {
-                self.keep_up(other);
+                self.keep_up(now, other);
                 self.happen(now, other, Happening::WantUp);
             }
         }
@@ -87,13 +87,16 @@ impl Core {
     }
 
     /// A service that is wanted up does not go down, nor does what it needs.
-    pub(super) fn keep_up(&mut self, id: Id) {
+    pub(super) fn keep_up(&mut self, now: Tick, id: Id) {
         let mut needed = vec![id];
         while let Some(id) = needed.pop() {
             if self.is_known(id) && self.at(id).held == Some(Held::Stop) {
                 self.held.remove(&id);
                 self.draw(id).standing.held = None;
                 self.draw(id).standing.target = Target::Up;
+                if self.at(id).process.is_none() {
+                    self.happen(now, id, Happening::WantUp);
+                }
                 self.show(id);
                 self.reconsider(id);
             }
@@ -183,11 +186,9 @@ impl Core {
         while let Some(to) = waiting.pop() {
             let name = &self.nodes[to.index()].name;
             for (id, need) in self.graph.dependents(to) {
-                if !self.is_known(*id) {
-                    continue;
-                }
-                let requires = *need == Need::Up && self.spec(*id).requires.contains(name);
-                let standing = self.at(*id);
+                let Some(service) = self.nodes[id.index()].service.as_ref() else { continue };
+                let requires = *need == Need::Up && service.spec.requires.contains(name);
+                let standing = &service.standing;
                 let up = standing.process.is_some() || standing.state == State::Success;
                 if requires && up && standing.held.is_none() && seen.insert(*id) {
                     found.push((*id, to));
@@ -216,6 +217,13 @@ impl Core {
             if self.is_known(id) {
                 self.reconsider(id);
             }
+        }
+    }
+
+    /// Lets whoever is held for nobody go: who was waited for may be wanted again, or need it no more.
+    pub(super) fn release_free(&mut self, now: Tick) {
+        if !self.held.is_empty() {
+            self.release(now, self.held.iter().copied().collect());
         }
     }
 

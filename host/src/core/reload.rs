@@ -12,12 +12,12 @@ use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
-use crate::state::{Held, Target};
+use crate::state::{Held, State, Target};
 
 impl Core {
     /// Says what the files change, and does it unless that is only asked.
     pub(super) fn reload(&mut self, now: Tick, reload: Reload) -> Result<Vec<Step>, Refusal> {
-        self.refuse_cycles(&reload.files)?;
+        self.refuse_cycles(&reload.files, reload.only.is_none())?;
         let plan = self.plan(&reload);
         if !reload.dry_run {
             self.carry_out(now, &plan, reload.files.into_iter().collect());
@@ -67,7 +67,9 @@ impl Core {
             Verb::Stop
         } else if starts && !did_start && wanted == Target::Down {
             Verb::Start
-        } else if known.standing.process.is_some() && self.needs_restart(name, &changes) {
+        } else if (known.standing.process.is_some() || known.standing.state == State::Success)
+            && self.needs_restart(name, &changes)
+        {
             Verb::Restart
         } else {
             Verb::Update
@@ -97,11 +99,16 @@ impl Core {
             by_verb.entry(*verb).or_default().push(id);
         }
         let mut of = |verb| by_verb.remove(&verb).unwrap_or_default();
-        let (gone, stopped, renewed) = (of(Verb::Delete), of(Verb::Stop), of(Verb::Restart));
-        let (started, added, updated) = (of(Verb::Start), of(Verb::Add), of(Verb::Update));
+        let (gone, stopped, mut renewed) = (of(Verb::Delete), of(Verb::Stop), of(Verb::Restart));
+        let (mut started, added, updated) = (of(Verb::Start), of(Verb::Add), of(Verb::Update));
+        // What was being deleted may still live, as it was.
+        renewed.extend(started.extract_if(.., |id| self.at(*id).process.is_some()));
         let touched = [&stopped, &renewed, &started, &added, &updated].map(Vec::clone).concat();
         for id in &touched {
-            self.draw(*id).standing.leaving = false;
+            let standing = &mut self.draw(*id).standing;
+            if std::mem::take(&mut standing.leaving) {
+                standing.target = Target::Up;
+            }
             self.show(*id);
         }
         self.leave(now, &gone);
@@ -115,7 +122,7 @@ impl Core {
             self.bring_up_needs(now, *id, false);
         }
         for id in self.in_order("start_order", started) {
-            self.keep_up(id);
+            self.keep_up(now, id);
             self.happen(now, id, Happening::WantUp);
         }
         for id in touched {
@@ -125,7 +132,12 @@ impl Core {
     }
 
     /// Refuses configurations with which services would wait for themselves.
-    pub(super) fn refuse_cycles(&self, files: &[(ServiceName, Spec)]) -> Result<(), Refusal> {
+    /// With `all`, services that are not among them are to go.
+    pub(super) fn refuse_cycles(
+        &self,
+        files: &[(ServiceName, Spec)],
+        all: bool,
+    ) -> Result<(), Refusal> {
         let new: BTreeMap<&ServiceName, &Spec> =
             files.iter().map(|(it, spec)| (it, spec)).collect();
         for (name, spec) in files {
@@ -135,7 +147,7 @@ impl Core {
             {
                 continue;
             }
-            if let Some(way) = self.way_home(name, &new) {
+            if let Some(way) = self.way_home(name, &new, all) {
                 let path = crate::graph::path_of(&way);
                 let message = format!("cannot change `{name}`: it would wait for itself: {path}");
                 let hint = "remove one `after` or `requires` among them; nothing was changed";
@@ -153,9 +165,11 @@ impl Core {
         &self,
         name: &ServiceName,
         new: &BTreeMap<&ServiceName, &Spec>,
+        all: bool,
     ) -> Option<Vec<ServiceName>> {
         let waits_for = |it: &ServiceName| -> Vec<ServiceName> {
             let known = self.service(it.as_str()).map(|it| &*it.spec);
+            let known = known.filter(|it| !all || it.transient);
             let spec = new.get(it).copied().or(known);
             spec.into_iter().flat_map(|it| it.requires.iter().chain(&it.after).cloned()).collect()
         };

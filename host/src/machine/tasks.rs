@@ -14,24 +14,53 @@ use crate::probe::News;
 use crate::state::{Service, describe};
 use crate::supervise::{Machine, Wake};
 
-/// The commands under way, each with the name of its process.
+/// The commands under way.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    running: BTreeMap<(ServiceName, Task), u64>,
+    running: BTreeMap<(ServiceName, Task), Run>,
     latest: u64,
 }
 
+#[derive(Debug)]
+struct Run {
+    /// The name of its process.
+    incarnation: u64,
+    /// An earlier brain has begun it, and nobody waits for its end.
+    adopted: bool,
+    /// What is to be run in its place as soon as it is gone.
+    next: Option<String>,
+}
+
+/// A command that has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) service: ServiceName,
+    pub(super) task: Task,
+    /// Whether somebody waits to hear of it.
+    pub(super) awaited: bool,
+    /// What is to be run now.
+    pub(super) next: Option<String>,
+}
+
 impl Tasks {
-    /// Names the process of a command that is about to be run; `None` while one runs.
-    pub(super) fn begin(&mut self, service: &ServiceName, task: Task, now: Tick) -> Option<u64> {
-        let key = (service.clone(), task);
-        if self.running.contains_key(&key) {
+    /// Names the process of a command that is about to be run; `None` while an earlier one still
+    /// ends, after which this one is due.
+    pub(super) fn begin(
+        &mut self,
+        service: &ServiceName,
+        task: Task,
+        line: &str,
+        now: Tick,
+    ) -> Option<u64> {
+        if let Some(run) = self.running.get_mut(&(service.clone(), task)) {
+            run.next = Some(line.to_owned());
             return None;
         }
         // The clock goes on over brains, so no name is used twice.
         let now = u64::try_from(now.0).unwrap_or_default();
         self.latest = now.max(self.latest + 1);
-        self.running.insert(key, self.latest);
+        let run = Run { incarnation: self.latest, adopted: false, next: None };
+        self.running.insert((service.clone(), task), run);
         Some(self.latest)
     }
 
@@ -39,20 +68,28 @@ impl Tasks {
     pub(super) fn adopt(&mut self, slot: &Slot) -> Option<(ServiceName, Task)> {
         let (service, task) = of_slot(&slot.service)?;
         self.latest = self.latest.max(slot.incarnation);
-        self.running.insert((service.clone(), task), slot.incarnation);
+        let adopted = task == Task::Check;
+        let run = Run { incarnation: slot.incarnation, adopted, next: None };
+        self.running.insert((service.clone(), task), run);
         Some((service, task))
     }
 
-    /// The command of this slot has ended; answers what the keeper is told.
-    pub(super) fn end(&mut self, slot: &str, incarnation: u64) -> Option<(ServiceName, Task)> {
+    /// The command of this slot has ended.
+    pub(super) fn end(&mut self, slot: &str, incarnation: u64) -> Option<Done> {
         let key = of_slot(slot)?;
-        self.running.remove(&key).filter(|it| *it == incarnation).map(|_| key)
+        if self.running.get(&key)?.incarnation != incarnation {
+            return None;
+        }
+        let Run { adopted, next, .. } = self.running.remove(&key)?;
+        let (service, task) = key;
+        Some(Done { service, task, awaited: !adopted, next })
     }
 
-    /// What kills a command, if it runs.
-    pub(super) fn kill(&self, service: &ServiceName, task: Task) -> Option<Request> {
-        let incarnation = *self.running.get(&(service.clone(), task))?;
-        let signal = Signal::SIGKILL as i32;
+    /// What kills a command, if it runs. Nothing follows it.
+    pub(super) fn kill(&mut self, service: &ServiceName, task: Task) -> Option<Request> {
+        let run = self.running.get_mut(&(service.clone(), task))?;
+        run.next = None;
+        let (incarnation, signal) = (run.incarnation, Signal::SIGKILL as i32);
         Some(Request::Signal { service: slot_of(service, task), incarnation, signal })
     }
 }
@@ -70,7 +107,9 @@ fn of_slot(slot: &str) -> Option<(ServiceName, Task)> {
 impl RealMachine {
     /// Runs a command on behalf of a service. What cannot be run has ended.
     pub(super) fn run_task(&mut self, service: &Service, task: Task, line: &str) {
-        let Some(incarnation) = self.tasks.begin(&service.name, task, self.now()) else { return };
+        let Some(incarnation) = self.tasks.begin(&service.name, task, line, self.now()) else {
+            return;
+        };
         let slot = slot_of(&service.name, task);
         match launch::of_task(service, slot.clone(), incarnation, line) {
             Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
@@ -121,8 +160,12 @@ impl RealMachine {
                 let ended = self.tasks.end(&slot, incarnation);
                 let ack = Request::Ack { service: slot.clone(), incarnation };
                 self.ask(vec![ack, Request::Forget { service: slot }]);
-                if let Some((service, task)) = ended {
+                let Some(Done { service, task, awaited, next }) = ended else { return };
+                if awaited {
                     self.task_ended(&service, task, exit, wakes);
+                }
+                if let (Some(line), Some(it)) = (next, self.latest.get(&service).cloned()) {
+                    self.run_task(&it, task, &line);
                 }
             }
             // What a command leaves behind is nobody's.
@@ -159,15 +202,31 @@ impl RealMachine {
 mod tests {
     use super::*;
 
+    fn done(service: &ServiceName, awaited: bool, next: Option<&str>) -> Option<Done> {
+        let (service, next) = (service.clone(), next.map(str::to_owned));
+        Some(Done { service, task: Task::Check, awaited, next })
+    }
+
     #[test]
     fn a_command_is_run_once_at_a_time_and_each_has_a_name_of_its_own() {
         let (mut tasks, web) = (Tasks::default(), ServiceName::parse("web").expect("a name"));
-        let first = tasks.begin(&web, Task::Check, Tick(5)).expect("none runs");
-        assert_eq!(tasks.begin(&web, Task::Check, Tick(5)), None);
-        assert!(tasks.kill(&web, Task::Check).is_some() && tasks.kill(&web, Task::Stop).is_none());
-        assert_eq!(tasks.end("web/check", first), Some((web.clone(), Task::Check)));
+        let mut begin = |line| tasks.begin(&web, Task::Check, line, Tick(5));
+        let first = begin("a").expect("none runs");
+        assert_eq!(begin("b"), None);
+        assert_eq!(tasks.end("web/check", first), done(&web, true, Some("b")));
         assert_eq!(tasks.end("web/check", first), None);
-        assert!(tasks.begin(&web, Task::Check, Tick(5)) > Some(first));
+        assert!(tasks.begin(&web, Task::Check, "b", Tick(5)) > Some(first));
+        assert!(tasks.kill(&web, Task::Check).is_some() && tasks.kill(&web, Task::Stop).is_none());
         assert_eq!((of_slot("web"), of_slot("web/nonsense")), (None, None));
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_brains_check_is_nobodys_and_the_next_one_follows_it() {
+        let (mut tasks, web) = (Tasks::default(), ServiceName::parse("web").expect("a name"));
+        let (service, incarnation) = ("web/check".to_owned(), 9);
+        tasks.adopt(&Slot { service, incarnation, ..Slot::default() });
+        assert!(tasks.kill(&web, Task::Check).is_some());
+        assert_eq!(tasks.begin(&web, Task::Check, "new", Tick(5)), None);
+        assert_eq!(tasks.end("web/check", 9), done(&web, false, Some("new")));
     }
 }

@@ -152,6 +152,7 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
         next_ms: 0,
         next: "".into(),
         health: "".into(),
+        goes_down: false,
         says: "".into(),
     }
 }

@@ -137,6 +137,7 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
         next_ms: 0,
         next: "".into(),
         health: "".into(),
+        goes_down: false,
         says: "".into(),
     }
 }
