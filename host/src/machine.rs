@@ -252,7 +252,8 @@ impl RealMachine {
         self.prober.forget(&name);
         let kill = self.tasks.kill(&name, Task::GiveUp);
         self.ask(kill.into_iter().collect());
-        (self.modes.remove(&name), self.ways.remove(&name));
+        self.modes.remove(&name);
+        self.ways.remove(&name);
         if let Some(it) = self.latest.remove(&name) {
             let change = Change::forgotten(it.standing.state.word().into(), name.clone());
             self.chronicle.add(self.epoch_ms + self.now().0, change);

@@ -299,3 +299,48 @@ fn a_process_that_says_it_is_ready_by_descriptor_or_line_is_up_then() {
             && states() == ("Running".into(), "Running".into())
     });
 }
+
+#[test]
+fn a_brain_that_dies_in_the_middle_of_a_check_costs_a_service_nothing() {
+    let health = "{ cmd: sleep 0.1, period: 100ms, retry: 1 }";
+    let home = Home::new().service("a", &format!("exec: sleep 1000\nhealth: {health}\n")).start();
+    let pid = home.up("a").pid;
+    for _ in 0..5 {
+        home.until("a check runs", || home.children("sleep").len() == 2);
+        home.signal_brain(nix::sys::signal::Signal::SIGKILL);
+        home.until("another brain has checked it", || {
+            let status = home
+                .client_if_any()
+                .and_then(|mut it| it.call("service.status", json!(["a"])).ok());
+            status.is_some_and(|it| it["health"] == "ok")
+        });
+    }
+    assert_eq!((home.status("a").pid, home.status("a").restarts), (pid, 0));
+}
+
+#[test]
+fn a_configuration_that_is_refused_leaves_no_file() {
+    let home = Home::new().service("a", "exec: sleep 1000\n").start();
+    let register = |name: &str, after: &str| {
+        let config = json!({ "exec": "sleep 1000", "after": [after] });
+        home.client().call("service.register", json!([name, config]))
+    };
+    register("b", "c").expect("nothing is wrong with it yet");
+    let refused = register("c", "b").expect_err("it closes a cycle");
+    assert!(refused.message.contains("c -> b -> c"), "{refused}");
+    assert!(!home.root.join("cfg/zinit/c.yaml").exists());
+    home.zinit(["reload"]);
+}
+
+#[test]
+fn a_restart_is_done_when_those_that_require_it_have_made_way() {
+    let deaf = "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'";
+    let home = Home::new()
+        .service("db", "exec: sleep 1000\n")
+        .service("web", &format!("exec: {deaf}\nrequires: db\nshutdown_timeout: 700ms\n"))
+        .start();
+    let (db, web) = (home.up("db").pid, home.up("web").pid);
+    assert_eq!(home.zinit(["restart", "db"]), "Restarted service: db\n");
+    assert!(home.status("db").pid != db);
+    assert!(home.up("web").pid != web);
+}

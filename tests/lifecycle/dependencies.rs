@@ -226,7 +226,7 @@ fn a_dependency_that_cannot_start_is_named_as_failed() {
               web is Blocked: it waits for `db`
             0 ends (exec: No such file or directory (ENOENT)) db
               arm db 60000
-              db is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 2 in 60 s
+              db is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 2 is next
               web is Blocked: it waits for `db`, which has failed
             10 down db
               db is Stopped: it was stopped

@@ -22,6 +22,7 @@ fn a_service_with_checks_is_up_when_they_hold_for_the_first_time() {
               api is Blocked: it waits for `web`
             0 started web
               arm web 10
+              web is Spawned: its checks have not held yet
             10 elapsed web
               check web
             10 checked web
@@ -87,6 +88,7 @@ fn checks_that_fail_often_enough_restart_a_service_that_was_up() {
               web is Spawned: it was launched
             5010 started web
               arm web 5020
+              web is Spawned: its checks have not held yet
             5020 elapsed web
               check web
             5020 checked web
@@ -165,6 +167,7 @@ fn a_check_that_hangs_is_not_asked_again() {
               web is Spawned: it was launched
             0 started web
               arm web 10
+              web is Spawned: its checks have not held yet
             10 elapsed web
               check web
             60000 checked web
@@ -194,6 +197,7 @@ fn what_is_not_ready_in_time_is_stopped_and_tried_again() {
               web is Spawned: it was launched
             0 started web
               arm web 10
+              web is Spawned: its checks have not held yet
             10 elapsed web
               check web
               arm web 300
@@ -209,7 +213,7 @@ fn what_is_not_ready_in_time_is_stopped_and_tried_again() {
               web is Stopping: it was not ready within 300 ms: test_tcp `db:1`: refused
             300 ends (SIGTERM) web
               arm web 400
-              web is Backoff: it was not ready within 300 ms: test_tcp `db:1`: refused; attempt 2 in 100 ms
+              web is Backoff: it was not ready within 300 ms: test_tcp `db:1`: refused; attempt 2 is next
             350 down web
               web is Stopped: it was stopped
         "#]],
@@ -232,6 +236,7 @@ fn a_process_says_that_it_is_ready() {
               web is Spawned: it was launched
               api is Blocked: it waits for `web`
             0 started web
+              web is Spawned: it has not said yet that it is ready
             500 ready web
               web is Running: it is up
               launch api
@@ -279,6 +284,7 @@ fn a_service_that_checks_and_speaks_is_up_when_both_agree() {
               web is Spawned: it was launched
             0 started web
               arm web 10
+              web is Spawned: its checks have not held yet
             10 elapsed web
               check web
             10 checked web
@@ -313,6 +319,7 @@ fn a_service_that_gives_no_sign_of_life_is_restarted() {
               launch web
               web is Spawned: it was launched
             0 started web
+              web is Spawned: it has not said yet that it is ready
             10 ready web
               arm web 1010
               web is Running: it is up
@@ -323,14 +330,15 @@ fn a_service_that_gives_no_sign_of_life_is_restarted() {
             2400 elapsed web
               signal web SIGTERM
               arm web 12400
-              web is Stopping: it gave no sign of life for 1000 ms
+              web is Stopping: it gave no sign of life for 1 s
             2400 ends (SIGTERM) web
               arm web 2400
-              web is Backoff: it gave no sign of life for 1000 ms
+              web is Backoff: it gave no sign of life for 1 s
             2400 elapsed web
               launch web
               web is Spawned: it was launched
             2400 started web
+              web is Spawned: it has not said yet that it is ready
         "#]],
     );
 }
@@ -351,11 +359,12 @@ fn a_check_that_ends_after_its_process_changes_nothing() {
               web is Spawned: it was launched
             0 started web
               arm web 10
+              web is Spawned: its checks have not held yet
             10 elapsed web
               check web
             100 ends (exit 1) web
               arm web 200
-              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+              web is Backoff: it ended with exit 1; attempt 2 is next
             150 down web
               web is Stopped: it was stopped
         "#]],
@@ -376,10 +385,9 @@ fn a_new_brain_checks_again_what_the_old_one_was_checking() {
         expect![[r#"
             100 crash
               arm web 100
-            100 elapsed web
-              check web
               arm web 110
             110 elapsed web
+              check web
             200 checked web
               arm web 10200
               web is Running: its checks hold
@@ -409,11 +417,109 @@ fn a_port_is_freed_before_the_start() {
               web is Spawned: it was launched
             2000 started web
               arm web 2010
+              web is Spawned: its checks have not held yet
             2010 elapsed web
               check web
             2010 checked web
               arm web 12010
               web is Running: its checks hold
+        "#]],
+    );
+}
+
+#[test]
+fn a_brain_that_was_away_does_not_hold_that_against_a_service() {
+    check(
+        "
+        web notify watchdog_ms=1000
+        0 boot
+        10 ready web
+        900 watch
+        900 crash
+        1800 ping web
+        2700 down web
+        ",
+        expect![[r#"
+            900 crash
+              arm web 1900
+            1800 pinged web
+              arm web 2800
+            2700 down web
+              signal web SIGTERM
+              arm web 12700
+              web is Stopping: a stop was asked for
+            2700 ends (SIGTERM) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn what_never_was_ready_was_not_a_good_run() {
+    check(
+        "
+        web notify start_ms=3000 max=2
+        0 boot
+        20000 end
+        ",
+        expect![[r#"
+            0 boot
+              launch web
+              web is Spawned: it was launched
+            0 started web
+              arm web 3000
+              web is Spawned: it has not said yet that it is ready
+            3000 elapsed web
+              signal web SIGTERM
+              arm web 13000
+              web is Stopping: it was not ready within 3 s
+            3000 ends (SIGTERM) web
+              arm web 3100
+              web is Backoff: it was not ready within 3 s; attempt 2 is next
+            3100 elapsed web
+              launch web
+              web is Spawned: it was launched
+            3100 started web
+              arm web 6100
+              web is Spawned: it has not said yet that it is ready
+            6100 elapsed web
+              signal web SIGTERM
+              arm web 16100
+              web is Stopping: it was not ready within 3 s
+            6100 ends (SIGTERM) web
+              arm web 6300
+              web is Backoff: it was not ready within 3 s; attempt 3 is next
+            6300 elapsed web
+              launch web
+              web is Spawned: it was launched
+            6300 started web
+              arm web 9300
+              web is Spawned: it has not said yet that it is ready
+            9300 elapsed web
+              signal web SIGTERM
+              arm web 19300
+              web is Stopping: it was not ready within 3 s
+            9300 ends (SIGTERM) web
+              web is Failed: it was not ready within 3 s; given up after 3 attempts
+        "#]],
+    );
+}
+
+#[test]
+fn checks_that_are_taken_away_are_not_waited_for() {
+    check(
+        "
+        web check=1000 ill
+        0 boot
+        950 watch
+        950 reload web
+        5000 end
+        ",
+        expect![[r#"
+            950 reload web
+              Update web (`health` changed)
+            1510 elapsed web
+              web is Running: it is up
         "#]],
     );
 }

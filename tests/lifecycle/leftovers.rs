@@ -20,9 +20,10 @@ fn what_outlives_the_main_process_is_stopped_before_the_next_attempt() {
               web is Stopping: its main process ended with exit 1, and others live on
             2500 elapsed web
               signal web SIGKILL
+              web is Stopping: its main process ended with exit 1, and others live on; now SIGKILL
             2500 ends (exit 1) web
               arm web 2500
-              web is Backoff: its main process ended with exit 1, and others live on
+              web is Backoff: its main process ended with exit 1, and others live on; now SIGKILL
             2500 elapsed web
               launch web
               web is Spawned: it was launched
@@ -51,6 +52,7 @@ fn a_stop_waits_for_the_last_process_and_kills_it_in_the_end() {
             100 died web
             600 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             600 ends (SIGTERM) web
               web is Stopped: it was stopped
         "#]],
@@ -77,6 +79,7 @@ fn a_oneshot_that_leaves_others_behind_is_done_when_they_are_gone() {
               job is Stopping: its main process ended with exit 0, and others live on
             600 elapsed job
               signal job SIGKILL
+              job is Stopping: its main process ended with exit 0, and others live on; now SIGKILL
             600 ends (exit 0) job
               job is Success: it is done
         "#]],
@@ -104,9 +107,10 @@ fn a_brain_that_comes_when_only_the_rest_lives_goes_on_with_it() {
               arm web 600
             600 elapsed web
               signal web SIGKILL
+              web is Stopping: its main process ended with exit 1, and others live on; now SIGKILL
             600 ends (exit 1) web
               arm web 700
-              web is Backoff: its main process ended with exit 1, and others live on; attempt 2 in 100 ms
+              web is Backoff: its main process ended with exit 1, and others live on; now SIGKILL; attempt 2 is next
             700 elapsed web
               launch web
               web is Spawned: it was launched
@@ -138,6 +142,7 @@ fn a_stop_command_comes_before_the_signal() {
             600 elapsed web
               signal web SIGTERM
               arm web 1100
+              web is Stopping: a stop was asked for; now SIGTERM
             700 ends (exit 0) web
               web is Stopped: it was stopped
         "#]],
@@ -162,6 +167,7 @@ fn a_stop_command_that_fails_is_not_waited_for() {
             150 ran web
               signal web SIGTERM
               arm web 650
+              web is Stopping: a stop was asked for; now SIGTERM
             150 ends (SIGTERM) web
               web is Stopped: it was stopped
         "#]],
@@ -185,8 +191,10 @@ fn a_stop_command_that_hangs_has_as_much_time_as_the_signal() {
             600 elapsed web
               signal web SIGTERM
               arm web 1100
+              web is Stopping: a stop was asked for; now SIGTERM
             1100 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             1100 ends (SIGKILL) web
               web is Stopped: it was stopped
         "#]],
@@ -206,6 +214,7 @@ fn a_service_that_is_deleted_while_it_starts_is_gone_when_its_process_is() {
               launch web
               web is Spawned: it was launched
             0 started web
+              web is Spawned: it has not said yet that it is ready
             100 delete web
               signal web SIGTERM
               arm web 10100

@@ -155,6 +155,7 @@ fn a_start_brings_up_what_is_required_wanted_and_waited_for() {
               web is Blocked: it waits for `c` and 1 more
             110 elapsed b
               b is Running: it is up
+              web is Blocked: it waits for `c`
             110 elapsed c
               c is Running: it is up
               launch web
@@ -259,6 +260,7 @@ fn what_goes_before_is_waited_for_while_it_starts() {
               net is Spawned: it was launched
               web is Blocked: it waits for `net`
             0 started net
+              net is Spawned: it has not said yet that it is ready
             100 ready net
               net is Running: it is up
               launch web
@@ -403,6 +405,7 @@ fn a_restart_that_is_held_survives_the_brain() {
               arm web 600
             600 elapsed web
               signal web SIGKILL
+              web is Stopping: `db`, which it requires, goes down; now SIGKILL
             600 ends (SIGKILL) web
               web is Blocked: it waits for `db`, which goes down
               signal db SIGTERM

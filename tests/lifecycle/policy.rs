@@ -34,7 +34,7 @@ fn a_hook_of_the_users_decides() {
         expect![[r#"
             20 ends (exit 1) web
               arm web 27
-              web is Backoff: it ended with exit 1; attempt 2 in 7 ms
+              web is Backoff: it ended with exit 1; attempt 2 is next
             27 elapsed web
               launch web
               web is Spawned: it was launched
@@ -55,7 +55,7 @@ fn the_bundled_function_stays_callable_as_base() {
         expect![[r#"
             20 ends (exit 1) web
               arm web 121
-              web is Backoff: it ended with exit 1; attempt 2 in 101 ms
+              web is Backoff: it ended with exit 1; attempt 2 is next
             121 elapsed web
               launch web
               web is Spawned: it was launched
@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 323, position 51); the bundled policy decided
+            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 348, position 51); the bundled policy decided
         "#]],
     );
 }
@@ -221,20 +221,22 @@ fn steps_that_take_no_time_are_all_taken() {
         policy,
         timeline,
         expect![[r#"
-        100 down web
-          signal web SIGCONT
-          arm web 100
-          web is Stopping: a stop was asked for
-        100 elapsed web
-          signal web SIGCONT
-          arm web 100
-        100 elapsed web
-          signal web SIGCONT
-          arm web 100
-        100 elapsed web
-          signal web SIGKILL
-        100 ends (SIGKILL) web
-          web is Stopped: it was stopped
-    "#]],
+            100 down web
+              signal web SIGCONT
+              arm web 100
+              web is Stopping: a stop was asked for
+            100 elapsed web
+              signal web SIGCONT
+              arm web 100
+              web is Stopping: a stop was asked for; now SIGCONT
+            100 elapsed web
+              signal web SIGCONT
+              arm web 100
+            100 elapsed web
+              signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
+            100 ends (SIGKILL) web
+              web is Stopped: it was stopped
+        "#]],
     );
 }

@@ -43,7 +43,7 @@ fn a_crash_loop_backs_off_and_a_stable_run_forgives_it() {
         expect![[r#"
             20 ends (exit 1) web
               arm web 120
-              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+              web is Backoff: it ended with exit 1; attempt 2 is next
             120 elapsed web
               launch web
               web is Spawned: it was launched
@@ -53,7 +53,7 @@ fn a_crash_loop_backs_off_and_a_stable_run_forgives_it() {
               web is Running: it is up
             130 ends (exit 1) web
               arm web 330
-              web is Backoff: it ended with exit 1; attempt 3 in 200 ms
+              web is Backoff: it ended with exit 1; attempt 3 is next
             330 elapsed web
               launch web
               web is Spawned: it was launched
@@ -63,7 +63,7 @@ fn a_crash_loop_backs_off_and_a_stable_run_forgives_it() {
               web is Running: it is up
             340 ends (exit 1) web
               arm web 740
-              web is Backoff: it ended with exit 1; attempt 4 in 400 ms
+              web is Backoff: it ended with exit 1; attempt 4 is next
             740 elapsed web
               launch web
               web is Spawned: it was launched
@@ -97,7 +97,7 @@ fn a_delay_of_the_services_own_takes_the_place_of_the_first_hundred() {
         expect![[r#"
             20 ends (exit 0) web
               arm web 5020
-              web is Backoff: it ended with exit 0; attempt 2 in 5000 ms
+              web is Backoff: it ended with exit 0; attempt 2 is next
             5020 elapsed web
               launch web
               web is Spawned: it was launched
@@ -123,13 +123,13 @@ fn a_program_that_does_not_exist_is_failed_and_tried_again() {
               web is Spawned: it was launched
             0 ends (exec: No such file or directory (ENOENT)) web
               arm web 1000
-              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 2 in 1000 ms
+              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 2 is next
             1000 elapsed web
               launch web
               web is Spawned: it was launched
             1000 ends (exec: No such file or directory (ENOENT)) web
               arm web 3000
-              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 3 in 2000 ms
+              web is Failed: it cannot start: exec: No such file or directory (ENOENT); attempt 3 is next
             1500 down web
               web is Stopped: it was stopped
         "#]],
@@ -178,7 +178,7 @@ fn an_impatient_user_need_not_wait_for_the_backoff() {
         expect![[r#"
             20 ends (exit 1) web
               arm web 60020
-              web is Backoff: it ended with exit 1; attempt 2 in 60 s
+              web is Backoff: it ended with exit 1; attempt 2 is next
             30 up web
               launch web
               web is Spawned: it was launched
@@ -260,7 +260,7 @@ fn a_service_is_given_up_after_so_many_attempts() {
               web is Running: it is up
             1150 ends (exit 1) web
               arm web 1250
-              web is Backoff: it ended with exit 1; attempt 2 in 100 ms
+              web is Backoff: it ended with exit 1; attempt 2 is next
             1250 elapsed web
               launch web
               web is Spawned: it was launched
@@ -270,7 +270,7 @@ fn a_service_is_given_up_after_so_many_attempts() {
               web is Running: it is up
             1300 ends (exit 1) web
               arm web 1500
-              web is Backoff: it ended with exit 1; attempt 3 in 200 ms
+              web is Backoff: it ended with exit 1; attempt 3 is next
             1500 elapsed web
               launch web
               web is Spawned: it was launched

@@ -40,6 +40,7 @@ fn a_service_deaf_to_its_stop_signal_is_killed_after_the_grace_period() {
               web is Stopping: a stop was asked for
             2500 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             2500 ends (SIGKILL) web
               web is Stopped: it was stopped
         "#]],
@@ -64,6 +65,7 @@ fn a_restart_is_a_stop_and_a_start_in_that_order() {
             150 restart web
             600 elapsed web
               signal web SIGKILL
+              web is Stopping: a restart was asked for; now SIGKILL
             600 ends (SIGKILL) web
               launch web
               web is Spawned: it was launched
@@ -192,6 +194,7 @@ fn a_shutdown_stops_dependents_first_and_then_ends() {
               refused: the server is stopping
             1300 elapsed app
               signal app SIGKILL
+              app is Stopping: a stop was asked for; now SIGKILL
             1300 ends (SIGKILL) app
               app is Stopped: it was stopped
               signal web SIGTERM
@@ -229,6 +232,7 @@ fn a_crash_of_a_service_that_waits_for_its_turn_to_stop_is_its_stop() {
               db is Stopped: it was stopped
             1300 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             1300 ends (SIGKILL) web
               web is Stopped: it was stopped
             ended
@@ -282,6 +286,7 @@ fn a_delete_stops_and_then_forgets() {
               refused: `web` is being deleted
             300 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             300 ends (SIGKILL) web
               web is forgotten
             400 up web
@@ -334,6 +339,7 @@ fn a_service_that_is_registered_again_while_it_is_deleted_comes_back() {
             150 define web
             300 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             300 ends (SIGKILL) web
               launch web
               web is Spawned: it was launched
@@ -402,4 +408,35 @@ fn a_shutdown_goes_on_under_the_next_brain() {
               db is Stopped: it was stopped
         "#]],
     );
+}
+
+#[test]
+fn what_is_left_when_a_shutdown_takes_too_long_is_killed_in_no_order() {
+    let told = zinit_tests::sim::play_with_policy(
+        "fn shutdown_ms(is_init) { 700 }",
+        "
+        db
+        web after=db deaf
+        0 boot
+        100 watch
+        100 shutdown
+        ",
+    );
+    expect![[r#"
+        100 shutdown
+          deadline 800
+          signal web SIGTERM
+          arm web 10100
+          web is Stopping: a stop was asked for
+        800 deadline
+          signal db SIGKILL
+          db is Stopping: there is no time left to stop gently
+          signal web SIGKILL
+          web is Stopping: there is no time left to stop gently
+        800 ends (SIGKILL) db
+          db is Stopped: it was stopped
+        800 ends (SIGKILL) web
+          web is Stopped: it was stopped
+        ended
+    "#]].assert_eq(&told);
 }

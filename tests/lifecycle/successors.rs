@@ -90,6 +90,7 @@ fn a_stop_goes_on_to_the_kill() {
               arm web 600
             600 elapsed web
               signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
             600 ends (SIGKILL) web
               web is Stopped: it was stopped
         "#]],

@@ -101,6 +101,11 @@ impl Home {
         Client::connect(&self.socket()).expect("the server answers")
     }
 
+    /// A client, if a server answers.
+    pub fn client_if_any(&self) -> Option<Client> {
+        Client::connect(&self.socket()).ok()
+    }
+
     /// Asks the server; it must not refuse.
     pub fn ask(&self, method: &str, params: Value) -> Value {
         self.client().call(method, params).unwrap_or_else(|no| panic!("{method}: {no}"))
