@@ -15,7 +15,8 @@ use zinit_keeper::wire::leaf_name;
 
 use crate::name::ServiceName;
 
-/// What is known of a service right now, as `service.status` answers it.
+/// What is known of a service right now, as `service.status` answers it: the fields from `requires` on
+/// only where there is something to tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The service's name.
@@ -39,33 +40,38 @@ pub struct Status {
     /// Its dependencies.
     pub after: Vec<ServiceName>,
     /// Those with which it also stops and restarts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<ServiceName>,
     /// Those that are started with it, if they can be.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<ServiceName>,
     /// The groups that it belongs to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
     /// What it waits for right now: the dependencies that are not as it needs them, at most eight.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ServiceName>,
     /// When something happens to it by itself (the next attempt, SIGKILL), in milliseconds since
     /// 1970; 0 for never.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub next_ms: i64,
     /// What that is, as half a sentence; empty when nothing is due.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub next: Cow<'static, str>,
     /// How its latest checks went: `ok`, or what failed; empty when there were none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub health: Arc<str>,
     /// Whether it goes down as soon as those that need it are down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_down: bool,
     /// What it says of itself (`STATUS=`); empty when it does not.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub says: Arc<str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(moment: &i64) -> bool {
+    *moment == 0
 }
 
 impl Status {

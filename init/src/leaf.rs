@@ -29,10 +29,13 @@ pub(crate) struct Leaf {
 impl Leaf {
     /// Makes the directory, anew if it is there already.
     pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
-        if path.exists() {
+        if let Err(error) = fs::create_dir(&path) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
             remove_tree(&path);
+            fs::create_dir(&path)?;
         }
-        fs::create_dir(&path)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = open(&path, flags, Mode::empty())?;
         Ok(Self { path, dir, limited: Vec::new(), killed: Cell::new(false) })

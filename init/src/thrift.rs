@@ -18,13 +18,10 @@ pub fn give_back() {
     }
     for (start, length) in text_of_this_program() {
         let Some(start) = NonNull::new(start as *mut c_void) else { continue };
-        // What is used again is mapped page by page, without the fifteen around it.
-        for advice in [MmapAdvise::MADV_DONTNEED, MmapAdvise::MADV_RANDOM] {
-            // SAFETY: the range is a private mapping of this program's file that is executable and
-            // not writable, so that it has no page of its own to lose: every page can be read again.
-            // A range that is gone by now makes the call fail, and nothing else.
-            let _ = unsafe { madvise(start, length, advice) };
-        }
+        // SAFETY: the range is a private mapping of this program's file that is executable and not
+        // writable, so that it has no page of its own to lose: every page can be read again.
+        // A range that is gone by now makes the call fail, and nothing else.
+        let _ = unsafe { madvise(start, length, MmapAdvise::MADV_DONTNEED) };
     }
 }
 

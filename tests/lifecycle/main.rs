@@ -6,6 +6,7 @@ mod health;
 mod leftovers;
 mod needs;
 mod policy;
+mod readiness;
 mod reload;
 mod restarts;
 mod stopping;

@@ -438,5 +438,6 @@ fn what_is_left_when_a_shutdown_takes_too_long_is_killed_in_no_order() {
         800 ends (SIGKILL) web
           web is Stopped: it was stopped
         ended
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }

@@ -273,7 +273,8 @@ pub static METHODS: &[Method] = &[
             "`name`, `pid` (0 for none), `state`, `target`, `reason`, `since_ms`, `restarts`, \
              `last_exit`, `oneshot`, `after`, `requires`, `wants`, `groups`, `waits_for`, `next` and \
              `next_ms` (what happens to it by itself, and when), `health`, `says`, and \
-             `process_tree` with `root` and `processes`.",
+             `process_tree` with `root` and `processes`. Those from `requires` to `says` are left \
+             out when there is nothing to tell.",
         ),
         calls::status,
     ),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -61,7 +62,20 @@ pub(super) fn usage(office: Arc<Office>, args: Args) -> Pending {
 fn of_all<'a>(office: &Office, all: &'a [Arc<Status>]) -> Vec<Told<'a>> {
     let running: Vec<_> = all.iter().filter(|it| it.pid > 0).collect();
     let census = (running.len() > FEW).then(Census::take);
-    running.into_iter().filter_map(|it| told(office, it, census.as_ref(), false)).collect()
+    let tell = |some: &[&'a Arc<Status>]| -> Vec<Told<'a>> {
+        some.iter().filter_map(|it| told(office, it, census.as_ref(), false)).collect()
+    };
+    if running.len() <= FEW {
+        return tell(&running);
+    }
+    // Each is a handful of small files of the kernel's, and one processor reads them one by one.
+    let (half, other) = running.split_at(running.len() / 2);
+    thread::scope(|it| {
+        let other = it.spawn(|| tell(other));
+        let mut all = tell(half);
+        all.extend(other.join().expect("reading `/proc` does not panic"));
+        all
+    })
 }
 
 fn told<'a>(

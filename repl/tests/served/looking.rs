@@ -21,7 +21,7 @@ fn a_status_shows_what_comes_next_and_how_it_is() {
         it.requires = names(&["db"]);
         it.groups = vec!["jobs".into()];
     });
-    let expected = "Service: web\n  State: Backoff\n  Target: Up\n  PID: 0\n  \
+    let expected = "Service: web\n  State: Backoff\n  Target: Up\n  \
         Reason: the test says so\n  Restarts: 0\n  Next: attempt 3 now\n  Waits for: db\n  \
         Health: http: 503\n  Says: draining\n  Requires: db\n  Groups: jobs\n";
     assert_eq!(world.says(&["status", "web"]), expected);
