@@ -16,7 +16,8 @@
 //!   ┌ logs ─────────────┐                                     │          │
 //!   │ pipes of services ├───────────── lines ────────────────►│          │
 //!   └───────────────────┘                                     └──────────┘
-//!     one thread supervises, one serves clients, one drains pipes
+//!     one thread supervises, one serves clients, one drains pipes; one more checks services, if
+//!     there is anything to check
 //! ```
 //!
 //! | room | modules |

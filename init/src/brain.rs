@@ -61,7 +61,7 @@ pub(crate) struct Brain {
     stable: bool,
     /// It will end of its own accord, to be started again.
     renewing: bool,
-    /// So many have ended in a row without having served.
+    /// So many have ended in a row without having served, or failed when they were told to end.
     futile: u32,
     backoff: Duration,
     start_at: Option<Instant>,
@@ -131,7 +131,7 @@ impl Brain {
         if !self.served {
             thrift::give_back();
         }
-        (self.served, self.served_last, self.futile) = (true, true, 0);
+        (self.served, self.served_last) = (true, true);
         if let Some(ready) = self.ready.take() {
             let _ = nix::unistd::write(&ready, b"\n");
         }
@@ -286,7 +286,10 @@ impl Keep {
             let (program, errno) = (self.brain.program.display(), Errno::from_raw(*errno));
             self.complaints.say(format_args!("cannot run `{program}`: {step}: {}", errno.desc()));
         }
-        self.brain.futile = if served || told_to { 0 } else { self.brain.futile + 1 };
+        // One that is told to end and fails at that would do so for ever.
+        let balks = self.reports.ending().is_some() && matches!(exit, Exit::Code(1..));
+        let useful = told_to || served && !balks;
+        self.brain.futile = if useful { 0 } else { self.brain.futile + 1 };
         if !self.brain.served && !self.slots.iter().any(Slot::lives) && self.waiting.is_empty() {
             self.brain.stillborn = Some(status(&exit));
         } else if let (FUTILE_MAX.., Some(signal)) = (self.brain.futile, self.reports.ending()) {

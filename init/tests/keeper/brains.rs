@@ -210,6 +210,23 @@ pub(crate) fn a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_beg
     assert!(!pids.iter().any(|it| alive(*it)), "{pids:?}");
 }
 
+pub(crate) fn a_brain_that_fails_whenever_it_is_told_to_end_does_not_keep_the_keeper() {
+    let mut world = World::serving();
+    world.brain.launch("a", 1, "exec sleep 1000");
+    let (pid, _) = world.brain.launched("a");
+    world.signal_keeper(Signal::SIGTERM);
+    for brain in 1..=3 {
+        world.brain.hear_until(|it, _| matches!(it, Report::Signalled { .. }).then_some(()));
+        world.brain.control.write_all(&[3]).expect("it lives");
+        if brain < 3 {
+            world.next_brain();
+            world.brain.say(&[Request::Serving]);
+        }
+    }
+    assert_eq!(world.ends(), Some(128 + 15));
+    assert!(!alive(pid));
+}
+
 pub(crate) fn the_first_serving_makes_ready() {
     let mut world = World::new();
     world.keeper.kill().expect("it lives");

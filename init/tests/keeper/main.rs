@@ -93,6 +93,7 @@ tests![
     brains::a_first_brain_that_never_serves_ends_the_keeper,
     brains::a_brain_that_cannot_be_run_ends_the_keeper,
     brains::a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_begin,
+    brains::a_brain_that_fails_whenever_it_is_told_to_end_does_not_keep_the_keeper,
     brains::the_first_serving_makes_ready,
     brains::a_keeper_with_nothing_to_do_does_nothing,
 ];
