@@ -155,7 +155,6 @@ fn a_start_brings_up_what_is_required_wanted_and_waited_for() {
               web is Blocked: it waits for `c` and 1 more
             110 elapsed b
               b is Running: it is up
-              web is Blocked: it waits for `c`
             110 elapsed c
               c is Running: it is up
               launch web

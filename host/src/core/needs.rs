@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::Core;
+use super::{Core, Effect};
 use crate::event::Happening;
 use crate::graph::{Facts, Id, Need};
 use crate::name::ServiceName;
@@ -83,12 +83,24 @@ impl Core {
         told.extend(self.waiting_for(id));
         let now = self.graph.facts(id);
         if now != before {
-            told.extend(self.dependents_in(id, State::Blocked));
+            for other in self.dependents_in(id, State::Blocked).difference(&told) {
+                self.show_waits(*other);
+            }
         }
         if now.up && !before.up {
             told.extend(self.dependents_in(id, State::Backoff));
         }
         self.nudge(told);
+    }
+
+    /// Shows what a blocked service waits for now. It has another reason to wait, so nothing is to be
+    /// decided.
+    fn show_waits(&mut self, id: Id) {
+        let waits_for = self.waits_for(id);
+        if self.known_service(id).waits_for != waits_for {
+            self.draw(id).waits_for = waits_for;
+            self.effects.push(Effect::Known(Rc::clone(self.known_service(id))));
+        }
     }
 
     pub(super) fn nudge(&mut self, told: BTreeSet<Id>) {
