@@ -338,7 +338,7 @@ impl Core {
         }
         let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
         let view = self.view(id, &draft);
-        let seen = EventView::new(event.clone(), draft.ran_ms(), draft.late_ms());
+        let seen = EventView::new(event.clone(), &draft);
         let answer = self.policy.ask("step", (view, seen), |said| {
             let mut next = draft.clone();
             next.follow(actions(said)?)?;

@@ -35,6 +35,7 @@ pub struct Draft {
     effects: Vec<Effect>,
     was: State,
     ran_ms: i64,
+    own_end: bool,
     late_ms: i64,
     rang: bool,
     killed: bool,
@@ -52,6 +53,7 @@ impl Draft {
             effects: Vec::new(),
             was: service.standing.state,
             ran_ms: 0,
+            own_end: false,
             late_ms: 0,
             rang: false,
             killed: false,
@@ -152,6 +154,7 @@ impl Draft {
         let well_until = if unasked { ended } else { process.well.unwrap_or(ended) };
         standing.last_exit = Some(exit.clone());
         standing.fault |= unasked;
+        self.own_end = unasked || process.died.is_some();
         self.ran_ms = process.up.map_or(0, |up| well_until.0 - up.0);
         self.forget_checks();
         let service = self.service.name.clone();
@@ -193,6 +196,11 @@ impl Draft {
         let alarm = |it: &Standing| it.next().map(|(at, _)| at);
         let now = alarm(&self.service.standing);
         now != alarm(before) || self.rang && now.is_some()
+    }
+
+    /// Whether the process that just ended did so by itself, and not because it was told to.
+    pub fn own_end(&self) -> bool {
+        self.own_end
     }
 
     /// How much later than it was due an alarm rang.

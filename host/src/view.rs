@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
 use zinit_keeper::wire::Exit;
 
 use crate::action::parse_signal;
+use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::{self, Need};
 use crate::name::ServiceName;
@@ -91,13 +92,14 @@ pub struct EventView {
     event: Rc<Event>,
     ran_ms: i64,
     late_ms: i64,
+    own_end: bool,
 }
 
 impl EventView {
-    /// A view of this event; `ran_ms` is how long the process was up that it speaks of, `late_ms` how
-    /// much later than it was due an alarm rang.
-    pub fn new(event: Event, ran_ms: i64, late_ms: i64) -> Self {
-        Self { event: Rc::new(event), ran_ms, late_ms }
+    /// A view of this event, and of what it did to the service by itself.
+    pub fn new(event: Event, draft: &Draft) -> Self {
+        let (ran_ms, late_ms) = (draft.ran_ms(), draft.late_ms());
+        Self { event: Rc::new(event), ran_ms, late_ms, own_end: draft.own_end() }
     }
 
     fn exit(&self) -> Dynamic {
@@ -239,6 +241,7 @@ fn teach_event(engine: &mut Engine) {
         .register_get("kind", |it: &mut EventView| text(it.event.what.kind()))
         .register_get("now", |it: &mut EventView| it.event.now.0)
         .register_get("ran_ms", |it: &mut EventView| it.ran_ms)
+        .register_get("own_end", |it: &mut EventView| it.own_end)
         .register_get("late_ms", |it: &mut EventView| it.late_ms)
         .register_get("exit", |it: &mut EventView| it.exit())
         .register_get("failure", |it: &mut EventView| it.failure())

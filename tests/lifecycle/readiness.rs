@@ -174,3 +174,35 @@ fn what_never_was_ready_was_not_a_good_run() {
         "#]],
     );
 }
+
+#[test]
+fn who_was_stopped_for_not_being_ready_has_failed_whatever_it_ends_with() {
+    check(
+        "
+        a notify start_ms=1000 restart=never deaf
+        b notify start_ms=1000 restart=on-failure deaf
+        0 boot
+        900 watch
+        1100 exit a 0
+        1100 exit b 0
+        1150 down b
+        ",
+        expect![[r#"
+            1000 elapsed a
+              signal a SIGTERM
+              arm a 11000
+              a is Stopping: it was not ready within 1 s
+            1000 elapsed b
+              signal b SIGTERM
+              arm b 11000
+              b is Stopping: it was not ready within 1 s
+            1100 ends (exit 0) a
+              a is Failed: it was not ready within 1 s
+            1100 ends (exit 0) b
+              arm b 1200
+              b is Backoff: it was not ready within 1 s; attempt 2 is next
+            1150 down b
+              b is Stopped: it was stopped
+        "#]],
+    );
+}
