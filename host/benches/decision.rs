@@ -39,6 +39,9 @@ const OVERRIDE: &str = "fn restart_delay(service, attempt) { min(250 * attempt, 
 /// Longer than any delay before a restart.
 const LONG_MS: i64 = 120_000;
 
+/// So far apart that nobody has to wait for a turn to be launched again.
+const APART_MS: i64 = 20;
+
 fn main() {
     let quick = !std::env::args().any(|it| it == "--bench");
     engine::on_deep_stack(|| measure(quick)).expect("a thread can be made and nothing panics");
@@ -133,11 +136,10 @@ impl Fleet {
     /// Lets the same happen to every service and returns the microseconds for each, after a look at
     /// whether the decisions were the expected ones.
     fn batch(&mut self, what: &Happening, expected: State) -> f64 {
-        let now = Tick(self.now);
-        let events: Vec<_> = self
-            .names
-            .iter()
-            .map(|it| Event { service: it.clone(), now, what: what.clone() })
+        let times = (self.now..).step_by(APART_MS as usize).map(Tick);
+        let events: Vec<_> = times
+            .zip(&self.names)
+            .map(|(now, it)| Event { service: it.clone(), now, what: what.clone() })
             .collect();
         let before = cpu_us();
         events.into_iter().for_each(|it| self.core.handle(it));
