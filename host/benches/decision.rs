@@ -198,7 +198,7 @@ fn started(found: &[(ServiceName, Spec)], times: usize) -> (Vec<f64>, usize) {
 /// Makes the services known and lets them all want to be up.
 fn boot(core: &mut Core, found: Found) {
     core.boot(Tick(0), found.into_iter().map(|(name, spec)| (name, spec, None)).collect());
-    while core.start_some(Tick(0)) {}
+    while core.go_on(Tick(0)) {}
 }
 
 /// A machine whose processes start at once and whose alarms go off as soon as nothing else happens.

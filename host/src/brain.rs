@@ -133,6 +133,9 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     if machine.keeper_is_init() {
         core.set_init();
     }
+    if machine.is_ending() {
+        core.set_ending();
+    }
     core.boot(machine.now(), merge(store, loaded.specs, slots));
     Ok(supervise::run(&mut core, &mut machine))
 }
@@ -149,8 +152,8 @@ fn merge(store: &Store, specs: Vec<(ServiceName, Spec)>, slots: Vec<Slot>) -> Ve
         let Ok(name) = ServiceName::parse(&slot.service) else { continue };
         let note = Note::read(&slot.note);
         let file = files.remove(&name);
+        let spec = note.as_ref().and_then(|it| it.spec(&slot.config)).or(file.clone());
         let mut survivor = survivor(slot, note.as_ref());
-        let spec = note.as_ref().and_then(Note::spec).or(file.clone());
         let kept = spec.as_ref().is_some_and(|it| it.transient)
             || file.is_some()
             || store.path(&name).exists();

@@ -46,6 +46,8 @@ pub struct Core {
     held: BTreeSet<Id>,
     /// Services that are yet to be started with the server.
     starting: VecDeque<Id>,
+    /// Services that were held, and go down next.
+    released: VecDeque<Id>,
     live: usize,
     ending: bool,
     /// Whether the server is the first process of its world, which ends when its time is up.
@@ -76,6 +78,7 @@ impl Core {
             effects: Vec::new(),
             held: BTreeSet::new(),
             starting: VecDeque::new(),
+            released: VecDeque::new(),
             live: 0,
             ending: false,
             is_init: false,
@@ -92,6 +95,11 @@ impl Core {
     /// The server is the first process of its world: a shutdown must be done in time.
     pub fn set_init(&mut self) {
         self.is_init = true;
+    }
+
+    /// An earlier brain has begun to bring everything down: nothing starts.
+    pub fn set_ending(&mut self) {
+        self.ending = true;
     }
 
     /// The scripts that decide.
@@ -398,7 +406,7 @@ impl Core {
     }
 
     fn end_if_down(&mut self) {
-        if self.ending && self.live == 0 && self.held.is_empty() {
+        if self.ending && self.live == 0 && self.held.is_empty() && self.released.is_empty() {
             self.effects.push(Effect::Ended);
         }
     }

@@ -74,12 +74,14 @@ pub struct RealMachine {
     tasks: Tasks,
     /// How the process of a service says that it is ready.
     ways: HashMap<ServiceName, Ready>,
-    /// The services as they stood last.
-    latest: HashMap<ServiceName, Rc<Service>>,
+    latest: HashMap<ServiceName, Latest>,
     /// What the keeper says of itself.
     about: About,
     /// What was warned of; once is enough.
     warned: BTreeSet<String>,
+    /// Everything is brought down, by this brain or the next: of a service the keeper need remember
+    /// no more than it does already, and its exit is told until the end.
+    ending: bool,
     /// When a shutdown is to be over.
     deadline: Option<Tick>,
     /// Until the services are on the board for the first time.
@@ -118,6 +120,13 @@ pub struct Parts {
 
 type Received = Vec<(Report, Descriptors)>;
 
+/// A service as it stood last.
+struct Latest {
+    service: Rc<Service>,
+    /// Whether the keeper has this configuration of it.
+    told: bool,
+}
+
 /// What the keeper says of itself.
 #[derive(Debug, Default)]
 struct About {
@@ -153,6 +162,7 @@ impl RealMachine {
             latest: HashMap::new(),
             about: About::default(),
             warned: BTreeSet::new(),
+            ending: false,
             deadline: None,
             known: Some(known),
             early: Vec::new(),
@@ -228,20 +238,15 @@ impl RealMachine {
 
     /// The end of a step: what it asks of the keeper leaves together with the note of it.
     fn remember(&mut self, service: Rc<Service>) {
-        let note = Note::of(&service);
-        self.group.push(Request::Note { service: service.name.to_string(), note });
+        let told = self.is_told(&service);
+        if !self.ending {
+            let note = Note::of(&service);
+            let config = (!told).then(|| Note::config_of(&service));
+            self.group.push(Request::Note { service: service.name.to_string(), note, config });
+        }
         let group = std::mem::take(&mut self.group);
         self.ask(group);
-        self.will_show(service);
-    }
-
-    fn will_show(&mut self, service: Rc<Service>) {
-        self.forgotten.remove(&service.name);
-        let before = self.latest.insert(service.name.clone(), Rc::clone(&service));
-        if let Some(before) = before {
-            self.write_down(&before, &service);
-        }
-        self.changed.insert(service.name.clone(), service);
+        self.will_show(service, told || !self.ending);
     }
 
     fn forget(&mut self, name: ServiceName) {
@@ -255,7 +260,7 @@ impl RealMachine {
         self.modes.remove(&name);
         self.ways.remove(&name);
         if let Some(it) = self.latest.remove(&name) {
-            let change = Change::forgotten(it.standing.state.word().into(), name.clone());
+            let change = Change::forgotten(it.service.standing.state.word().into(), name.clone());
             self.chronicle.add(self.epoch_ms + self.now().0, change);
         }
         self.changed.remove(&name);
@@ -414,17 +419,23 @@ impl Machine for RealMachine {
             }
             Effect::Acknowledge { service, incarnation } => {
                 self.end_tasks(&service);
-                self.group.push(Request::Ack { service: service.to_string(), incarnation });
+                if !self.ending {
+                    self.group.push(Request::Ack { service: service.to_string(), incarnation });
+                }
             }
             Effect::Arm { service, at } => self.alarms.set(service, at),
-            Effect::Known(service) => self.will_show(service),
+            Effect::Known(service) => {
+                let told = self.is_told(&service);
+                self.will_show(service, told);
+            }
             Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
             Effect::Complain(sentence) => complain(&sentence),
-            Effect::Ending => self.ask(vec![Request::Note {
-                service: SERVER_SLOT.to_owned(),
-                note: ENDING.to_owned(),
-            }]),
+            Effect::Ending => {
+                self.ending = true;
+                let (service, note) = (SERVER_SLOT.to_owned(), ENDING.to_owned());
+                self.ask(vec![Request::Note { service, note, config: None }]);
+            }
             Effect::Ended => self.ask(vec![Request::Farewell { code: 0 }]),
         }
     }

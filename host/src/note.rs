@@ -13,10 +13,7 @@ use crate::state::{Service, Standing};
 pub struct Note {
     /// Where it stands.
     pub standing: Standing,
-    /// The configuration that it has, as its file would say it.
-    #[serde(default)]
-    config: String,
-    /// Whether no file has it.
+    /// Whether no file has its configuration.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     transient: bool,
 }
@@ -24,16 +21,15 @@ pub struct Note {
 impl Note {
     /// The note of this service, as text.
     pub fn of(service: &Service) -> String {
-        let transient = service.spec.transient;
-        let config = service.spec.to_yaml();
-        let note = Self { standing: service.standing.clone(), config, transient };
-        let text = serde_json::to_string(&note).expect("a note is plain data");
-        if text.len() <= NOTE_MAX {
-            return text;
-        }
-        // The file has it too.
-        let note = Self { config: String::new(), ..note };
+        let note = Self { standing: service.standing.clone(), transient: service.spec.transient };
         serde_json::to_string(&note).expect("a note is plain data")
+    }
+
+    /// Its configuration as its file would say it, which the keeper remembers beside the note; empty
+    /// when it is too long for that, and only the file has it.
+    pub fn config_of(service: &Service) -> String {
+        let config = service.spec.to_yaml();
+        if config.len() <= NOTE_MAX { config } else { String::new() }
     }
 
     /// Reads a note; one that cannot be read is no note.
@@ -41,9 +37,9 @@ impl Note {
         serde_json::from_str(text).ok()
     }
 
-    /// The configuration that it has.
-    pub fn spec(&self) -> Option<Spec> {
-        let mut spec = Spec::from_yaml(&self.config, Path::new("a note")).ok()?;
+    /// The configuration that it has, from the text beside it.
+    pub fn spec(&self, config: &str) -> Option<Spec> {
+        let mut spec = Spec::from_yaml(config, Path::new("a note")).ok()?;
         spec.transient = self.transient;
         Some(spec)
     }

@@ -55,13 +55,13 @@ pub enum Outcome {
 /// Supervises until there is nothing more to do.
 pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
     loop {
-        let starting = core.start_some(machine.now());
+        let more = core.go_on(machine.now());
         if let Some(outcome) = perform(core, machine) {
             machine.flush();
             return outcome;
         }
         machine.flush();
-        if starting {
+        if more {
             continue;
         }
         let wakes = machine.wait();

@@ -19,6 +19,10 @@ use crate::reap::{self, Dead};
 use crate::slot::{Emptying, Life, SlotId, due};
 use crate::wire::Exit;
 
+/// Deaths that are taken before everything else has its turn again: when all are told to end, that
+/// the rest is told comes first.
+const DEATHS_PER_TURN: usize = 64;
+
 /// The most process ids that a report names.
 const LEFT_MAX: usize = 16;
 
@@ -31,9 +35,12 @@ const LOOKS_MAX: u32 = 200;
 pub(crate) type Leaders = Vec<(i32, Rc<str>)>;
 
 impl Keep {
-    /// Takes every death that there is, and then looks who is left of those that were not alone.
+    /// Takes the deaths that there are, so many in a turn that the brain is heard between them, and
+    /// then looks who is left of those that were not alone.
     pub(crate) fn bury_dead(&mut self) {
         let mut orphans = false;
+        let mut left = DEATHS_PER_TURN;
+        self.more_dead = false;
         while let Some(dead) = reap::next_dead() {
             if self.brain.is(dead.pid) {
                 self.brain_died(dead);
@@ -44,8 +51,14 @@ impl Keep {
                 self.kin.died(dead.pid);
                 orphans = true;
             }
+            left -= 1;
+            if left == 0 {
+                self.more_dead = true;
+                break;
+            }
         }
-        if !self.leaders.is_empty() || orphans && !self.emptying.is_empty() {
+        let orphans = orphans && !self.emptying.is_empty();
+        if orphans || !self.more_dead && !self.leaders.is_empty() {
             self.look_at_kin();
         }
         self.kin.forget_dead();

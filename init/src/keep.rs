@@ -56,6 +56,8 @@ pub(crate) struct Keep {
     pub(crate) emptying: Vec<SlotId>,
     /// The main processes among those that have just died.
     pub(crate) leaders: Leaders,
+    /// More have died than were taken in this turn.
+    pub(crate) more_dead: bool,
     /// When it is looked again whose an orphan is that had no environment at the last look, and the
     /// count of those looks.
     pub(crate) look_again: Option<Instant>,
@@ -92,6 +94,7 @@ impl Keep {
             kin: Kin::new(),
             emptying: Vec::new(),
             leaders: Leaders::new(),
+            more_dead: false,
             look_again: None,
             looks: 0,
             brain,
@@ -136,25 +139,22 @@ impl Keep {
                     token => self.hear_launch((token - PLACES) as usize),
                 }
             }
+            if self.more_dead {
+                self.bury_dead();
+            }
             self.look_at_clock();
             self.launch_waiting();
             self.tell_brain();
         }
     }
 
-    /// Every death is taken before anything else is launched.
     fn hear_signals(&mut self) {
-        let mut children = false;
         while let Ok(Some(info)) = self.signals.read_signal() {
             match info.ssi_signo as i32 {
-                libc::SIGCHLD => children = true,
+                libc::SIGCHLD => self.more_dead = true,
                 signal => self.pass_on(signal),
             }
         }
-        if !children {
-            return;
-        }
-        self.bury_dead();
     }
 
     /// Takes the request of a slot that waits, which is then down.
@@ -219,6 +219,9 @@ impl Keep {
 
     /// How long to wait for events: for ever, unless something is to be done at a time.
     fn patience(&self) -> EpollTimeout {
+        if self.more_dead {
+            return EpollTimeout::ZERO;
+        }
         let alarms = self.brain.alarms().into_iter().chain([self.look_again, self.retry_at]);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);

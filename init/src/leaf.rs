@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -36,8 +37,7 @@ impl Leaf {
             remove_tree(&path);
             fs::create_dir(&path)?;
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = open(&path, flags, Mode::empty())?;
+        let dir = open_dir(&path)?;
         Ok(Self { path, dir, limited: Vec::new(), killed: Cell::new(false) })
     }
 
@@ -68,14 +68,12 @@ impl Leaf {
 
     /// Everybody in it and below. A process that is not in our namespace is a 0.
     pub(crate) fn members(&self) -> Vec<i32> {
-        let mut members = Vec::new();
-        let mut paths = vec![self.path.clone()];
+        let mut members = processes(&self.dir).unwrap_or_default();
         // Two links, and one for each cgroup below.
-        let plain = fstat(&self.dir).is_ok_and(|it| it.st_nlink <= 2);
-        while let Some(path) = paths.pop() {
-            let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-            members.extend(listed.lines().filter_map(|it| it.parse::<i32>().ok()));
-            if !plain {
+        if fstat(&self.dir).is_ok_and(|it| it.st_nlink > 2) {
+            let mut paths: Vec<PathBuf> = directories(&self.path).collect();
+            while let Some(path) = paths.pop() {
+                members.extend(open_dir(&path).and_then(|it| processes(&it)).unwrap_or_default());
                 paths.extend(directories(&path));
             }
         }
@@ -138,12 +136,30 @@ impl AsFd for Leaf {
     }
 }
 
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+/// Who is in a cgroup itself.
+fn processes(dir: &OwnedFd) -> io::Result<Vec<i32>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = openat(dir, "cgroup.procs", flags, Mode::empty())?;
+    let (mut text, mut part) = (Vec::new(), [0; 1024]);
+    loop {
+        match nix::unistd::read(&file, &mut part)? {
+            0 => break,
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
+    let lines = text.split(|it| *it == b'\n');
+    Ok(lines.filter_map(|it| str::from_utf8(it).ok()?.parse().ok()).collect())
+}
+
 /// Whether a leaf's file of events says that processes are in it. To read it is to wait for the next
 /// change.
-pub(crate) fn populated(mut events: &File) -> io::Result<bool> {
-    use std::io::Seek;
+pub(crate) fn populated(events: &File) -> io::Result<bool> {
     let mut text = [0; 256];
-    events.rewind()?;
-    let length = events.read(&mut text)?;
+    let length = events.read_at(&mut text, 0)?;
     Ok(String::from_utf8_lossy(&text[..length]).contains("populated 1"))
 }

@@ -1,7 +1,7 @@
 //! The keeper of Zinit: it launches, reaps and holds descriptors, and decides nothing.
 //!
 //! ```text
-//!  keep     the loop: signals, the brain, launches under way; a death is taken before a launch is made
+//!  keep     the loop: signals, the brain, launches under way, deaths
 //!  brain    the brain's process and socket          request  what it asks
 //!  reports  what it is due, as levels               slot     the services, as far as known here
 //!  begin    what a launch asks for                  end      when the last of its processes is gone

@@ -48,7 +48,7 @@ impl Keep {
                 self.signal(&service, incarnation, signal);
             }
             Request::Ack { service, incarnation } => self.acknowledge(&service, incarnation),
-            Request::Note { service, note } => self.note(&service, note),
+            Request::Note { service, note, config } => self.note(&service, note, config),
             Request::Forget { service } => self.forget(&service),
             Request::Serving => self.brain.serves(),
             Request::Farewell { code } => self.brain.says_farewell(code),
@@ -112,15 +112,18 @@ impl Keep {
         }
     }
 
-    fn note(&mut self, service: &str, note: String) {
-        if note.len() > NOTE_MAX {
-            let length = note.len();
+    fn note(&mut self, service: &str, note: String, config: Option<String>) {
+        let length = note.len().max(config.as_ref().map_or(0, String::len));
+        if length > NOTE_MAX {
             return self.complaints.say(format_args!("a note of {length} bytes is too long"));
         }
         match self.slots.obtain(service) {
             Ok(id) => {
                 if let Some(slot) = self.slots.get_mut(id) {
                     slot.note = note.into_boxed_str();
+                    if let Some(config) = config {
+                        slot.config = config.into_boxed_str();
+                    }
                 }
             }
             Err(why) => self.complaints.say(format_args!("a note is lost: {why}")),

@@ -31,6 +31,7 @@ pub(crate) struct Slot {
     pub(crate) life: Life,
     pub(crate) pipes: Option<Pipes>,
     pub(crate) note: Box<str>,
+    pub(crate) config: Box<str>,
     /// Where its processes are, once it was launched there.
     pub(crate) leaf: Option<Leaf>,
     /// A limit could not be set there, which was complained of.
@@ -101,14 +102,14 @@ impl Pipes {
 
 impl Slot {
     fn new(name: Rc<str>) -> Self {
-        let (life, note) = (Life::Down, Box::default());
         Self {
             name,
             incarnation: 0,
             pid: 0,
-            life,
+            life: Life::Down,
             pipes: None,
-            note,
+            note: Box::default(),
+            config: Box::default(),
             leaf: None,
             unlimited: false,
             killing: false,
@@ -213,15 +214,15 @@ impl Slot {
             Life::Ended(exit) => (None, Some(exit.clone())),
             Life::Down | Life::Waiting(..) | Life::Up { .. } => (None, None),
         };
-        let (service, note) = (self.name.to_string(), self.note.to_string());
         wire::Slot {
-            service,
+            service: self.name.to_string(),
             incarnation: self.incarnation,
             pid,
             started,
             died,
             exit,
-            note,
+            note: self.note.to_string(),
+            config: self.config.to_string(),
             pipes,
             ready,
         }

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this language; it grows when an old reader would misunderstand a new message.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The largest packet, in bytes. A launch with a larger environment is refused before it is sent.
 pub const PACKET_MAX: usize = 128 * 1024;
@@ -61,6 +61,9 @@ pub enum Request {
         service: String,
         /// At most [`NOTE_MAX`] bytes, opaque to the keeper.
         note: String,
+        /// Likewise, for what changes seldom: the one before stays when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<String>,
     },
     /// Drop the slot, its pipes and its note. Refused while its process lives.
     Forget {
@@ -279,6 +282,8 @@ pub struct Slot {
     pub exit: Option<Exit>,
     /// What the last brain wanted remembered.
     pub note: String,
+    /// And of what changes seldom.
+    pub config: String,
     /// Whether two descriptors come with this report.
     pub pipes: bool,
     /// Whether one more comes after those: the end at which it says that it is ready.

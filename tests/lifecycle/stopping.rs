@@ -441,3 +441,46 @@ fn what_is_left_when_a_shutdown_takes_too_long_is_killed_in_no_order() {
     "#]]
     .assert_eq(&told);
 }
+
+#[test]
+fn the_next_brain_ends_what_a_shutdown_has_begun_and_starts_nothing() {
+    check(
+        "
+        db deaf grace_ms=500
+        web after=db
+        new after=nobody
+        0 boot
+        1000 watch
+        1000 shutdown
+        1100 crash
+        ",
+        expect![[r#"
+            1000 shutdown
+              signal web SIGTERM
+              arm web 11000
+              web is Stopping: a stop was asked for
+              new is Stopped: it was stopped
+            1000 ends (SIGTERM) web
+              web is Stopped: it was stopped
+              signal db SIGTERM
+              arm db 1500
+              db is Stopping: a stop was asked for
+            1100 crash
+              db is Running: it is up
+              new is Blocked: it waits for `nobody`, which does not exist
+              new is Stopped: it was stopped
+              web is Running: it is up
+              web is Stopped: it was stopped
+              signal db SIGTERM
+              arm db 1600
+              db is Stopping: a stop was asked for
+            1100 shutdown
+            1600 elapsed db
+              signal db SIGKILL
+              db is Stopping: a stop was asked for; now SIGKILL
+            1600 ends (SIGKILL) db
+              db is Stopped: it was stopped
+            ended
+        "#]],
+    );
+}

@@ -91,6 +91,8 @@ struct World {
     shown: BTreeMap<ServiceName, String>,
     booting: bool,
     crashed: bool,
+    /// Everything is brought down: the keeper keeps what it knows as it is.
+    ending: bool,
     deadline: Option<i64>,
     waits: usize,
     told: String,
@@ -111,6 +113,7 @@ impl World {
             shown: BTreeMap::new(),
             booting: false,
             crashed: false,
+            ending: false,
             deadline: None,
             waits: 0,
             told: String::new(),
@@ -136,6 +139,11 @@ impl World {
                 core = Core::new(policy());
                 world.soon.clear();
                 world.alarms.clear();
+                if world.ending {
+                    core.set_ending();
+                    let shutdown = Line::Ask("shutdown".to_owned(), Command::Shutdown);
+                    world.script.push_front((world.now, shutdown));
+                }
                 let found = world.survivors();
                 core.boot(Tick(world.now), found);
             } else {
@@ -369,7 +377,9 @@ impl Machine for World {
                 self.signalled(&service, signal);
             }
             Effect::Acknowledge { service, .. } => {
-                self.slots.remove(&service);
+                if !self.ending {
+                    self.slots.remove(&service);
+                }
             }
             Effect::Arm { service, at: Some(at) } => {
                 self.tell(&format!("  arm {service} {}", at.0));
@@ -382,7 +392,9 @@ impl Machine for World {
             Effect::Changed(service) => {
                 let standing = &service.standing;
                 let shown = format!("{}: {}", standing.state.word(), standing.why);
-                self.notes.insert(service.name.clone(), Rc::clone(&service));
+                if !self.ending {
+                    self.notes.insert(service.name.clone(), Rc::clone(&service));
+                }
                 if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
                     self.tell(&format!("  {} is {shown}", service.name));
                 }
@@ -393,7 +405,8 @@ impl Machine for World {
                 self.tell(&format!("  {service} is forgotten"));
             }
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
-            Effect::Ending | Effect::Ended => {}
+            Effect::Ending => self.ending = true,
+            Effect::Ended => {}
         }
     }
 

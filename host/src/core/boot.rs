@@ -42,6 +42,9 @@ impl Core {
                 let process = survivor.standing.process;
                 self.live += usize::from(process.is_some());
                 self.draw(id).standing = survivor.standing.clone();
+                if self.ending {
+                    self.draw(id).standing.target = Target::Down;
+                }
                 restored.push((id, survivor));
             } else {
                 fresh.push(id);
@@ -81,7 +84,7 @@ impl Core {
             let service = Rc::clone(self.known_service(id));
             self.effects.push(Effect::Known(service));
         }
-        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
+        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)) && !self.ending);
         self.starting = self.in_order("start_order", ids).into();
     }
 
@@ -102,15 +105,20 @@ impl Core {
         }
     }
 
-    /// Starts some of those that start with the server, so that they are launched while others are
-    /// still decided about. Says whether there were any.
-    pub fn start_some(&mut self, now: Tick) -> bool {
+    /// Goes on with what concerns every service: some of those that start with the server, or that
+    /// go down with it, are decided about now, so that these are launched or signalled while others
+    /// are still decided about. Says whether there were any.
+    pub fn go_on(&mut self, now: Tick) -> bool {
         const AT_ONCE: usize = 32;
         let some: Vec<Id> = self.starting.drain(..AT_ONCE.min(self.starting.len())).collect();
         for id in &some {
             self.happen(now, *id, Happening::WantUp);
         }
-        !some.is_empty()
+        let any = self.let_go(now, AT_ONCE) || !some.is_empty();
+        if any {
+            self.end_if_down();
+        }
+        any
     }
 
     /// Tells a restored service what happened while no brain was there.

@@ -129,7 +129,8 @@ impl Core {
 
     /// There is no time left: whatever lives is stopped without grace, in no order.
     pub fn hurry(&mut self, now: Tick) {
-        for id in std::mem::take(&mut self.held) {
+        let held = std::mem::take(&mut self.held).into_iter();
+        for id in held.chain(std::mem::take(&mut self.released)).collect::<Vec<_>>() {
             self.draw(id).standing.held = None;
         }
         for id in self.known() {
@@ -203,21 +204,38 @@ impl Core {
     pub(super) fn release(&mut self, now: Tick, mut ids: Vec<Id>) {
         ids.retain(|id| self.held.contains(id));
         ids.retain(|id| !self.is_needed(*id));
-        for id in self.in_order("stop_order", ids) {
-            if !self.held.remove(&id) {
+        for id in &ids {
+            self.held.remove(id);
+        }
+        let order = self.in_order("stop_order", ids);
+        self.released.extend(order);
+        if !self.ending {
+            self.let_go(now, usize::MAX);
+        }
+    }
+
+    /// Takes down the first of those that were released. Says whether there were any.
+    pub(super) fn let_go(&mut self, now: Tick, count: usize) -> bool {
+        let count = count.min(self.released.len());
+        for _ in 0..count {
+            let Some(id) = self.released.pop_front() else { break };
+            if !self.is_known(id) {
                 continue;
             }
             let what = match self.draw(id).standing.held.take() {
                 Some(Held::Restart) => Happening::WantRestart,
                 Some(Held::Renew) => Happening::Defined { restart: true },
                 Some(Held::Yield(to)) => Happening::MustYield { to },
-                Some(Held::Stop) | None => Happening::WantDown,
+                Some(Held::Stop) => Happening::WantDown,
+                None => continue, // It is wanted again, or was hurried.
             };
             self.happen(now, id, what);
             if self.is_known(id) {
                 self.reconsider(id);
             }
         }
+        self.settle_queue(now);
+        count > 0
     }
 
     /// Lets whoever is held for nobody go: who was waited for may be wanted again, or need it no more.

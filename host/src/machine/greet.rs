@@ -55,6 +55,7 @@ impl RealMachine {
             }
         }
         if slots.iter().any(|it| it.service == SERVER_SLOT && it.note == ENDING) {
+            self.ending = true;
             early.push(Wake::Shutdown);
         }
         self.early = early;
@@ -64,6 +65,11 @@ impl RealMachine {
     /// Whether the keeper is the first process of its world.
     pub fn keeper_is_init(&self) -> bool {
         self.about.pid == 1
+    }
+
+    /// Whether an earlier brain has begun to bring everything down.
+    pub fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// Goes on with what an earlier brain has begun.
@@ -80,7 +86,7 @@ impl RealMachine {
             }
             return;
         }
-        let spec = Note::read(&slot.note).and_then(|it| it.spec());
+        let spec = Note::read(&slot.note).and_then(|it| it.spec(&slot.config));
         if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
             self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
             if slot.pid != 0 {

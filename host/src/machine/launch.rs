@@ -10,7 +10,7 @@ use crate::state::Service;
 
 /// The largest launch that fits into a packet with all that belongs to it.
 const LAUNCH_BYTES_MAX: usize =
-    zinit_keeper::wire::PACKET_MAX - zinit_keeper::wire::NOTE_MAX - 4096;
+    zinit_keeper::wire::PACKET_MAX - 3 * zinit_keeper::wire::NOTE_MAX - 4096;
 
 /// A launch that can be asked for, and what of the configuration has no effect.
 #[derive(Debug)]

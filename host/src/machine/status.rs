@@ -1,12 +1,14 @@
 //! What everybody sees of a service.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::RealMachine;
+use super::{Latest, RealMachine};
 use crate::board::Status;
 use crate::chronicle::Change;
 use crate::draft::last_exit;
 use crate::event::Happening;
+use crate::name::ServiceName;
 use crate::state::{Service, Standing, State};
 use crate::supervise::Machine;
 
@@ -25,6 +27,24 @@ impl RealMachine {
             };
             self.chronicle.add(self.epoch_ms + self.now().0, change);
         }
+    }
+
+    pub(super) fn latest_of(&self, name: &ServiceName) -> Option<Rc<Service>> {
+        self.latest.get(name).map(|it| Rc::clone(&it.service))
+    }
+
+    pub(super) fn is_told(&self, service: &Service) -> bool {
+        let latest = self.latest.get(&service.name);
+        latest.is_some_and(|it| it.told && Rc::ptr_eq(&it.service.spec, &service.spec))
+    }
+
+    pub(super) fn will_show(&mut self, service: Rc<Service>, told: bool) {
+        self.forgotten.remove(&service.name);
+        let latest = Latest { service: Rc::clone(&service), told };
+        if let Some(before) = self.latest.insert(service.name.clone(), latest) {
+            self.write_down(&before.service, &service);
+        }
+        self.changed.insert(service.name.clone(), service);
     }
 
     pub(super) fn status(&self, service: &Service) -> Status {

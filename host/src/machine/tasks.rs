@@ -164,7 +164,7 @@ impl RealMachine {
                 if awaited {
                     self.task_ended(&service, task, exit, wakes);
                 }
-                if let (Some(line), Some(it)) = (next, self.latest.get(&service).cloned()) {
+                if let (Some(line), Some(it)) = (next, self.latest_of(&service)) {
                     self.run_task(&it, task, &line);
                 }
             }
@@ -181,7 +181,7 @@ impl RealMachine {
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
-                News::Run { service, line, .. } => match self.latest.get(&service).cloned() {
+                News::Run { service, line, .. } => match self.latest_of(&service) {
                     Some(it) if it.standing.process.is_some() => {
                         self.run_task(&it, Task::Check, &line)
                     }

@@ -421,7 +421,7 @@ fn forget(service: &str) -> Request {
 }
 
 fn note(service: &str, note: &str) -> Request {
-    Request::Note { service: service.to_owned(), note: note.to_owned() }
+    Request::Note { service: service.to_owned(), note: note.to_owned(), config: None }
 }
 
 fn signal(service: &str, incarnation: u64, signal: i32) -> Request {
