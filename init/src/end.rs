@@ -23,6 +23,11 @@ use crate::wire::Exit;
 /// the rest is told comes first.
 const DEATHS_PER_TURN: usize = 64;
 
+/// How long the processes that have left the group of a main process wait for its signal. Most
+/// services are gone by then, and to find out who is in a cgroup costs more than to signal a group:
+/// the last of 1,000 services would wait for the looks at all others.
+const OTHERS_AFTER: Duration = Duration::from_millis(5);
+
 /// The most process ids that a report names.
 const LEFT_MAX: usize = 16;
 
@@ -177,7 +182,8 @@ impl Keep {
         self.slots.mark(id, due::EXITED);
     }
 
-    /// Signals every process of an incarnation that lives.
+    /// Signals every process of an incarnation that lives: the main process and its group at once, and
+    /// who has left that a moment later, if anybody is left then.
     pub(crate) fn signal_all(&mut self, id: SlotId, signal: i32) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.killing |= signal == libc::SIGKILL;
@@ -187,17 +193,25 @@ impl Keep {
             // One that joins by itself may not be in it yet.
             return slot.signal_group(signal);
         }
-        let leader = slot.leader();
-        // The main process and its group get theirs at once; nobody is signalled twice.
-        let group = |pid: i32| getpgid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw);
-        let others = leaf
-            .members()
-            .into_iter()
-            .filter(|it| leader.is_none_or(|pid| *it != pid && group(*it) != Some(pid)));
-        let others: Vec<i32> = others.collect();
+        if slot.leader().is_none() {
+            return leaf.signal(signal, |_| true);
+        }
         slot.signal_group(signal);
-        if !others.is_empty() {
-            leaf.signal(signal, |it| others.contains(&it));
+        self.others.push((id, slot.incarnation, signal));
+        self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
+    }
+
+    /// Signals those who are not in the group of the main process, which was signalled before.
+    pub(crate) fn signal_others(&mut self) {
+        self.others_at = None;
+        let group = |pid: i32| getpgid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw);
+        for (id, incarnation, signal) in std::mem::take(&mut self.others) {
+            let slot = self.slots.get(id).filter(|it| it.incarnation == incarnation && it.lives());
+            if let Some(slot) = slot
+                && let Some(leaf) = &slot.leaf
+            {
+                leaf.signal(signal, |it| it != slot.pid && group(it) != Some(slot.pid));
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::launch::{Launcher, Progress};
 use crate::reports::Reports;
 use crate::setup::{self, Setup};
 use crate::slot::{Life, SlotId, Slots, due};
+use crate::thrift;
 use crate::wire::PACKET_MAX;
 
 /// Launches between fork and exec at once, for each processor. Measured with 1,000 services on two
@@ -27,6 +28,9 @@ const LAUNCHES_PER_CPU: usize = 8;
 
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
+
+/// How long after a brain begins to serve the start is over: its services are launched.
+pub(crate) const START: Duration = Duration::from_secs(1);
 
 /// What an event is about: these two, the launch in place `token - PLACES`, or the cgroup of the slot
 /// `token - LEAVES`.
@@ -56,6 +60,11 @@ pub(crate) struct Keep {
     pub(crate) emptying: Vec<SlotId>,
     /// The main processes among those that have just died.
     pub(crate) leaders: Leaders,
+    /// Whose groups were signalled, with which incarnation and signal, and when all others of them are.
+    pub(crate) others: Vec<(SlotId, u64, i32)>,
+    pub(crate) others_at: Option<Instant>,
+    /// When the memory that only the start needed is given back.
+    pub(crate) settled_at: Option<Instant>,
     /// More have died than were taken in this turn.
     pub(crate) more_dead: bool,
     /// When it is looked again whose an orphan is that had no environment at the last look, and the
@@ -94,6 +103,9 @@ impl Keep {
             kin: Kin::new(),
             emptying: Vec::new(),
             leaders: Leaders::new(),
+            others: Vec::new(),
+            others_at: None,
+            settled_at: None,
             more_dead: false,
             look_again: None,
             looks: 0,
@@ -222,15 +234,23 @@ impl Keep {
         if self.more_dead {
             return EpollTimeout::ZERO;
         }
-        let alarms = self.brain.alarms().into_iter().chain([self.look_again, self.retry_at]);
+        let own = [self.look_again, self.others_at, self.retry_at, self.settled_at];
+        let alarms = self.brain.alarms().into_iter().chain(own);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);
         EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
     }
 
     fn look_at_clock(&mut self) {
+        if self.others_at.is_some_and(|it| it <= clock::now()) {
+            self.signal_others();
+        }
         if self.look_again.is_some_and(|it| it <= clock::now()) {
             self.look_at_kin();
+        }
+        if self.settled_at.is_some_and(|it| it <= clock::now()) {
+            self.settled_at = None;
+            thrift::give_back();
         }
         if self.retry_at.is_some_and(|it| it <= clock::now()) {
             self.retry_at = None;

@@ -2,8 +2,9 @@
 
 use nix::libc;
 
+use crate::clock;
 use crate::command::Command;
-use crate::keep::Keep;
+use crate::keep::{Keep, START};
 use crate::slot::{Life, SlotId, due};
 use crate::wire::{Exit, Launch, NOTE_MAX, Request};
 
@@ -50,7 +51,10 @@ impl Keep {
             Request::Ack { service, incarnation } => self.acknowledge(&service, incarnation),
             Request::Note { service, note, config } => self.note(&service, note, config),
             Request::Forget { service } => self.forget(&service),
-            Request::Serving => self.brain.serves(),
+            Request::Serving => {
+                self.brain.serves();
+                self.settled_at = Some(clock::now() + START);
+            }
             Request::Farewell { code } => self.brain.says_farewell(code),
             Request::Unknown => {}
         }
@@ -140,6 +144,8 @@ impl Keep {
                 if self.take_waiting(id).is_some() {
                     self.waiting.retain(|it| *it != id);
                 }
+                // Its place may be another service's at once.
+                self.others.retain(|(it, ..)| *it != id);
                 if let Some(leaf) = self.slots.remove(id).and_then(|it| it.leaf) {
                     leaf.remove();
                 }
