@@ -6,8 +6,9 @@ use nix::libc;
 use nix::unistd::{getegid, geteuid, getgroups};
 
 use crate::child::Rights;
+use crate::clock;
 use crate::command::Command;
-use crate::keep::Keep;
+use crate::keep::{Keep, QUIET};
 use crate::launch::{Start, Streams};
 use crate::ready::Ends;
 use crate::slot::{Pipes, SlotId, due};
@@ -59,6 +60,9 @@ impl Keep {
         self.slots.bind(pid, id);
         self.slots.mark(id, due::LAUNCHED);
         self.watch_launch(place);
+        if let Some(at) = &mut self.settled_at {
+            *at = clock::now() + QUIET;
+        }
         Ok(())
     }
 

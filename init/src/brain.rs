@@ -18,6 +18,7 @@ use crate::launch::{Progress, Start, Streams};
 use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
 use crate::slot::Slot;
+use crate::thrift;
 use crate::wire::{Exit, SOCKET_ENV};
 
 /// A brain that lived longer than this after its `Hello` is started again at once.
@@ -127,6 +128,9 @@ impl Brain {
     }
 
     pub(crate) fn serves(&mut self) {
+        if !self.served {
+            thrift::give_back();
+        }
         (self.served, self.served_last) = (true, true);
         if let Some(ready) = self.ready.take() {
             let _ = nix::unistd::write(&ready, b"\n");

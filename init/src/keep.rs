@@ -29,8 +29,8 @@ const LAUNCHES_PER_CPU: usize = 8;
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
-/// How long after a brain begins to serve the start is over: its services are launched.
-pub(crate) const START: Duration = Duration::from_secs(1);
+/// When nothing is launched for so long after a brain has begun to serve, the start is over.
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 /// What an event is about: these two, the launch in place `token - PLACES`, or the cgroup of the slot
 /// `token - LEAVES`.

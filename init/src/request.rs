@@ -4,7 +4,7 @@ use nix::libc;
 
 use crate::clock;
 use crate::command::Command;
-use crate::keep::{Keep, START};
+use crate::keep::{Keep, QUIET};
 use crate::slot::{Life, SlotId, due};
 use crate::wire::{Exit, Launch, NOTE_MAX, Request};
 
@@ -53,7 +53,7 @@ impl Keep {
             Request::Forget { service } => self.forget(&service),
             Request::Serving => {
                 self.brain.serves();
-                self.settled_at = Some(clock::now() + START);
+                self.settled_at = Some(clock::now() + QUIET);
             }
             Request::Farewell { code } => self.brain.says_farewell(code),
             Request::Unknown => {}
