@@ -48,6 +48,8 @@ pub struct Core {
     starting: VecDeque<Id>,
     /// Services that were held, and go down next.
     released: VecDeque<Id>,
+    /// They are being taken down.
+    letting_go: bool,
     live: usize,
     ending: bool,
     /// Whether the server is the first process of its world, which ends when its time is up.
@@ -79,6 +81,7 @@ impl Core {
             held: BTreeSet::new(),
             starting: VecDeque::new(),
             released: VecDeque::new(),
+            letting_go: false,
             live: 0,
             ending: false,
             is_init: false,
@@ -430,6 +433,7 @@ impl Core {
     fn forget(&mut self, id: Id) {
         let spec = Rc::clone(&self.known_service(id).spec);
         self.held.remove(&id);
+        self.released.retain(|it| *it != id);
         let node = &mut self.nodes[id.index()];
         node.service = None;
         let name = node.name.clone();

@@ -183,7 +183,7 @@ impl Keep {
     }
 
     /// Signals every process of an incarnation that lives: the main process and its group at once, and
-    /// who has left that a moment later, if anybody is left then.
+    /// who has left that too; when it is SIGTERM a moment later, if anybody is left then.
     pub(crate) fn signal_all(&mut self, id: SlotId, signal: i32) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.killing |= signal == libc::SIGKILL;
@@ -193,24 +193,31 @@ impl Keep {
             // One that joins by itself may not be in it yet.
             return slot.signal_group(signal);
         }
-        if slot.leader().is_none() {
-            return leaf.signal(signal, |_| true);
+        let Some(leader) = slot.leader() else { return leaf.signal(signal, |_| true) };
+        if signal == libc::SIGTERM {
+            slot.signal_group(signal);
+            self.others.push((id, slot.incarnation, signal));
+            self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
+            return;
         }
+        // Whoever is born by the signal does not get it: who is there is asked first.
+        let others: Vec<i32> =
+            leaf.members().into_iter().filter(|it| !is_in_group(*it, leader)).collect();
         slot.signal_group(signal);
-        self.others.push((id, slot.incarnation, signal));
-        self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
+        if !others.is_empty() {
+            leaf.signal(signal, |it| others.contains(&it));
+        }
     }
 
     /// Signals those who are not in the group of the main process, which was signalled before.
     pub(crate) fn signal_others(&mut self) {
         self.others_at = None;
-        let group = |pid: i32| getpgid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw);
         for (id, incarnation, signal) in std::mem::take(&mut self.others) {
             let slot = self.slots.get(id).filter(|it| it.incarnation == incarnation && it.lives());
             if let Some(slot) = slot
                 && let Some(leaf) = &slot.leaf
             {
-                leaf.signal(signal, |it| it != slot.pid && group(it) != Some(slot.pid));
+                leaf.signal(signal, |it| !is_in_group(it, slot.pid));
             }
         }
     }
@@ -261,4 +268,10 @@ impl Keep {
             self.kin.tree(self.kin.owned())
         });
     }
+}
+
+/// Whether a process is this one, or in the group that it leads.
+fn is_in_group(pid: i32, leader: i32) -> bool {
+    let group = getpgid(Some(Pid::from_raw(pid))).map(Pid::as_raw);
+    pid == leader || group == Ok(leader)
 }

@@ -484,3 +484,12 @@ fn the_next_brain_ends_what_a_shutdown_has_begun_and_starts_nothing() {
         "#]],
     );
 }
+
+#[test]
+fn thousands_are_stopped_one_after_the_other_and_not_within_one_another() {
+    const COUNT: usize = 4_000;
+    let services: Vec<String> = (0..COUNT).map(|it| format!("s{it}")).collect();
+    let timeline = services.join("\n") + "\n0 boot\n1000 watch\n1000 stop_all\n";
+    let told = zinit_tests::sim::play(&timeline);
+    assert_eq!(told.matches("is Stopped: it was stopped").count(), COUNT);
+}

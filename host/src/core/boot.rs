@@ -43,7 +43,9 @@ impl Core {
                 self.live += usize::from(process.is_some());
                 self.draw(id).standing = survivor.standing.clone();
                 if self.ending {
-                    self.draw(id).standing.target = Target::Down;
+                    let standing = &mut self.draw(id).standing;
+                    standing.target = Target::Down;
+                    standing.held = standing.held.take().map(|_| Held::Stop);
                 }
                 restored.push((id, survivor));
             } else {

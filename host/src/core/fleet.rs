@@ -214,15 +214,19 @@ impl Core {
         }
     }
 
-    /// Takes down the first of those that were released. Says whether there were any.
+    /// Takes down the first of those that were released. Says whether there were any. What follows
+    /// from one of them releases others, which have their turn here, and not within that.
     pub(super) fn let_go(&mut self, now: Tick, count: usize) -> bool {
-        let count = count.min(self.released.len());
+        if self.released.is_empty() || std::mem::replace(&mut self.letting_go, true) {
+            return false;
+        }
         for _ in 0..count {
             let Some(id) = self.released.pop_front() else { break };
             if !self.is_known(id) {
                 continue;
             }
             let what = match self.draw(id).standing.held.take() {
+                _ if self.ending => Happening::WantDown,
                 Some(Held::Restart) => Happening::WantRestart,
                 Some(Held::Renew) => Happening::Defined { restart: true },
                 Some(Held::Yield(to)) => Happening::MustYield { to },
@@ -234,8 +238,9 @@ impl Core {
                 self.reconsider(id);
             }
         }
+        self.letting_go = false;
         self.settle_queue(now);
-        count > 0
+        true
     }
 
     /// Lets whoever is held for nobody go: who was waited for may be wanted again, or need it no more.
