@@ -196,7 +196,7 @@ impl Keep {
         let Some(leader) = slot.leader() else { return leaf.signal(signal, |_| true) };
         if signal == libc::SIGTERM {
             slot.signal_group(signal);
-            self.others.push((id, slot.incarnation, signal));
+            self.others.push((id, slot.incarnation));
             self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
             return;
         }
@@ -209,15 +209,15 @@ impl Keep {
         }
     }
 
-    /// Signals those who are not in the group of the main process, which was signalled before.
+    /// Sends SIGTERM to those who are not in the group of the main process, which has it already.
     pub(crate) fn signal_others(&mut self) {
         self.others_at = None;
-        for (id, incarnation, signal) in std::mem::take(&mut self.others) {
+        for (id, incarnation) in std::mem::take(&mut self.others) {
             let slot = self.slots.get(id).filter(|it| it.incarnation == incarnation && it.lives());
             if let Some(slot) = slot
                 && let Some(leaf) = &slot.leaf
             {
-                leaf.signal(signal, |it| !is_in_group(it, slot.pid));
+                leaf.signal(libc::SIGTERM, |it| !is_in_group(it, slot.pid));
             }
         }
     }

@@ -60,8 +60,8 @@ pub(crate) struct Keep {
     pub(crate) emptying: Vec<SlotId>,
     /// The main processes among those that have just died.
     pub(crate) leaders: Leaders,
-    /// Whose groups were signalled, with which incarnation and signal, and when all others of them are.
-    pub(crate) others: Vec<(SlotId, u64, i32)>,
+    /// The incarnations whose groups have SIGTERM, and when all others of them get it.
+    pub(crate) others: Vec<(SlotId, u64)>,
     pub(crate) others_at: Option<Instant>,
     /// When the memory that only the start needed is given back.
     pub(crate) settled_at: Option<Instant>,
