@@ -193,7 +193,9 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     fact("Requires", &words(&it["requires"]));
     fact("Wants", &words(&it["wants"]));
     fact("Groups", &words(&it["groups"]));
-    if word(it, "state") == "Stopping" || number(it, "pid") == 0 {
+    // One that was launched this moment has a process before its number is known.
+    let gone = number(it, "pid") == 0 && word(it, "state") != "Spawned";
+    if gone || word(it, "state") == "Stopping" {
         fact("Survivors", &processes(it));
     }
     text

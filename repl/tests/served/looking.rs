@@ -39,6 +39,10 @@ fn survivors_of_a_stop_are_named() {
     world.post("stuck", "Stopping", |_| ());
     let said = world.says(&["status", "stuck"]);
     assert!(said.contains(&format!("\n  Survivors: {own} served")), "{said}");
+    world.post("stuck", "Spawned", |_| ());
+    let said = world.says(&["status", "stuck"]);
+    assert!(!said.contains("Survivors"), "it has just been launched: {said}");
+    world.post("stuck", "Stopping", |_| ());
     let (code, _, err) = world.run(&["stop", "stuck", "--timeout", "0"]);
     assert_eq!(code, 4);
     assert!(err.starts_with(&format!("error: `stuck` ({own} served")), "{err}");
