@@ -128,7 +128,7 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
         complain("the policy is refused, the bundled one decides:");
         problems.iter().for_each(complain_of);
     }
-    let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log)).collect();
+    let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log.mode)).collect();
     let slots = machine.greet(modes)?;
     if machine.keeper_is_init() {
         core.set_init();

@@ -210,7 +210,7 @@ impl RealMachine {
 
     fn launch(&mut self, service: &Rc<Service>, incarnation: u64) {
         let (name, spec) = (&service.name, &service.spec);
-        self.set_mode(name, spec.log);
+        self.set_mode(name, spec.log.mode);
         match launch::of_service(service, incarnation, &self.about.controllers) {
             Ok(launch::Prepared { launch, warnings }) => {
                 if launch.ready == Ready::Silent {

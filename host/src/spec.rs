@@ -63,8 +63,10 @@ pub struct Spec {
     pub stop_signal: Signal,
     /// A command that asks it to stop, before the signal does; empty for none.
     pub stop_cmd: String,
-    /// Where its output goes.
-    pub log: LogMode,
+    /// Where its output goes; services with the usual log share it.
+    pub log: Arc<Log>,
+    /// The service that gets its output on stdin, in place of any log.
+    pub log_to: Option<ServiceName>,
     /// Added to its environment.
     pub env: BTreeMap<String, String>,
     /// Its working directory; empty for `/`.
@@ -166,13 +168,48 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogMode {
-    /// The last lines are kept in memory.
+    /// The last lines are kept, in small files.
     #[default]
     Ring,
+    /// To files that are rotated.
+    File,
     /// As `Ring`, and each line is also printed by the server.
     Stdout,
     /// Nowhere.
     None,
+}
+
+/// Where a service's output goes, and what of it is kept. What is `None` depends on the mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The kind of log.
+    pub mode: LogMode,
+    /// The directory of its files; empty for one in the server's own state directory.
+    pub dir: String,
+    /// Bytes after which a file is closed and the next begun.
+    pub rotate_size: Option<u64>,
+    /// Milliseconds after which a file is closed and the next begun; 0 for never.
+    pub rotate_age_ms: i64,
+    /// How many closed files are kept.
+    pub keep: Option<u32>,
+    /// Whether closed files are compressed, by zstd.
+    pub compress: Option<bool>,
+    /// What becomes of lines for which there is no room.
+    pub full: Full,
+    /// Where each line is sent as well: the path of a datagram socket (`/dev/log`), or
+    /// `udp://HOST:PORT`; empty for nowhere.
+    pub syslog: String,
+}
+
+/// What becomes of lines for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Full {
+    /// They are dropped and counted.
+    #[default]
+    Drop,
+    /// The service waits in its writing until there is room.
+    Block,
 }
 
 /// How to tell whether a service is well.
@@ -284,7 +321,8 @@ impl Spec {
             groups: Vec::new(),
             stop_signal: Signal::SIGTERM,
             stop_cmd: String::new(),
-            log: LogMode::default(),
+            log: Log::usual(),
+            log_to: None,
             env: BTreeMap::new(),
             dir: String::new(),
             restart_delay_ms: None,
@@ -317,6 +355,14 @@ impl Health {
     /// Whether there is anything to check.
     pub fn has_checks(&self) -> bool {
         !(self.test_cmd.is_empty() && self.test_tcp.is_empty() && self.test_http.is_empty())
+    }
+}
+
+impl Log {
+    /// The last lines of it are kept.
+    pub fn usual() -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Log>> = LazyLock::new(Arc::default);
+        Arc::clone(&USUAL)
     }
 }
 
@@ -376,8 +422,12 @@ impl Restart {
 }
 
 impl LogMode {
-    const WORDS: [(&str, Self); 3] =
-        [("ring", Self::Ring), ("stdout", Self::Stdout), ("none", Self::None)];
+    const WORDS: [(&str, Self); 4] = [
+        ("ring", Self::Ring),
+        ("file", Self::File),
+        ("stdout", Self::Stdout),
+        ("none", Self::None),
+    ];
 
     /// The word for it, as in a service file.
     pub fn word(self) -> &'static str {

@@ -47,7 +47,7 @@ impl Keep {
         if launch.output == Output::Pipes && slot.pipes.is_none() {
             slot.pipes = Some(Pipes::new().map_err(|errno| ("pipe", errno as i32))?);
         }
-        let streams = match (&slot.pipes, launch.output) {
+        let streams = match (&slot.pipes, &launch.output) {
             (Some(it), Output::Pipes) => Streams::Into(it.out.1.as_fd(), it.err.1.as_fd()),
             _ => Streams::Null,
         };

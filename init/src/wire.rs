@@ -98,6 +98,9 @@ pub struct Launch {
     pub dir: String,
     /// Where stdout and stderr go.
     pub output: Output,
+    /// Whether its stdin is the pipe of its slot, which others write to; else it is `/dev/null`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub input: bool,
     /// Whom it runs as; `None` for the keeper's own user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
@@ -169,7 +172,7 @@ impl Ready {
 }
 
 /// Where a process writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
     /// Into two pipes that the slot keeps over restarts; the brain reads the other ends.
@@ -177,6 +180,9 @@ pub enum Output {
     Pipes,
     /// Nowhere: `/dev/null`.
     Null,
+    /// Into the pipe that is the stdin of this service. Its slot is made when there is none, and keeps
+    /// the pipe over restarts of either.
+    To(String),
 }
 
 /// What the keeper tells the brain. The first four are levels, not edges: what was not yet told is

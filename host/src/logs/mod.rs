@@ -8,10 +8,13 @@
 //! A service may also say by a line that it is ready. Such a line must be of the process that was
 //! launched last, so what the one before has left in the pipes is read before the launch.
 
+pub mod line;
 mod print;
 mod ring;
 mod split;
+pub mod stamp;
 mod table;
+pub mod trails;
 
 use std::io;
 use std::os::fd::OwnedFd;

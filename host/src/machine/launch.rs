@@ -27,7 +27,7 @@ pub(super) fn of_service(
 ) -> Result<Prepared, String> {
     let Service { name, spec, .. } = service;
     let ready = way_of(&spec.readiness, spec.watchdog_ms);
-    let output = if spec.log == LogMode::None { Output::Null } else { Output::Pipes };
+    let output = if spec.log.mode == LogMode::None { Output::Null } else { Output::Pipes };
     let launch = Launch {
         service: name.to_string(),
         incarnation,

@@ -11,7 +11,7 @@ use super::node::{At, Entry, Fault, Node, Written};
 use super::run_as::run_as;
 use super::value::{address, each, entries, flag, host_port, name, period, text, url, word};
 use super::value::{command, command_line, example, group};
-use super::{Health, LogMode, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
+use super::{Health, Log, LogMode, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
 use crate::name::ServiceName;
 use crate::refusal::nearest;
 
@@ -185,17 +185,9 @@ fn stop_signal(keys: &mut Map) -> Result<Signal, Fault> {
     Ok(signal.unwrap_or(Signal::SIGTERM))
 }
 
-fn log(node: Node, key: &str) -> Result<LogMode, Fault> {
-    let to_file = match &node.kind {
-        Written::Map(_) => true,
-        Written::Text(it) => it == "file",
-        _ => false,
-    };
-    if to_file {
-        return Err(Fault::new(node.at, key, "logging to a file is not available in this version")
-            .hint("`log` can be `ring`, `stdout` or `none`"));
-    }
-    word(&LogMode::WORDS)(node, key)
+fn log(node: Node, key: &str) -> Result<Arc<Log>, Fault> {
+    let mode = word(&LogMode::WORDS)(node, key)?;
+    Ok(Arc::new(Log { mode, ..Log::default() }))
 }
 
 fn env(node: Node, key: &str) -> Result<BTreeMap<String, String>, Fault> {

@@ -36,7 +36,7 @@ impl Spec {
                 yaml.line(&scalar(name), &scalar(value));
             }
         });
-        yaml.plain("log", self.log.word(), LogMode::default().word());
+        yaml.plain("log", self.log.mode.word(), LogMode::default().word());
         yaml.time("shutdown_timeout", self.shutdown_timeout_ms, usual.shutdown_timeout_ms);
         yaml.text("stop_cmd", &self.stop_cmd, "");
         yaml.plain("restart", self.restart.word(), usual.restart.word());
@@ -69,7 +69,7 @@ impl Spec {
             "groups": self.groups,
             "signal_stop": self.stop_signal.as_str(),
             "stop_cmd": self.stop_cmd,
-            "log": self.log.word(),
+            "log": self.log.mode.word(),
             "env": self.env,
             "dir": self.dir,
             "restart": self.restart.word(),
