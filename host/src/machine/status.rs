@@ -1,9 +1,10 @@
 //! What everybody sees of a service.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Latest, RealMachine};
+use super::{Latest, RealMachine, complain};
 use crate::board::Status;
 use crate::chronicle::Change;
 use crate::draft::last_exit;
@@ -27,6 +28,23 @@ impl RealMachine {
             };
             self.chronicle.add(self.epoch_ms + self.now().0, change);
         }
+    }
+
+    /// Something that somebody should read of, and that changes no state.
+    pub(super) fn note_down(&mut self, name: &ServiceName, why: &str) {
+        complain(&format!("`{name}`: {why}"));
+        let Some(it) = self.latest_of(name) else { return };
+        let state = Cow::from(it.standing.state.word());
+        let change = Change {
+            service: name.clone(),
+            from: state.clone(),
+            to: state,
+            why: why.into(),
+            pid: it.standing.process.map_or(0, |it| it.pid),
+            exit: last_exit(&it.standing),
+        };
+        self.chronicle.add(self.epoch_ms + self.now().0, change);
+        self.chronicle.announce();
     }
 
     pub(super) fn latest_of(&self, name: &ServiceName) -> Option<Rc<Service>> {
