@@ -134,6 +134,7 @@ struct Latest {
 #[derive(Debug, Default)]
 struct About {
     pid: i32,
+    version: u32,
     /// Where the services have their cgroups, if they have any.
     cgroup: Option<PathBuf>,
     controllers: Vec<String>,
@@ -212,10 +213,13 @@ impl RealMachine {
         }
     }
 
-    fn launch(&mut self, service: &Rc<Service>, incarnation: u64) {
+    fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
         let (name, spec) = (&service.name, &service.spec);
         self.set_log(name, &spec.log);
-        match launch::of_service(service, incarnation, &self.about.controllers) {
+        let prepared = self
+            .refuse_shared_log(service)
+            .and_then(|()| launch::of_service(service, incarnation, input, &self.about));
+        match prepared {
             Ok(launch::Prepared { launch, warnings }) => {
                 if launch.ready == Ready::Silent {
                     self.ways.remove(name);
@@ -413,7 +417,9 @@ impl Machine for RealMachine {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation } => self.launch(&service, incarnation),
+            Effect::Launch { service, incarnation, input } => {
+                self.launch(&service, incarnation, input);
+            }
             Effect::Check { service } => {
                 let Service { name, spec, standing, .. } = &*service;
                 self.prober.check(name, standing.incarnation, Arc::clone(&spec.health));

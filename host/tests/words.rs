@@ -98,7 +98,7 @@ fn what_the_builder_fills_is_a_service_with_every_key() {
     assert_eq!((run_as.umask, run_as.limits["nproc"]), (Some(0o27), (100, 200)));
     assert_eq!((spec.requires.len(), spec.health.timeout_ms), (2, 2_000));
     let changed = spec.changes(&Spec::of_exec("ls"));
-    let left_out = ["signal", "notify", "ready_fd", "xinit"];
+    let left_out = ["signal", "notify", "ready_fd", "log_to", "xinit"];
     let all = KEYS.iter().map(|it| it.name).filter(|it| !left_out.contains(it));
     assert_eq!(changed, all.collect::<Vec<_>>());
 }

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::keep::{Keep, QUIET};
 use crate::slot::{Life, SlotId, due};
-use crate::wire::{Exit, Launch, NOTE_MAX, Request};
+use crate::wire::{Exit, Launch, NOTE_MAX, Output, Request};
 
 /// The most that launches which wait may take, in bytes of their requests.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -67,8 +67,15 @@ impl Keep {
                 return Err("too many launches wait");
             }
             let id = self.slots.obtain(&launch.service)?;
-            let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
+            let slot = self.slots.get(id).ok_or("the slot is gone")?;
             slot.refuses(launch.incarnation).map_or(Ok(()), Err)?;
+            if let Output::To(consumer) = &launch.output {
+                if *consumer == launch.service {
+                    return Err("its output cannot be its own input");
+                }
+                self.slots.obtain(consumer)?;
+            }
+            let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
             (slot.incarnation, slot.pid) = (launch.incarnation, 0);
             slot.life = Life::Waiting(line.into());
             Ok(id)
@@ -124,7 +131,7 @@ impl Keep {
         match self.slots.obtain(service) {
             Ok(id) => {
                 if let Some(slot) = self.slots.get_mut(id) {
-                    slot.note = note.into_boxed_str();
+                    (slot.note, slot.noted) = (note.into_boxed_str(), true);
                     if let Some(config) = config {
                         slot.config = config.into_boxed_str();
                     }

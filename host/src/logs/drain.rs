@@ -221,7 +221,7 @@ impl Drain {
 
     /// Writes the lines of a stream that are whole; with `flush`, also one that is not. False when
     /// they cannot be written now, and the service is to wait for that.
-    fn digest_to(&mut self, index: usize, stream: usize, flush: bool) -> bool {
+    fn write_lines(&mut self, index: usize, stream: usize, flush: bool) -> bool {
         let Self { scribe, services, printer, teller, .. } = self;
         let Some(service) = services[index].as_mut() else { return true };
         let Some(berth) = service.streams[stream].berth else { return true };
@@ -253,13 +253,36 @@ impl Drain {
     }
 
     fn digest(&mut self, index: usize, stream: usize, flush: bool) -> bool {
-        if self.service(index).is_none() {
-            return true;
+        let Some(before) = self.service(index).map(|it| it.in_trouble) else { return true };
+        let done = self.write_lines(index, stream, flush);
+        let Some(service) = self.service(index) else { return done };
+        let pending = service.streams[stream].berth.is_some();
+        service.tap.set_pending(stream, pending);
+        if flush || (before && !service.in_trouble) {
+            self.tell_dropped(index);
         }
-        let done = self.digest_to(index, stream, flush);
-        let pending = self.stream(index, stream).berth.is_some();
-        self.service(index).into_iter().for_each(|it| it.tap.set_pending(stream, pending));
         done
+    }
+
+    /// Says in the log how much is missing there, if that can be written by now.
+    fn tell_dropped(&mut self, index: usize) {
+        let Self { scribe, services, .. } = self;
+        let Some(Service { streams, file, plan, trail, tap, .. }) = services[index].as_mut() else {
+            return;
+        };
+        for (stream, it) in streams.iter_mut().enumerate() {
+            let Some(berth) = it.berth else { continue };
+            if scribe.intake.get(berth, Number::DroppedLines) == 0 {
+                continue;
+            }
+            if let Ok(at_ns) = scribe.tell_dropped(berth, file, plan) {
+                trail.wrote(at_ns);
+            }
+            if scribe.leave_if_empty(berth) {
+                it.berth = None;
+                tap.set_pending(stream, false);
+            }
+        }
     }
 
     /// Decides when the pipe is read next.
@@ -542,4 +565,3 @@ fn place(key: u64) -> (usize, usize) {
 fn now_ms() -> i64 {
     milliseconds(ClockId::CLOCK_MONOTONIC)
 }
-

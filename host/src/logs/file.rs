@@ -101,7 +101,8 @@ impl Open {
         self.first_ns = self.head_at(0, &mut block)?.map_or(0, |it| it.at_ns);
         while end > 0 && self.last_ns == 0 {
             let from = end.saturating_sub(block.len() as u64 / 2);
-            let count = self.file.read_at(&mut block[..usize::try_from(end - from).unwrap_or(0)], from)?;
+            let count =
+                self.file.read_at(&mut block[..usize::try_from(end - from).unwrap_or(0)], from)?;
             let bytes = &block[..count];
             let Some(newline) = memchr::memrchr(b'\n', bytes) else {
                 end = from;

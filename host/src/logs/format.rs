@@ -45,8 +45,7 @@ impl Task {
             let newline = memchr::memchr(b'\n', rest);
             if made.skipping {
                 made.consumed += newline.map_or(rest.len(), |it| it + 1);
-                // The end of what wrote it is the end of its line.
-                made.skipping = newline.is_none() && !self.flush;
+                made.skipping = newline.is_none();
                 continue;
             }
             let (text, mark, consumed) = match newline {
@@ -63,6 +62,8 @@ impl Task {
             made.bytes += text.len() as u64;
             made.skipping = mark == Mark::Cut;
         }
+        // The end of what wrote it is the end of its line.
+        made.skipping &= !(self.flush && made.consumed == bytes.len());
         made
     }
 }

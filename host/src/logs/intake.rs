@@ -376,7 +376,8 @@ impl Drop for Intake {
 fn open(path: &Path) -> io::Result<(File, usize)> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let mut length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if length < PAGE + GROWTH * STRIDE {
         length = PAGE + GROWTH * STRIDE;
@@ -395,7 +396,12 @@ fn map(file: Option<&File>) -> io::Result<NonNull<c_void>> {
     let map = unsafe {
         match file {
             Some(file) => mmap(None, length, RIGHTS, MapFlags::MAP_SHARED, file, 0),
-            None => mmap_anonymous(None, length, RIGHTS, MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE),
+            None => mmap_anonymous(
+                None,
+                length,
+                RIGHTS,
+                MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
+            ),
         }
     };
     Ok(map?)

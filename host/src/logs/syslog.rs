@@ -62,7 +62,9 @@ impl Syslog {
         let Some(way) = &self.way else { return false };
         let priority = if head.stderr { ERROR } else { INFO };
         let sent = match way {
-            Way::Local(socket) => socket.send(format!("<{priority}>{}: {text}", self.tag).as_bytes()),
+            Way::Local(socket) => {
+                socket.send(format!("<{priority}>{}: {text}", self.tag).as_bytes())
+            }
             Way::Udp(socket) => {
                 let mut time = [0; stamp::LEN];
                 stamp::write(head.at_ns, &mut time);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use zinit_keeper::wire::{Report, Request, Slot, VERSION, leaf_name};
+use zinit_keeper::wire::{Output, Report, Request, Slot, VERSION, leaf_name};
 
 use super::{About, ENDING, RealMachine, Received, SERVER_SLOT, launch};
 use crate::event::Task;
@@ -14,6 +14,19 @@ use crate::note::Note;
 use crate::probe::Membership;
 use crate::spec::{Readiness, line_regex};
 use crate::supervise::Wake;
+
+/// The first version that knows outputs which name a service.
+const NAMED_OUTPUTS: u32 = 4;
+
+impl About {
+    /// Whether this keeper can be asked for such an output.
+    pub(super) fn understands(&self, output: &Output) -> bool {
+        match output {
+            Output::To(_) | Output::Of(_) => self.version >= NAMED_OUTPUTS,
+            Output::Pipes | Output::Null => true,
+        }
+    }
+}
 
 impl RealMachine {
     /// Greets the keeper and hears what it keeps for us.
@@ -34,14 +47,14 @@ impl RealMachine {
             }
             for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
+                    Report::Welcome { version, slots, keeper, cgroup, controllers } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {
                             // A brain greets its keeper once.
                             let _ = self.board.cgroup.set(it.clone());
                         }
-                        self.about = About { pid: keeper, cgroup, controllers };
+                        self.about = About { pid: keeper, version, cgroup, controllers };
                     }
                     Report::Slot(slot) => {
                         self.take_over(&slot, descriptors);

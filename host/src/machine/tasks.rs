@@ -111,7 +111,8 @@ impl RealMachine {
             return;
         };
         let slot = slot_of(&service.name, task);
-        match launch::of_task(service, slot.clone(), incarnation, line) {
+        let run = (slot.clone(), incarnation);
+        match launch::of_task(service, task, run, line, &self.about) {
             Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
             Err(step) => {
                 self.tasks.end(&slot, incarnation);
