@@ -17,7 +17,7 @@ use regex::Regex;
 
 use super::file::LogFile;
 use super::hot::{Hot, Next, Pace};
-use super::intake::{Berth, Number, Text};
+use super::intake::{Berth, CHUNK, Number, Text};
 use super::line::Head;
 use super::plan::Plan;
 use super::print::Printer;
@@ -170,11 +170,14 @@ impl Drain {
                 break;
             }
             match self.read(index, stream, hung_up) {
-                Look::Read(0) => {
-                    rest = false;
-                    break;
+                Look::Read(count) => {
+                    total += count;
+                    // What was there is read; what comes meanwhile has time.
+                    if count < CHUNK / 2 {
+                        rest = false;
+                        break;
+                    }
                 }
-                Look::Read(count) => total += count,
                 Look::Over => return self.end_stream(index, stream),
                 Look::Void => return,
             }
@@ -201,22 +204,27 @@ impl Drain {
         let Some(service) = self.service(index).filter(|it| Arc::ptr_eq(&it.tap, &tap)) else {
             return Look::Void;
         };
-        let (name, incarnation) = (service.name.clone(), service.incarnation);
         let berth = match service.streams[stream].berth {
             Some(it) => it,
-            None => {
-                let taken = self.scribe.intake.take(name.as_str(), stream == 1, incarnation);
-                // Thousands of services would have to be within a line each.
-                let Some(it) = taken else { return Look::Read(0) };
-                self.stream(index, stream).berth = Some(it);
-                it
-            }
+            // When there is none, thousands of services are within a line each.
+            None => match self.take_berth(index, stream) {
+                Some(it) => it,
+                None => return Look::Read(0),
+            },
         };
         tap.set_pending(stream, true);
         let room = self.scribe.intake.begin_reading(berth, available);
         let count = read(tap.end(stream), room).unwrap_or(0);
         self.scribe.intake.end_reading(berth, count);
         Look::Read(count)
+    }
+
+    fn take_berth(&mut self, index: usize, stream: usize) -> Option<Berth> {
+        let Self { scribe, services, .. } = self;
+        let Service { name, incarnation, streams, .. } = services[index].as_mut()?;
+        let berth = scribe.intake.take(name.as_str(), stream == 1, *incarnation)?;
+        streams[stream].berth = Some(berth);
+        Some(berth)
     }
 
     /// Writes the lines of a stream that are whole; with `flush`, also one that is not. False when

@@ -33,9 +33,9 @@ pub(super) enum Next {
 }
 
 /// Busy pipes are looked at whenever so many milliseconds are over.
-const TICK_MS: i64 = 8;
+const TICK_MS: i64 = 16;
 /// Who writes less often is waited for.
-const BUSY_MS: i64 = 40;
+const BUSY_MS: i64 = 50;
 /// So much at once is a flood: half of what a pipe holds.
 const FLOOD: usize = 32 * 1024;
 /// So many floods in a row are worth a larger pipe.
@@ -101,8 +101,8 @@ mod tests {
         let mut pace = Pace::new();
         assert_eq!(pace.next(1001, 80, false), Next::Watch);
         assert_eq!(pace.next(1003, 80, false), Next::Look(1008));
-        assert_eq!(pace.next(1008, 800, false), Next::Look(1016));
-        assert_eq!(pace.next(1016, 0, false), Next::Watch);
+        assert_eq!(pace.next(1008, 800, false), Next::Look(1024));
+        assert_eq!(pace.next(1024, 0, false), Next::Watch);
     }
 
     #[test]

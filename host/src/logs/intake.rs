@@ -259,6 +259,8 @@ impl Intake {
 
     /// The step that this begins or ends is begun or ended, whoever dies now.
     pub(super) fn set_state(&self, berth: Berth, state: State) {
+        #[cfg(test)]
+        tests::may_die();
         self.word(berth, 0).store(state.pack(), Ordering::Release);
     }
 
@@ -267,6 +269,8 @@ impl Intake {
     }
 
     pub(super) fn set(&self, berth: Berth, number: Number, value: u64) {
+        #[cfg(test)]
+        tests::may_die();
         self.word(berth, number as usize).store(value, Ordering::Relaxed);
     }
 
@@ -406,3 +410,6 @@ fn map(file: Option<&File>) -> io::Result<NonNull<c_void>> {
     };
     Ok(map?)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

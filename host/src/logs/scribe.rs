@@ -104,10 +104,14 @@ impl Scribe {
         self.announce(berth, file, plan, first_ns, last_ns)?;
         let state = self.intake.state(berth);
         self.intake.set_state(berth, State { writing: true, ..state });
-        let written = file.write(&self.out, first_ns, last_ns);
-        self.intake.set_state(berth, state);
-        written?;
-        self.consume(berth, made);
+        match file.write(&self.out, first_ns, last_ns) {
+            // That they are written and that they are gone from here is one change.
+            Ok(()) => self.consume(berth, made),
+            Err(error) => {
+                self.intake.set_state(berth, state);
+                return Err(error);
+            }
+        }
         Ok(Step { made, last_ns })
     }
 
