@@ -75,3 +75,22 @@ fn what_a_stop_command_says_is_in_the_log_of_its_service() {
     said("a", "it goes down");
     said("b", "it is given up");
 }
+
+#[test]
+fn outputs_that_cannot_be_are_told_when_the_server_begins() {
+    let home = Home::new();
+    let dir = home.root.join("logs").display().to_string();
+    let log = format!("exec: sleep 1000\nlog: {{ mode: ring, dir: {dir} }}\n");
+    let home = home
+        .service("a", &log)
+        .service("b", &log)
+        .service("c", "exec: sleep 1000\nlog_to: nobody\n")
+        .start();
+    home.up("a");
+    home.up("c");
+    home.until("who is second is refused", || {
+        home.status("b").reason.contains(&format!("`a` logs to `{dir}` as well"))
+    });
+    let said = home.server_log();
+    assert!(said.contains("`log_to` of `c` names `nobody`, which does not exist"), "{said}");
+}
