@@ -216,6 +216,7 @@ impl RealMachine {
     fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
         let (name, spec) = (&service.name, &service.spec);
         self.set_log(name, &spec.log);
+        self.warn_of_unread_output(service);
         let prepared = self
             .refuse_shared_log(service)
             .and_then(|()| launch::of_service(service, incarnation, input, &self.about));

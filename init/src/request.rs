@@ -6,6 +6,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::keep::{Keep, QUIET};
 use crate::slot::{Life, SlotId, due};
+use crate::stream;
 use crate::wire::{Exit, Launch, NOTE_MAX, Output, Request};
 
 /// The most that launches which wait may take, in bytes of their requests.
@@ -153,9 +154,11 @@ impl Keep {
                 }
                 // Its place may be another service's at once.
                 self.others.retain(|(it, ..)| *it != id);
-                if let Some(leaf) = self.slots.remove(id).and_then(|it| it.leaf) {
+                let Some(mut slot) = self.slots.remove(id) else { return };
+                if let Some(leaf) = slot.leaf.take() {
                     leaf.remove();
                 }
+                stream::outlive(&mut self.slots, slot);
             }
         }
     }

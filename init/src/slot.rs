@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) pipes: Option<Pipes>,
     /// What others write to it; a slot may be there for nothing else.
     pub(crate) input: Option<Input>,
+    /// The service whose input its latest process writes to.
+    pub(crate) writes_to: Option<Box<str>>,
     pub(crate) note: Box<str>,
     /// Something was to be remembered, be it empty.
     pub(crate) noted: bool,
@@ -93,6 +95,7 @@ impl Slot {
             life: Life::Down,
             pipes: None,
             input: None,
+            writes_to: None,
             note: Box::default(),
             noted: false,
             config: Box::default(),
@@ -134,7 +137,7 @@ impl Slot {
     }
 
     /// Whether a brain has asked for it by its name, and is to be told of it.
-    fn is_asked_for(&self) -> bool {
+    pub(crate) fn is_asked_for(&self) -> bool {
         self.incarnation > 0 || self.noted
     }
 

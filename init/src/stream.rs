@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 
 use crate::launch::Failure;
-use crate::slot::{SlotId, Slots};
+use crate::slot::{Slot, SlotId, Slots};
 use crate::wire::{Launch, Output};
 
 /// Both ends of a service's stdout and stderr. Brains get the reading ends.
@@ -70,6 +70,12 @@ pub(crate) fn of_launch(
         false => None,
     };
     let writers = writers(slots, id, &launch.output).map_err(failed)?;
+    if let Some(slot) = slots.get_mut(id) {
+        slot.writes_to = match &launch.output {
+            Output::To(consumer) => Some(consumer.as_str().into()),
+            Output::Pipes | Output::Null | Output::Of(_) => None,
+        };
+    }
     let [out, err] = writers.map_or([None, None], |it| it.map(Some));
     Ok([stdin, out, err])
 }
@@ -103,6 +109,26 @@ fn input_of(slots: &mut Slots, id: SlotId) -> nix::Result<&Input> {
         slot.input = Some(Input::new()?);
     }
     slot.input.as_ref().ok_or(Errno::EINVAL)
+}
+
+/// A slot was removed. What processes write to it that live on is for the next service of its name;
+/// what nobody but it has written to goes as well, if it was there for nothing else.
+pub(crate) fn outlive(slots: &mut Slots, gone: Slot) {
+    let writes = |it: &Slot, to: &str| it.writes_to.as_deref() == Some(to);
+    if gone.input.is_some()
+        && slots.iter().any(|it| it.lives() && writes(it, &gone.name))
+        && let Ok(id) = slots.obtain(&gone.name)
+        && let Some(slot) = slots.get_mut(id)
+    {
+        slot.input = gone.input;
+    }
+    if let Some(reader) = &gone.writes_to
+        && let Some(id) = slots.find(reader)
+        && slots.get(id).is_some_and(|it| !it.is_asked_for())
+        && !slots.iter().any(|it| writes(it, reader))
+    {
+        slots.remove(id);
+    }
 }
 
 /// An end of the same pipe with flags of its own; `None` where `/proc` is not there.

@@ -136,3 +136,44 @@ fn fits(launch: &Launch) -> Result<(), String> {
     let fits = length <= LAUNCH_BYTES_MAX;
     fits.then_some(()).ok_or_else(|| "its command line and environment are too large".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::event::Tick;
+    use crate::name::ServiceName;
+    use crate::state::{Standing, Target};
+
+    fn service(log_to: Option<&str>) -> Service {
+        let name = |it: &str| ServiceName::parse(it).expect("a name");
+        let spec = Spec { log_to: log_to.map(name), ..Spec::of_exec("true") };
+        let standing = Standing::new(Tick(0), Target::Up);
+        Service { name: name("web"), spec: Rc::new(spec), standing, waits_for: Vec::new() }
+    }
+
+    fn task(service: &Service, task: Task, about: &About) -> Output {
+        let run = ("web/task".to_owned(), 1);
+        of_task(service, task, run, "true", about).expect("it can be launched").output
+    }
+
+    #[test]
+    fn a_command_writes_where_its_service_does_and_a_check_nowhere() {
+        let about = About { version: 4, ..About::default() };
+        let (own, led) = (service(None), service(Some("logger")));
+        assert_eq!(task(&own, Task::Stop, &about), Output::Of("web".to_owned()));
+        assert_eq!(task(&led, Task::GiveUp, &about), Output::To("logger".to_owned()));
+        assert_eq!(task(&led, Task::Check, &about), Output::Null);
+    }
+
+    #[test]
+    fn a_keeper_of_an_older_version_is_asked_for_nothing_that_it_does_not_know() {
+        let about = About { version: 3, ..About::default() };
+        let led = service(Some("logger"));
+        let Prepared { launch, warnings } = of_service(&led, 1, false, &about).expect("it can be");
+        assert_eq!((launch.output, warnings.len()), (Output::Pipes, 1));
+        assert_eq!(task(&service(None), Task::Stop, &about), Output::Null);
+        assert_eq!(task(&led, Task::Stop, &about), Output::Null);
+    }
+}

@@ -83,6 +83,19 @@ impl RealMachine {
         }
     }
 
+    /// What is to be read by a service that nobody knows fills its pipe, and whoever writes it waits.
+    pub(super) fn warn_of_unread_output(&mut self, service: &Service) {
+        let name = &service.name;
+        if let Some(reader) = &service.spec.log_to
+            && !self.latest.contains_key(reader)
+        {
+            self.warn(format!(
+                "`log_to` of `{name}` names `{reader}`, which does not exist: nobody reads what \
+                 `{name}` writes, and it will wait in its writing; register `{reader}`"
+            ));
+        }
+    }
+
     pub(super) fn status(&self, service: &Service) -> Status {
         let Service { name, spec, standing, waits_for } = service;
         let next = standing.next().filter(|_| standing.state != State::Running);

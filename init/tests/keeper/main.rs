@@ -61,6 +61,7 @@ tests![
     streams::a_service_outlives_keeper_and_brain_and_what_it_writes_is_kept,
     streams::what_one_service_writes_is_read_by_another_over_restarts_of_either,
     streams::a_slot_that_is_only_written_to_is_told_to_nobody_and_forgotten_with_its_pipe,
+    streams::what_is_written_while_its_reader_is_forgotten_is_for_the_next_of_that_name,
     streams::what_nobody_can_read_is_refused,
     streams::the_flags_of_one_writer_are_not_those_of_another,
     streams::a_command_may_write_to_the_output_of_a_service,

@@ -1,5 +1,6 @@
 //! What services read and write, whoever is there to see it.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -103,6 +104,50 @@ pub(crate) fn a_slot_that_is_only_written_to_is_told_to_nobody_and_forgotten_wit
     assert_eq!(read_until(&pipes[0], "\n"), "got kept\n");
 }
 
+pub(crate) fn what_is_written_while_its_reader_is_forgotten_is_for_the_next_of_that_name() {
+    let mut world = World::serving();
+    let dir = world.dir.display().to_string();
+    let script = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two; exec sleep 1000";
+    let mut writer = launch("p", 1, script, false, to("logger"));
+    if let Request::Launch(it) = &mut writer {
+        it.dir = dir;
+    }
+    world.brain.say(&[writer, logger(1)]);
+    let (_, pipes) = world.brain.launched("logger");
+    read_until(&pipes[0], "got one\n");
+    world.brain.say(&[signal("logger", 1, 9)]);
+    assert_eq!(world.brain.exit_of("logger"), by_signal(9));
+    world.brain.say(&[ack("logger", 1), forget("logger")]);
+    assert_eq!(names(&world.replace_brain()), ["p"]);
+    std::fs::write(world.dir.join("go"), "").expect("written");
+    world.brain.say(&[logger(1)]);
+    let (_, pipes) = world.brain.launched("logger");
+    assert_eq!(read_until(&pipes[0], "\n"), "got two\n");
+    world.brain.say(&[signal("logger", 1, 9), signal("p", 1, 9)]);
+    let mut left = BTreeSet::from(["logger".to_owned(), "p".to_owned()]);
+    while !left.is_empty() {
+        world.brain.hear_until(|report, _| match report {
+            Report::Exited { service, .. } => Some(left.remove(&service)),
+            _ => None,
+        });
+    }
+    // Nobody writes to it any more, and it is forgotten with the last who did.
+    let pipes_of_keeper = |world: &World| {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", world.keeper_pid())).expect("it lives");
+        let links = fds.filter_map(|it| std::fs::read_link(it.ok()?.path()).ok());
+        links.filter(|it| it.to_string_lossy().starts_with("pipe:")).count()
+    };
+    world.brain.say(&[ack("logger", 1), ack("p", 1), forget("logger"), forget("p")]);
+    world.brain.is_heard();
+    world.brain.say(&[forget("probe")]);
+    assert!(world.replace_brain().is_empty());
+    let before = pipes_of_keeper(&world);
+    ends(&mut world.brain, launch("p", 2, "echo lost", false, to("logger")), "p", 2);
+    assert_eq!(pipes_of_keeper(&world), before + 2);
+    world.brain.say(&[forget("p")]);
+    patiently("the pipe is closed", || (pipes_of_keeper(&world) == before).then_some(()));
+}
+
 pub(crate) fn what_nobody_can_read_is_refused() {
     let mut world = World::serving();
     let brain = &mut world.brain;
@@ -119,8 +164,15 @@ pub(crate) fn the_flags_of_one_writer_are_not_those_of_another() {
     let script = "exec sleep 1000";
     brain.say(&[launch("p", 1, script, false, to("logger"))]);
     brain.say(&[launch("q", 1, script, false, to("logger")), logger(1)]);
-    let [p, q, reader] = ["p", "q", "logger"].map(|it| brain.launched(it).0);
-    ["p", "q", "logger"].into_iter().for_each(|it| brain.started(it));
+    let (mut pids, mut started) = (BTreeMap::new(), 0);
+    while started < 3 {
+        match brain.hear().0 {
+            Report::Launched { service, pid, .. } => drop(pids.insert(service, pid)),
+            Report::Started { .. } => started += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    let [p, q, reader] = ["p", "q", "logger"].map(|it| pids[it]);
     let same = |one: i32, other: i32, number: i32| {
         let file = |pid: i32| std::fs::read_link(format!("/proc/{pid}/fd/{number}"));
         file(one).expect("it lives") == file(other).expect("it lives")
