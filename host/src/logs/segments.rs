@@ -167,7 +167,8 @@ fn write_frames(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         // What is longer than a frame no server wrote; it goes over several.
-        let whole = memchr::memrchr(b'\n', &text[..filled]).map_or(filled, |it| it + 1);
+        let newline = memchr::memrchr(b'\n', &text[..filled]).filter(|_| read > 0);
+        let whole = newline.map_or(filled, |it| it + 1);
         to.write_all(&compressor.compress(&text[..whole])?)?;
         text.copy_within(whole..filled, 0);
         filled -= whole;

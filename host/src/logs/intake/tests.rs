@@ -69,7 +69,8 @@ impl World {
                 if drops && available > 700 {
                     scribe.drop_lines(taken, &self.plan, false);
                 }
-                while scribe.write(taken, &mut file, &self.plan, false).unwrap().made.consumed > 0 {}
+                while scribe.write(taken, &mut file, &self.plan, false).unwrap().made.consumed > 0 {
+                }
                 berth = (!scribe.leave_if_empty(taken)).then_some(taken);
             }
             if let (Some(berth), true) = (berth, ends) {
@@ -146,7 +147,11 @@ fn wherever_servers_die_every_line_is_there_once_and_in_order() {
                 break;
             }
             world.tear(u64::from(first) * 7 + next);
-            LIFE.set(if next < 3 { first / 2 + 11 * u32::try_from(next).unwrap() } else { u32::MAX });
+            LIFE.set(if next < 3 {
+                first / 2 + 11 * u32::try_from(next).unwrap()
+            } else {
+                u32::MAX
+            });
             survived = world.serve(false, true);
         }
         LIFE.set(u32::MAX);
@@ -178,9 +183,9 @@ fn wherever_servers_die_what_is_missing_is_counted_exactly() {
         }
         LIFE.set(u32::MAX);
         let lines = world.lines();
-        let (told, kept): (Vec<_>, Vec<_>) =
-            lines.iter().partition(|it| it.0.mark == Mark::Zinit);
-        let count = |it: &&(Head, String)| it.1.split(' ').next().unwrap().parse::<usize>().unwrap();
+        let (told, kept): (Vec<_>, Vec<_>) = lines.iter().partition(|it| it.0.mark == Mark::Zinit);
+        let count =
+            |it: &&(Head, String)| it.1.split(' ').next().unwrap().parse::<usize>().unwrap();
         let dropped: usize = told.iter().map(count).sum();
         assert_eq!(kept.len() + dropped, COUNT + 1, "died after {first} stores: {lines:#?}");
         any |= dropped > 0;

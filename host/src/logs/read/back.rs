@@ -72,8 +72,7 @@ impl Turn<'_> {
         buffer: &mut [u8],
         newest_ns: &mut i64,
     ) -> io::Result<()> {
-        let end = frames.len().min(frames.index_after(self.query.until_ns) + 1);
-        for index in (0..end).rev() {
+        for index in (0..frames.around(self.query.until_ns).end).rev() {
             each_block(frames.text(index..index + 1), buffer, |block| {
                 self.note_newest(block, newest_ns);
                 let wanted = lines(block).filter_map(|it| self.query.pick(it));

@@ -67,7 +67,8 @@ pub(super) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The lines of a block, the last one first.
 pub(super) fn lines_back(block: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let starts = memrchr_iter(b'\n', block).skip(1).map(|it| it + 1).chain([0]);
+    let starts =
+        memrchr_iter(b'\n', block).skip(1).map(|it| it + 1).chain((!block.is_empty()).then_some(0));
     let mut end = block.len();
     starts.map(move |start| &block[start..std::mem::replace(&mut end, start) - 1])
 }
@@ -107,6 +108,7 @@ mod tests {
         back.reverse();
         assert_eq!(back, there);
         assert_eq!(lines_back(b"\n").collect::<Vec<_>>(), [b""]);
+        assert_eq!(lines_back(b"").count(), 0);
     }
 
     #[test]

@@ -76,18 +76,22 @@ impl Frames {
         Text { file: &self.file, rest: self.places[frames].iter(), now: None }
     }
 
-    /// The frame in which lines that are later than this begin.
-    pub(super) fn index_after(&self, at_ns: i64) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
+    /// The frames around those in which lines that are later than this begin: none before the first
+    /// ends with such lines, and none from the end on begins with earlier ones.
+    pub(super) fn around(&self, at_ns: i64) -> Range<usize> {
+        let mut found = 0..self.len();
+        let mut high = found.end;
+        while high - found.start > 1 {
+            let middle = found.start + (high - found.start) / 2;
             let known = (middle..high).find_map(|it| Some((it, self.first_ns(it)?)));
             match known {
-                Some((index, first_ns)) if first_ns <= at_ns => low = index,
-                _ => high = middle,
+                Some((index, first_ns)) if first_ns <= at_ns => found.start = index,
+                Some((index, _)) => (high, found.end) = (middle, index),
+                // There is nothing but damage between the two.
+                None => high = middle,
             }
         }
-        low
+        found
     }
 
     /// The time of a frame's first line.

@@ -55,7 +55,7 @@ impl Turn<'_> {
             match file {
                 Open::Plain(file) => each_block(seek(file, self.from_ns)?, buffer, take)?,
                 Open::Zstd(frames) => {
-                    let begin = frames.index_after(self.from_ns);
+                    let begin = frames.around(self.from_ns).start;
                     each_block(frames.text(begin..frames.len()), buffer, take)?;
                 }
             }
