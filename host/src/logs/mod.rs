@@ -10,7 +10,9 @@
 
 pub mod line;
 mod print;
+pub mod read;
 mod ring;
+pub mod segments;
 mod split;
 pub mod stamp;
 mod table;
