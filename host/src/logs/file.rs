@@ -10,10 +10,7 @@ use std::thread;
 
 use super::line::Head;
 use super::plan::Plan;
-use super::segments;
-
-/// The file that is being written.
-pub(super) const CURRENT: &str = "current.log";
+use super::segments::{self, CURRENT, Kind};
 
 /// The log of one service, as it is written. The file is open only while there is something to write.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ impl LogFile {
         self.open.take_if(|it| !it.is_mine());
         let open = match self.open.take() {
             Some(it) => it,
-            None => Open::of(&self.dir)?,
+            None => Open::of(&self.dir, plan, packer)?,
         };
         let open = self.open.insert(open);
         if open.is_over(plan, at_ns) {
@@ -84,10 +81,15 @@ impl LogFile {
 }
 
 impl Open {
-    fn of(dir: &Path) -> io::Result<Self> {
+    fn of(dir: &Path, plan: &Plan, packer: &Packer) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let file = create(dir)?;
-        let closed = segments::list(dir)?.into_iter().map(|it| it.path).collect();
+        // A server may have died before it came to that.
+        segments::prune(dir, plan.keep)?;
+        let closed = segments::list(dir)?;
+        let plain = closed.iter().filter(|it| plan.compresses && it.kind == Kind::Plain);
+        plain.for_each(|it| packer.pack(it.path.clone()));
+        let closed = closed.into_iter().map(|it| it.path).collect();
         let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, closed };
         it.find_end()?;
         Ok(it)

@@ -55,7 +55,7 @@ impl Drop for Room {
 fn lines_in(dir: &Path) -> Vec<(Head, String)> {
     let closed = segments::list(dir).unwrap().into_iter().map(|it| it.path);
     let mut lines = Vec::new();
-    for path in closed.chain([dir.join(file::CURRENT)]) {
+    for path in closed.chain([dir.join(segments::CURRENT)]) {
         let Ok(mut file) = File::open(&path) else { continue };
         let mut text = Vec::new();
         file.read_to_end(&mut text).unwrap();
