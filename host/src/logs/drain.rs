@@ -16,19 +16,18 @@ use nix::unistd::read;
 use regex::Regex;
 
 use super::file::LogFile;
-use super::hot::{Hot, Next, Pace};
+use super::hot::{Hot, Next};
 use super::intake::{Berth, CHUNK, Number, Text};
-use super::line::Head;
-use super::plan::Plan;
+use super::plan::{Plan, dir_of};
 use super::print::Printer;
 use super::scribe::Scribe;
-use super::syslog::Syslog;
+use super::service::{Service, Stream};
 use super::tap::Tap;
 use super::trails::{Trail, Trails};
 use crate::clock::milliseconds;
 use crate::event::Happening;
 use crate::name::ServiceName;
-use crate::probe::{News, Teller};
+use crate::probe::Teller;
 use crate::spec::{Full, Log};
 
 /// What the thread is asked to do.
@@ -81,27 +80,6 @@ pub(super) struct Drain {
     pub(super) printer: Printer,
     /// An order is being carried out.
     pub(super) obeying: bool,
-}
-
-pub(super) struct Service {
-    name: ServiceName,
-    trail: Arc<Trail>,
-    plan: Plan,
-    file: LogFile,
-    incarnation: u64,
-    tap: Arc<Tap>,
-    streams: [Stream; 2],
-    awaited: Option<Regex>,
-    syslog: Option<Syslog>,
-    /// Its lines cannot be written, which was told.
-    in_trouble: bool,
-}
-
-struct Stream {
-    berth: Option<Berth>,
-    pace: Pace,
-    /// It is to be looked at again.
-    hot: bool,
 }
 
 /// What became of a look at a pipe.
@@ -234,22 +212,22 @@ impl Drain {
         let Some(service) = services[index].as_mut() else { return true };
         let Some(berth) = service.streams[stream].berth else { return true };
         loop {
-            let Service { file, plan, trail, .. } = &mut *service;
+            let Service { file, plan, .. } = &mut *service;
             match scribe.write(berth, file, plan, flush) {
                 Ok(step) if step.made.consumed == 0 => break,
                 Ok(step) if step.made.lines == 0 => {}
                 Ok(step) => {
-                    trail.wrote(step.last_ns);
-                    service.is_fine(teller);
+                    file.trail().wrote(step.last_ns);
+                    service.works(teller);
                     service.pass_on(scribe.written(), printer, teller);
                 }
                 Err(error) => {
-                    service.is_in_trouble(&error, teller);
+                    service.fails(&error, teller);
                     if service.plan.full == Full::Block {
                         return false;
                     }
                     let made = scribe.drop_lines(berth, &service.plan, flush);
-                    service.trail.dropped(made.lines, made.bytes);
+                    service.file.trail().dropped(made.lines, made.bytes);
                     service.pass_on(scribe.written(), printer, teller);
                 }
             }
@@ -275,7 +253,7 @@ impl Drain {
     /// Says in the log how much is missing there, if that can be written by now.
     fn tell_dropped(&mut self, index: usize) {
         let Self { scribe, services, .. } = self;
-        let Some(Service { streams, file, plan, trail, tap, .. }) = services[index].as_mut() else {
+        let Some(Service { streams, file, plan, tap, .. }) = services[index].as_mut() else {
             return;
         };
         for (stream, it) in streams.iter_mut().enumerate() {
@@ -284,7 +262,7 @@ impl Drain {
                 continue;
             }
             if let Ok(at_ns) = scribe.tell_dropped(berth, file, plan) {
-                trail.wrote(at_ns);
+                file.trail().wrote(at_ns);
             }
             if scribe.leave_if_empty(berth) {
                 it.berth = None;
@@ -367,7 +345,7 @@ impl Drain {
             return;
         };
         self.begin(index, incarnation);
-        self.service(index).into_iter().for_each(|it| it.awaited.clone_from(&awaited));
+        self.service(index).into_iter().for_each(|it| it.awaited = awaited.clone().map(Box::new));
     }
 
     fn forget(&mut self, name: &ServiceName, own: Option<PathBuf>) {
@@ -386,30 +364,22 @@ impl Drain {
                 self.detach(before);
                 self.services[before].take().and_then(|it| it.awaited)
             }
-            None => self.early.remove(&name),
+            None => self.early.remove(&name).map(Box::new),
         };
         let index = self.place_of(&name);
-        let plan = Plan::of(log, &self.root.join(name.as_str()));
         let streams = [0, 1].map(|stream| {
             let berth = self.left.remove(&(name.to_string(), stream));
             tap.set_pending(stream, berth.is_some());
-            Stream { berth, pace: Pace::new(), hot: false }
+            Stream::new(berth)
         });
         // Whose is what is left?
         let mut berths = streams.iter().filter_map(|it| it.berth);
         let left_by = berths.next().map(|it| self.scribe.intake.get(it, Number::Incarnation));
-        self.services[index] = Some(Service {
-            trail: self.trails.enter(&name, &plan.dir),
-            file: LogFile::new(plan.dir.clone()),
-            syslog: syslog_of(&plan, &name),
-            name,
-            plan,
-            incarnation: left_by.unwrap_or(incarnation),
-            tap: Arc::clone(&tap),
-            streams,
-            awaited,
-            in_trouble: false,
-        });
+        let trail = self.trails.enter(&name, &dir_of(log, &self.root.join(name.as_str())));
+        let mut service = Service::new(name, log, trail, Arc::clone(&tap), streams);
+        service.incarnation = left_by.unwrap_or(incarnation);
+        service.awaited = awaited;
+        self.services[index] = Some(service);
         self.begin(index, incarnation);
         for stream in [0, 1] {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
@@ -447,28 +417,21 @@ impl Drain {
     }
 
     fn change(&mut self, name: &ServiceName, log: &Log) {
-        let plan = Plan::of(log, &self.root.join(name.as_str()));
-        let trail = self.trails.enter(name, &plan.dir);
+        let trail = self.trails.enter(name, &dir_of(log, &self.root.join(name.as_str())));
         let index = self.by_name.get(name).copied();
-        let Some(service) = index.and_then(|it| self.service(it)) else { return };
-        if service.plan.dir != plan.dir {
-            service.file = LogFile::new(plan.dir.clone());
-        }
-        if service.plan.syslog != plan.syslog {
-            service.syslog = syslog_of(&plan, name);
-        }
-        (service.plan, service.trail) = (plan, trail);
+        index.and_then(|it| self.service(it)).into_iter().for_each(|it| it.change(log, &trail));
     }
 
     /// What nobody has come for is written where it belongs.
     fn claim(&mut self) {
         for berth in std::mem::take(&mut self.left).into_values() {
-            let path = PathBuf::from(self.scribe.intake.text(berth, Text::Path));
-            let Some(dir) = path.parent().filter(|it| it.is_absolute()) else {
+            let dir = PathBuf::from(self.scribe.intake.text(berth, Text::Dir));
+            if !dir.is_absolute() {
                 self.scribe.intake.leave(berth);
                 continue;
-            };
-            let (mut file, plan) = (LogFile::new(dir.to_owned()), Plan::of(&Log::default(), dir));
+            }
+            let mut file = LogFile::new(Arc::new(Trail::new(&dir)));
+            let plan = Plan::of(&Log::default());
             let mut write = || self.scribe.write(berth, &mut file, &plan, true);
             while matches!(write(), Ok(step) if step.made.consumed > 0) {}
             self.scribe.leave_if_empty(berth);
@@ -511,54 +474,6 @@ impl Drain {
     fn stream(&mut self, index: usize, stream: usize) -> &mut Stream {
         &mut self.services[index].as_mut().expect("it was just looked at").streams[stream]
     }
-}
-
-impl Service {
-    /// Shows lines, as they stand in the file, to everybody else who wants them.
-    fn pass_on(&mut self, lines: &[u8], printer: &mut Printer, teller: &Teller) {
-        if !self.plan.prints && self.awaited.is_none() && self.syslog.is_none() {
-            return;
-        }
-        let (mut printed, now_ms) = (String::new(), now_ms());
-        for line in lines.split(|it| *it == b'\n') {
-            let Some((head, text)) = Head::parse(line) else { continue };
-            let text = String::from_utf8_lossy(text);
-            if self.plan.prints {
-                printed += &format!("{} | {text}\n", self.name);
-            }
-            if let Some(it) = &mut self.syslog {
-                it.send(now_ms, &head, &text);
-            }
-            if self.awaited.take_if(|it| it.is_match(&text)).is_some() {
-                teller.happened(&self.name, Happening::Ready { incarnation: self.incarnation });
-            }
-        }
-        printer.print(&printed);
-    }
-
-    fn is_in_trouble(&mut self, error: &std::io::Error, teller: &Teller) {
-        if std::mem::replace(&mut self.in_trouble, true) {
-            return;
-        }
-        let path = self.file.path();
-        let follows = match self.plan.full {
-            Full::Drop => "its lines are dropped until there is room",
-            Full::Block => "it waits in its writing until there is room",
-        };
-        let why = format!("its log `{path}` cannot be written: {error}: {follows}");
-        teller.tell(News::Noted { service: self.name.clone(), why });
-    }
-
-    fn is_fine(&mut self, teller: &Teller) {
-        if std::mem::replace(&mut self.in_trouble, false) {
-            let why = "its log can be written again".to_owned();
-            teller.tell(News::Noted { service: self.name.clone(), why });
-        }
-    }
-}
-
-fn syslog_of(plan: &Plan, name: &ServiceName) -> Option<Syslog> {
-    (!plan.syslog.is_empty()).then(|| Syslog::new(&plan.syslog, name.as_str()))
 }
 
 fn key(index: usize, stream: usize) -> u64 {

@@ -5,19 +5,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use super::line::Head;
 use super::plan::Plan;
 use super::segments::{self, CURRENT, Kind};
+use super::trails::Trail;
 
 /// The log of one service, as it is written. The file is open only while there is something to write.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    dir: PathBuf,
-    path: String,
-    open: Option<Open>,
+    trail: Arc<Trail>,
+    open: Option<Box<Open>>,
 }
 
 #[derive(Debug)]
@@ -33,13 +34,12 @@ struct Open {
 }
 
 impl LogFile {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        let path = dir.join(CURRENT).to_string_lossy().into_owned();
-        Self { dir, path, open: None }
+    pub(super) fn new(trail: Arc<Trail>) -> Self {
+        Self { trail, open: None }
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    pub(super) fn trail(&self) -> &Arc<Trail> {
+        &self.trail
     }
 
     /// Lets go of the file until the next line.
@@ -53,11 +53,11 @@ impl LogFile {
         self.open.take_if(|it| !it.is_mine());
         let open = match self.open.take() {
             Some(it) => it,
-            None => Open::of(&self.dir, plan, packer)?,
+            None => Box::new(Open::of(&self.trail.dir, plan, packer)?),
         };
         let open = self.open.insert(open);
         if open.is_over(plan, at_ns) {
-            open.rotate(&self.dir, plan, packer)?;
+            open.rotate(&self.trail.dir, plan, packer)?;
         }
         Ok(open.len)
     }

@@ -113,15 +113,15 @@ pub(super) enum Number {
 pub(super) enum Text {
     /// The service.
     Name,
-    /// The file.
-    Path,
+    /// The directory of its files.
+    Dir,
 }
 
 impl Text {
     const fn place(self) -> (usize, usize) {
         match self {
             Self::Name => (128, 256),
-            Self::Path => (512, PAGE - 512 - 2),
+            Self::Dir => (512, PAGE - 512 - 2),
         }
     }
 }

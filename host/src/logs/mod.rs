@@ -26,6 +26,7 @@ mod print;
 pub mod read;
 mod scribe;
 pub mod segments;
+mod service;
 pub mod stamp;
 mod syslog;
 mod tap;

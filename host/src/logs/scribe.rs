@@ -3,12 +3,14 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::file::{LogFile, Packer};
 use super::format::{Made, Task};
 use super::intake::{Berth, Intake, Number, State, Text};
 use super::line::{Head, Mark};
 use super::plan::Plan;
+use super::segments::CURRENT;
 use crate::clock::wall_ns;
 
 /// When the clock is set back by more than this, the times of lines go back with it. Until then they
@@ -200,7 +202,8 @@ impl Scribe {
         last_ns: i64,
     ) -> io::Result<()> {
         let offset = file.prepare(plan, first_ns, &self.packer)?;
-        self.intake.set_text(berth, Text::Path, file.path());
+        let dir = file.trail().dir.to_string_lossy();
+        self.intake.set_text(berth, Text::Dir, &dir);
         self.intake.set(berth, Number::Offset, offset);
         self.last_ns = last_ns;
         self.intake.set_last_ns(last_ns);
@@ -246,8 +249,8 @@ impl Scribe {
     }
 
     fn write_again(&mut self, berth: Berth) -> io::Result<()> {
-        let path = self.intake.text(berth, Text::Path);
-        let file = OpenOptions::new().write(true).open(path)?;
+        let dir = self.intake.text(berth, Text::Dir);
+        let file = OpenOptions::new().write(true).open(Path::new(&dir).join(CURRENT))?;
         file.write_all_at(&self.out, self.intake.get(berth, Number::Offset))
     }
 

@@ -104,7 +104,7 @@ impl Trails {
 }
 
 impl Trail {
-    fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
             last_ns: AtomicI64::new(0),

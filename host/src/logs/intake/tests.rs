@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::unistd::{pipe, read};
 
@@ -15,6 +16,7 @@ use crate::logs::line::{Head, Mark};
 use crate::logs::plan::Plan;
 use crate::logs::scribe::Scribe;
 use crate::logs::segments;
+use crate::logs::trails::Trail;
 use crate::spec::Log;
 
 thread_local! {
@@ -34,6 +36,7 @@ pub(in crate::logs) fn may_die() {
 /// One service with one pipe, and servers that come and go.
 struct World {
     dir: PathBuf,
+    logs: PathBuf,
     plan: Plan,
     end: OwnedFd,
     writer: File,
@@ -46,8 +49,8 @@ impl World {
         fs::create_dir_all(&dir).unwrap();
         let (end, writer) = pipe().unwrap();
         let log = Log { rotate_size: Some(300), keep: Some(1000), ..Log::default() };
-        let plan = Plan::of(&log, &dir.join("a"));
-        Self { dir, plan, end, writer: writer.into() }
+        let (plan, logs) = (Plan::of(&log), dir.join("a"));
+        Self { dir, logs, plan, end, writer: writer.into() }
     }
 
     /// A server that reads and writes until it dies, or nothing is left in the pipe: then true. In
@@ -55,7 +58,7 @@ impl World {
     fn serve(&self, drops: bool, ends: bool) -> bool {
         let life = || {
             let (mut scribe, held) = Scribe::begin(Intake::open(&self.dir.join(".intake")).0);
-            let mut file = LogFile::new(self.plan.dir.clone());
+            let mut file = LogFile::new(Arc::new(Trail::new(&self.logs)));
             let mut berth = held.first().copied();
             loop {
                 let available = available(&self.end);
@@ -86,7 +89,10 @@ impl World {
     fn tear(&self, cut: u64) {
         let (mut intake, _) = Intake::open(&self.dir.join(".intake"));
         for berth in intake.taken() {
-            let (state, path) = (intake.state(berth), intake.text(berth, Text::Path));
+            let (state, path) = (
+                intake.state(berth),
+                PathBuf::from(intake.text(berth, Text::Dir)).join(segments::CURRENT),
+            );
             if let (true, Ok(file)) = (state.writing, File::options().write(true).open(path)) {
                 let (length, offset) =
                     (file.metadata().unwrap().len(), intake.get(berth, Number::Offset));
@@ -96,8 +102,8 @@ impl World {
     }
 
     fn lines(&self) -> Vec<(Head, String)> {
-        let closed = segments::list(&self.plan.dir).unwrap().into_iter().map(|it| it.path);
-        let files = closed.chain([self.plan.dir.join("current.log")]);
+        let closed = segments::list(&self.logs).unwrap().into_iter().map(|it| it.path);
+        let files = closed.chain([self.logs.join(segments::CURRENT)]);
         let mut text = String::new();
         for mut file in files.filter_map(|it| File::open(it).ok()) {
             file.read_to_string(&mut text).unwrap();
@@ -159,7 +165,7 @@ fn wherever_servers_die_every_line_is_there_once_and_in_order() {
         let texts: Vec<&str> = lines.iter().map(|it| it.1.as_str()).collect();
         assert!(texts.iter().copied().eq(text().lines()), "died after {first} stores: {texts:#?}");
         assert!(lines.is_sorted_by(|one, other| one.0.at_ns < other.0.at_ns), "{first}");
-        fs::remove_dir_all(&world.plan.dir).unwrap();
+        fs::remove_dir_all(&world.logs).unwrap();
         if done {
             assert!(first > 100, "a server has many places to die at, not {first}");
             return;
@@ -189,7 +195,7 @@ fn wherever_servers_die_what_is_missing_is_counted_exactly() {
         let dropped: usize = told.iter().map(count).sum();
         assert_eq!(kept.len() + dropped, COUNT + 1, "died after {first} stores: {lines:#?}");
         any |= dropped > 0;
-        fs::remove_dir_all(&world.plan.dir).unwrap();
+        fs::remove_dir_all(&world.logs).unwrap();
         if done {
             return assert!(any, "some were dropped");
         }
