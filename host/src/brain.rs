@@ -129,7 +129,7 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
         problems.iter().for_each(complain_of);
     }
     for (name, spec) in &loaded.specs {
-        machine.set_log(name, &spec.log);
+        machine.set_log(name, spec);
     }
     let slots = machine.greet()?;
     if machine.keeper_is_init() {

@@ -4,13 +4,13 @@
 mod alarms;
 mod greet;
 mod launch;
-mod settle;
+mod output;
 mod status;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use zinit_keeper::thrift;
 use zinit_keeper::wire::{Exit, Ready, Report, Request};
 
 use alarms::Alarms;
+use output::Outputs;
 use tasks::Tasks;
 
 use crate::board::Board;
@@ -38,7 +39,6 @@ use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::probe::{News, Prober};
-use crate::spec::Log;
 use crate::state::Service;
 use crate::supervise::{Machine, Wake};
 
@@ -71,9 +71,7 @@ pub struct RealMachine {
     changed: BTreeMap<ServiceName, Rc<Service>>,
     forgotten: BTreeSet<ServiceName>,
     answers: Vec<(Letter, Answer)>,
-    logged: HashMap<ServiceName, Arc<Log>>,
-    /// Exits that are told when the output before them is in its file, or else at these times.
-    settling: Vec<(Tick, ServiceName, Happening)>,
+    outputs: Outputs,
     tasks: Tasks,
     /// How the process of a service says that it is ready.
     ways: HashMap<ServiceName, Ready>,
@@ -160,8 +158,7 @@ impl RealMachine {
             changed: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             answers: Vec::new(),
-            logged: HashMap::new(),
-            settling: Vec::new(),
+            outputs: Outputs::default(),
             tasks: Tasks::default(),
             ways: HashMap::new(),
             latest: HashMap::new(),
@@ -174,14 +171,6 @@ impl RealMachine {
             settled: false,
             epoch_ms: milliseconds(ClockId::CLOCK_REALTIME)
                 - milliseconds(ClockId::CLOCK_MONOTONIC),
-        }
-    }
-
-    /// Says where the output of a service goes from now on.
-    pub fn set_log(&mut self, name: &ServiceName, log: &Arc<Log>) {
-        if self.logged.get(name) != Some(log) {
-            self.logged.insert(name.clone(), Arc::clone(log));
-            self.logs.set(name, log);
         }
     }
 
@@ -199,14 +188,6 @@ impl RealMachine {
         }
     }
 
-    fn attach(&mut self, service: &str, incarnation: u64, pipes: Option<[OwnedFd; 2]>) {
-        let (Ok(name), Some(pipes)) = (ServiceName::parse(service), pipes) else { return };
-        let log = self.logged.get(&name).cloned().unwrap_or_else(Log::usual);
-        if let Err(error) = self.logs.attach(&name, &log, incarnation, pipes) {
-            complain(&format!("cannot read the output of `{service}`: {error}"));
-        }
-    }
-
     fn send_off(&mut self) {
         if let Err(error) = self.keeper.flush() {
             complain(&format!("cannot reach the keeper: {error}"));
@@ -215,7 +196,7 @@ impl RealMachine {
 
     fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
         let (name, spec) = (&service.name, &service.spec);
-        self.set_log(name, &spec.log);
+        self.set_log(name, spec);
         self.warn_of_unread_output(service);
         let prepared = self
             .refuse_shared_log(service)
@@ -262,8 +243,7 @@ impl RealMachine {
         self.group.push(Request::Forget { service: name.to_string() });
         let group = std::mem::take(&mut self.group);
         self.ask(group);
-        let log = self.logged.remove(&name).unwrap_or_else(Log::usual);
-        self.logs.forget(&name, &log);
+        self.forget_log(&name);
         self.prober.forget(&name);
         let kill = self.tasks.kill(&name, Task::GiveUp);
         self.ask(kill.into_iter().collect());

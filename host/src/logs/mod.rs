@@ -131,10 +131,9 @@ impl Logs {
     /// A service is known, or its log is another: from now on its lines go there.
     pub fn set(&self, name: &ServiceName, log: &Arc<Log>) {
         if log.mode == LogMode::None {
-            self.0.trails.forget(name.as_str());
-        } else {
-            self.0.trails.enter(name, &plan::dir_of(log, &self.own(name)));
+            return self.0.trails.forget(name.as_str());
         }
+        self.0.trails.enter(name, &plan::dir_of(log, &self.own(name)));
         if self.taps().contains_key(name) {
             self.order(Order::Change { name: name.clone(), log: Arc::clone(log) });
         }

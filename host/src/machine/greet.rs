@@ -101,7 +101,7 @@ impl RealMachine {
         let spec = Note::read(&slot.note).and_then(|it| it.spec(&slot.config));
         if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
             self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
-            self.set_log(&name, &spec.log);
+            self.set_log(&name, &spec);
             if slot.pid != 0 {
                 self.launching(&name, slot.incarnation, &spec.readiness);
             }

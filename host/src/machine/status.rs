@@ -1,7 +1,6 @@
 //! What everybody sees of a service.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -61,39 +60,10 @@ impl RealMachine {
         self.forgotten.remove(&service.name);
         let latest = Latest { service: Rc::clone(&service), told };
         if let Some(before) = self.latest.insert(service.name.clone(), latest) {
-            if before.service.spec.log != service.spec.log {
-                self.set_log(&service.name, &service.spec.log);
-            }
             self.write_down(&before.service, &service);
         }
+        self.set_log(&service.name, &service.spec);
         self.changed.insert(service.name.clone(), service);
-    }
-
-    /// Why a service that would write the same files as another is not launched. Whose name is first
-    /// in the alphabet has them.
-    pub(super) fn refuse_shared_log(&self, service: &Service) -> Result<(), String> {
-        let dir = Path::new(&service.spec.log.dir);
-        if dir.as_os_str().is_empty() {
-            return Ok(());
-        }
-        let mut others = self.latest.values().map(|it| &it.service);
-        match others.find(|it| it.name < service.name && Path::new(&it.spec.log.dir) == dir) {
-            Some(it) => Err(format!("`{}` logs to `{}` as well", it.name, dir.display())),
-            None => Ok(()),
-        }
-    }
-
-    /// What is to be read by a service that nobody knows fills its pipe, and whoever writes it waits.
-    pub(super) fn warn_of_unread_output(&mut self, service: &Service) {
-        let name = &service.name;
-        if let Some(reader) = &service.spec.log_to
-            && !self.latest.contains_key(reader)
-        {
-            self.warn(format!(
-                "`log_to` of `{name}` names `{reader}`, which does not exist: nobody reads what \
-                 `{name}` writes, and it will wait in its writing; register `{reader}`"
-            ));
-        }
     }
 
     pub(super) fn status(&self, service: &Service) -> Status {
