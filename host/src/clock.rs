@@ -16,3 +16,9 @@ pub(crate) fn milliseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock).expect("every Linux has these clocks");
     time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000
 }
+
+/// Nanoseconds since 1970.
+pub(crate) fn nanoseconds() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has this clock");
+    time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}

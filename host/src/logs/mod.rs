@@ -10,6 +10,7 @@
 
 pub mod line;
 mod print;
+pub mod read;
 mod ring;
 mod split;
 pub mod stamp;
@@ -35,6 +36,7 @@ use crate::probe::Teller;
 use crate::spec::LogMode;
 use print::Printer;
 use table::{Awaited, Table, Taken};
+use trails::Trails;
 
 /// The keeper of the last lines. Cheap to clone; the thread ends with the last clone.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ struct Shared {
     has_awaited: AtomicBool,
     /// Who is told of lines that were waited for.
     teller: OnceLock<Teller>,
+    /// Where the lines of each service are.
+    trails: Arc<Trails>,
 }
 
 /// How much of a pipe is read at once: what it usually holds.
@@ -75,11 +79,17 @@ impl Logs {
             printer: Mutex::default(),
             has_awaited: AtomicBool::new(false),
             teller: OnceLock::new(),
+            trails: Trails::new(),
         });
         shared.epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let drained = Arc::clone(&shared);
         thread::Builder::new().name("logs".into()).spawn(move || drained.drain())?;
         Ok(Self(Arc::new(Handle(shared))))
+    }
+
+    /// Where the lines of each service are.
+    pub fn trails(&self) -> &Arc<Trails> {
+        &self.0.0.trails
     }
 
     /// Drains these pipes from now on, in place of the service's earlier ones; its lines stay.

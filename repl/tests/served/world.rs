@@ -139,6 +139,7 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
         health: "".into(),
         goes_down: false,
         says: "".into(),
+        incarnation: 0,
     }
 }
 
