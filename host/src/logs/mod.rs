@@ -12,6 +12,7 @@ pub mod line;
 mod print;
 pub mod read;
 mod ring;
+pub mod segments;
 mod split;
 pub mod stamp;
 mod table;
