@@ -36,7 +36,7 @@ fn lines_of_all_or_some_services_are_shown_in_the_order_of_time() {
     assert_eq!(world.says(&["logs", "-n", "0"]), "");
     assert_eq!(world.says(&["logs", "--stdout", "web"]), "[+] web: listening on 8080\n");
     assert_eq!(world.says(&["logs", "--stderr", "web"]), "[-] web: GET / [cut]\n");
-    assert_eq!(world.says(&["logs", "--grep", "^GET|[0-9]{4} b"]), ALL[57..]);
+    assert_eq!(world.says(&["logs", "--grep", "^GET|[0-9]{4} b"]), ALL[56..]);
     assert_eq!(world.says(&["logs", "--where", "level=info"]), "[+] db: level=info msg=ready\n");
     assert_eq!(world.says(&["logs", "--where", "level=info", "--where", "msg=x"]), "");
 }

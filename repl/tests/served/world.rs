@@ -61,6 +61,8 @@ impl World {
         for source in old.logs.trails().sources(&[]) {
             self.logs.trails().enter(&source.service, &source.trail.dir);
         }
+        // What the server before has written is all in its files.
+        self.logs.trails().publish(old.logs.trails().newest_ns());
     }
 
     fn at(dir: PathBuf) -> Self {
