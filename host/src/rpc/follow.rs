@@ -58,9 +58,9 @@ impl Follower {
         Ok(Self::new(office, search, after_ns))
     }
 
-    /// Everything until then was seen, in nanoseconds since 1970.
-    pub(super) fn after_ns(&self) -> i64 {
-        self.after_ns
+    /// That nothing has come.
+    pub(super) fn nothing(&self) -> Result<Page, Refusal> {
+        Page::nothing(self.after_ns, self.lags)
     }
 
     /// The next page that has lines. Whoever gives up waiting for it has lost none.
@@ -70,14 +70,20 @@ impl Follower {
                 // Its sender lives as long as the office.
                 let _ = self.changes.changed().await;
             }
-            self.gather().await;
-            self.changes.mark_unchanged();
-            let page = take(&self.office, &self.search, self.after_ns, Self::LINES).await?;
-            (self.after_ns, self.lags) = (page.cursor_ns, page.more);
+            let page = self.look().await?;
             if !page.is_empty {
                 return Ok(page);
             }
         }
+    }
+
+    /// What there is now behind the cursor.
+    pub(super) async fn look(&mut self) -> Result<Page, Refusal> {
+        self.gather().await;
+        self.changes.mark_unchanged();
+        let page = take(&self.office, &self.search, self.after_ns, Self::LINES).await?;
+        (self.after_ns, self.lags) = (page.cursor_ns, page.more);
+        Ok(page)
     }
 
     async fn gather(&self) {

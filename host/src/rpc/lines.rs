@@ -49,9 +49,14 @@ pub(super) fn wait(office: Arc<Office>, args: Args) -> Pending {
         let search = Search::of(&office, &args, 2, 3)?;
         let after_ns = moment(&args, 0, "cursor")?.unwrap_or(now_ns);
         let mut follower = Follower::new(&office, search, after_ns);
+        // However short the time is, what is there is seen.
+        let page = follower.look().await?;
+        if !page.is_empty {
+            return Ok(page.told);
+        }
         match office.before(args.seconds(1), follower.next()).await {
             Ok(page) => Ok(page?.told),
-            Err(Unmet::Late) => Ok(Page::nothing(follower.after_ns())?.told),
+            Err(Unmet::Late) => Ok(follower.nothing()?.told),
             Err(unmet) => Err(unmet.refusal(String::new)),
         }
     })

@@ -55,8 +55,8 @@ impl Page {
     }
 
     /// A page without lines.
-    pub(super) fn nothing(cursor_ns: i64) -> Result<Self, Refusal> {
-        Self::of(&[], cursor_ns, false)
+    pub(super) fn nothing(cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
+        Self::of(&[], cursor_ns, more)
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn take(
     sources.retain(|it| it.trail.has_after(after_ns));
     let end_ns = if bound_ns == i64::MAX { after_ns } else { bound_ns.max(after_ns) };
     if sources.is_empty() || bound_ns <= after_ns {
-        return Page::nothing(end_ns);
+        return Page::nothing(end_ns, false);
     }
     let query = search.query(after_ns, bound_ns);
     let _turn = office.turn().await;

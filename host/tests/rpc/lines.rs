@@ -152,7 +152,7 @@ fn a_wait_answers_as_soon_as_a_line_comes_that_is_meant() {
     assert_eq!(texts(&page), ["GET /next"]);
     let late = client.result("logs.wait", json!([page["cursor"], 0.05, "web"]));
     assert_eq!((texts(&late), &late["cursor"]), (vec![], &page["cursor"]));
-    let missed = client.result("logs.wait", json!([none["cursor"]]));
+    let missed = client.result("logs.wait", json!([none["cursor"], 0]));
     assert_eq!(texts(&missed), ["GET it yourself", "POST /", "GET /next"]);
 }
 
