@@ -211,7 +211,7 @@ fn run_until_quiet(core: &mut Core) -> usize {
         let mut soon = Vec::new();
         for effect in core.take_effects() {
             match effect {
-                Effect::Launch { service, incarnation } => {
+                Effect::Launch { service, incarnation, .. } => {
                     let service = service.name.clone();
                     let pid = i32::try_from(events + soon.len() + 1).expect("few enough");
                     soon.push((service.clone(), Happening::Launched { incarnation, pid }));

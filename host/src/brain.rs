@@ -61,10 +61,11 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
         doors = doors.and_tcp(address, &settings.home.state_dir.join("token"))?;
     }
     let board = Arc::new(Board::default());
-    let logs = Logs::start().map_err(|error| cannot_begin(&error))?;
     let (desk, inbox, bell) = Desk::new().map_err(|error| cannot_begin(&error.into()))?;
     let (tell, news) = mpsc::channel();
     let teller = Teller::new(tell, Arc::clone(&bell));
+    let logs = Logs::start(&settings.home.state_dir.join("logs"), teller.clone());
+    let logs = logs.map_err(|error| cannot_begin(&error))?;
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
     let chronicle = Arc::new(Chronicle::new());
@@ -72,7 +73,6 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
     let begin = move || {
-        logs.report_to(teller.clone());
         let prober = Prober::new(teller);
         let parts =
             Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
@@ -128,8 +128,10 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
         complain("the policy is refused, the bundled one decides:");
         problems.iter().for_each(complain_of);
     }
-    let modes = loaded.specs.iter().map(|(name, spec)| (name.clone(), spec.log.mode)).collect();
-    let slots = machine.greet(modes)?;
+    for (name, spec) in &loaded.specs {
+        machine.set_log(name, &spec.log);
+    }
+    let slots = machine.greet()?;
     if machine.keeper_is_init() {
         core.set_init();
     }

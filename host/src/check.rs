@@ -45,8 +45,10 @@ pub fn check(dir: &Path) -> Checked {
     }
     checked.problems.extend(policy(&store));
     let files = Files { store: &store, specs: loaded.specs.iter().map(|(a, b)| (a, b)).collect() };
+    checked.problems.extend(files.shared_dirs());
     for (name, spec) in &loaded.specs {
         let warn = |what: String, key: &str| files.refusal(name, key, &what);
+        checked.problems.extend(files.loops(name, spec));
         checked.warnings.extend(files.strangers(name, spec));
         checked.warnings.extend(files.rivals(name, spec));
         checked.warnings.extend(programs(spec).map(|(key, what)| warn(what, key)));
@@ -148,6 +150,32 @@ impl Files<'_> {
         told.collect()
     }
 
+    /// Directories to which more than one service would log.
+    fn shared_dirs(&self) -> Vec<Refusal> {
+        let mut first: BTreeMap<&Path, &ServiceName> = BTreeMap::new();
+        let mut told = Vec::new();
+        for (name, spec) in self.specs.iter().filter(|(_, it)| !it.log.dir.is_empty()) {
+            let dir = &spec.log.dir;
+            match first.get(Path::new(dir)) {
+                Some(other) => {
+                    let what = format!("`{other}` logs to `{dir}` as well");
+                    let hint = "give each of them a `dir` of its own";
+                    told.push(self.refusal(name, "log", &what).hint(hint));
+                }
+                None => drop(first.insert(Path::new(dir), name)),
+            }
+        }
+        told
+    }
+
+    /// What would read what it writes.
+    fn loops(&self, name: &ServiceName, spec: &Spec) -> Option<Refusal> {
+        let what = "its output would be its own input";
+        let hint = "name another service in `log_to`";
+        let loops = spec.log_to.as_ref() == Some(name);
+        loops.then(|| self.refusal(name, "log_to", what).hint(hint))
+    }
+
     /// Conflicts that are there from the start.
     fn rivals(&self, name: &ServiceName, spec: &Spec) -> Vec<Refusal> {
         let begins = |it: &Spec| {
@@ -168,11 +196,12 @@ impl Files<'_> {
     }
 }
 
-fn relations(spec: &Spec) -> [(&'static str, &Vec<ServiceName>); 5] {
+fn relations(spec: &Spec) -> [(&'static str, &[ServiceName]); 6] {
     [
         ("after", &spec.after),
         ("requires", &spec.requires),
         ("wants", &spec.wants),
+        ("log_to", spec.log_to.as_slice()),
         ("before", &spec.before),
         ("conflicts", &spec.conflicts),
     ]

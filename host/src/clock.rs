@@ -17,8 +17,8 @@ pub(crate) fn milliseconds(clock: ClockId) -> i64 {
     time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000
 }
 
-/// Nanoseconds since 1970.
-pub(crate) fn nanoseconds() -> i64 {
+/// The wall clock, in nanoseconds since 1970.
+pub(crate) fn wall_ns() -> i64 {
     let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has this clock");
     time.tv_sec() * 1_000_000_000 + time.tv_nsec()
 }

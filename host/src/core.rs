@@ -8,6 +8,7 @@
 mod boot;
 mod fleet;
 mod needs;
+mod outputs;
 mod reload;
 mod sight;
 
@@ -170,10 +171,10 @@ impl Core {
             }
             Command::Kill(name, signal) => self.kill(&name, signal)?,
             Command::Define(name, spec) => {
-                self.refuse_cycles(&[(name.clone(), (*spec).clone())], false)?;
+                self.refuse(&[(name.clone(), (*spec).clone())], false)?;
                 self.define(now, name, *spec);
             }
-            Command::Vet(name, spec) => self.refuse_cycles(&[(name, *spec)], false)?,
+            Command::Vet(name, spec) => self.refuse(&[(name, *spec)], false)?,
             Command::Reload(reload) => {
                 let plan = self.reload(now, reload)?;
                 self.release_free(now);
@@ -225,13 +226,14 @@ impl Core {
     fn define(&mut self, now: Tick, name: ServiceName, spec: Spec) {
         let before = self.service(name.as_str()).map(|it| Rc::clone(&it.spec));
         let same = before.as_ref().is_some_and(|it| **it == spec);
-        let restart = before.as_ref().is_none_or(|it| {
-            let changes = it.changes(&spec);
-            self.needs_restart(&name, &changes)
-        });
+        let restart = before.as_ref().is_none_or(|it| self.needs_restart(&name, it, &spec));
+        let reader = self.reader_without_input(&name, &spec);
         let id = self.know(now, name, Rc::new(spec));
         if before.is_none() {
             self.show(id);
+        }
+        if let Some(reader) = reader {
+            self.hold(now, &[reader], &Held::Renew);
         }
         let starts = starts_by_itself(self.spec(id));
         let was_leaving = std::mem::take(&mut self.draw(id).standing.leaving);
@@ -380,7 +382,8 @@ impl Core {
     fn commit(&mut self, now: Tick, id: Id, draft: Draft) {
         let before = Rc::clone(self.known_service(id));
         let rearmed = draft.is_rearmed(&before.standing);
-        let (service, effects) = draft.finish();
+        let (service, mut effects) = draft.finish();
+        self.connect_input(id, &mut effects);
         self.live += usize::from(service.standing.process.is_some());
         self.live -= usize::from(before.standing.process.is_some());
         let moved = service.standing.state != before.standing.state

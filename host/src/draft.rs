@@ -266,7 +266,7 @@ impl Draft {
         let incarnation = standing.incarnation;
         self.forget_checks();
         let service = self.service();
-        self.effects.push(Effect::Launch { service, incarnation });
+        self.effects.push(Effect::Launch { service, incarnation, input: false });
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub enum Effect {
         service: Rc<Service>,
         /// The name of the process in later events.
         incarnation: u64,
+        /// Whether others write to its stdin.
+        input: bool,
     },
     /// Deliver a signal to all processes of this incarnation.
     Signal {

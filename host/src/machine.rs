@@ -4,6 +4,7 @@
 mod alarms;
 mod greet;
 mod launch;
+mod settle;
 mod status;
 mod tasks;
 
@@ -37,7 +38,7 @@ use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::probe::{News, Prober};
-use crate::spec::LogMode;
+use crate::spec::Log;
 use crate::state::Service;
 use crate::supervise::{Machine, Wake};
 
@@ -70,7 +71,9 @@ pub struct RealMachine {
     changed: BTreeMap<ServiceName, Rc<Service>>,
     forgotten: BTreeSet<ServiceName>,
     answers: Vec<(Letter, Answer)>,
-    modes: HashMap<ServiceName, LogMode>,
+    logged: HashMap<ServiceName, Arc<Log>>,
+    /// Exits that are told when the output before them is in its file, or else at these times.
+    settling: Vec<(Tick, ServiceName, Happening)>,
     tasks: Tasks,
     /// How the process of a service says that it is ready.
     ways: HashMap<ServiceName, Ready>,
@@ -131,6 +134,7 @@ struct Latest {
 #[derive(Debug, Default)]
 struct About {
     pid: i32,
+    version: u32,
     /// Where the services have their cgroups, if they have any.
     cgroup: Option<PathBuf>,
     controllers: Vec<String>,
@@ -156,7 +160,8 @@ impl RealMachine {
             changed: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             answers: Vec::new(),
-            modes: HashMap::new(),
+            logged: HashMap::new(),
+            settling: Vec::new(),
             tasks: Tasks::default(),
             ways: HashMap::new(),
             latest: HashMap::new(),
@@ -172,9 +177,11 @@ impl RealMachine {
         }
     }
 
-    fn set_mode(&mut self, name: &ServiceName, mode: LogMode) {
-        if self.modes.insert(name.clone(), mode) != Some(mode) {
-            self.logs.set_mode(name.as_str(), mode);
+    /// Says where the output of a service goes from now on.
+    pub fn set_log(&mut self, name: &ServiceName, log: &Arc<Log>) {
+        if self.logged.get(name) != Some(log) {
+            self.logged.insert(name.clone(), Arc::clone(log));
+            self.logs.set(name, log);
         }
     }
 
@@ -192,12 +199,10 @@ impl RealMachine {
         }
     }
 
-    fn attach(&mut self, service: &str, pipes: Option<[OwnedFd; 2]>) {
-        let (Ok(name), Some([stdout, stderr])) = (ServiceName::parse(service), pipes) else {
-            return;
-        };
-        let mode = self.modes.get(&name).copied().unwrap_or_default();
-        if let Err(error) = self.logs.attach(name, mode, stdout, stderr) {
+    fn attach(&mut self, service: &str, incarnation: u64, pipes: Option<[OwnedFd; 2]>) {
+        let (Ok(name), Some(pipes)) = (ServiceName::parse(service), pipes) else { return };
+        let log = self.logged.get(&name).cloned().unwrap_or_else(Log::usual);
+        if let Err(error) = self.logs.attach(&name, &log, incarnation, pipes) {
             complain(&format!("cannot read the output of `{service}`: {error}"));
         }
     }
@@ -208,17 +213,21 @@ impl RealMachine {
         }
     }
 
-    fn launch(&mut self, service: &Rc<Service>, incarnation: u64) {
+    fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
         let (name, spec) = (&service.name, &service.spec);
-        self.set_mode(name, spec.log.mode);
-        match launch::of_service(service, incarnation, &self.about.controllers) {
+        self.set_log(name, &spec.log);
+        self.warn_of_unread_output(service);
+        let prepared = self
+            .refuse_shared_log(service)
+            .and_then(|()| launch::of_service(service, incarnation, input, &self.about));
+        match prepared {
             Ok(launch::Prepared { launch, warnings }) => {
                 if launch.ready == Ready::Silent {
                     self.ways.remove(name);
                 } else {
                     self.ways.insert(name.clone(), launch.ready);
                 }
-                self.await_line(name, incarnation, &spec.readiness);
+                self.launching(name, incarnation, &spec.readiness);
                 self.group.push(Request::Launch(Box::new(launch)));
                 warnings.into_iter().for_each(|it| self.warn(it));
             }
@@ -253,11 +262,11 @@ impl RealMachine {
         self.group.push(Request::Forget { service: name.to_string() });
         let group = std::mem::take(&mut self.group);
         self.ask(group);
-        self.logs.detach(name.as_str());
+        let log = self.logged.remove(&name).unwrap_or_else(Log::usual);
+        self.logs.forget(&name, &log);
         self.prober.forget(&name);
         let kill = self.tasks.kill(&name, Task::GiveUp);
         self.ask(kill.into_iter().collect());
-        self.modes.remove(&name);
         self.ways.remove(&name);
         if let Some(it) = self.latest.remove(&name) {
             let change = Change::forgotten(it.service.standing.state.word().into(), name.clone());
@@ -281,7 +290,7 @@ impl RealMachine {
     fn hear(&mut self, report: Report, descriptors: Descriptors, wakes: &mut Vec<Wake>) {
         let (service, what) = match report {
             Report::Launched { service, incarnation, pid, .. } => {
-                self.attach(&service, descriptors.pipes);
+                self.attach(&service, incarnation, descriptors.pipes);
                 self.listen(&service, incarnation, pid, descriptors.ready);
                 (service, Happening::Launched { incarnation, pid })
             }
@@ -304,6 +313,9 @@ impl RealMachine {
             Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
         };
         match ServiceName::parse(&service) {
+            Ok(name) if matches!(what, Happening::Exited { .. }) => {
+                wakes.extend(self.settle(name, what));
+            }
             Ok(name) => wakes.push(Wake::Happened(name, what)),
             Err(_) => self.hear_of_task(service, what, wakes),
         }
@@ -351,7 +363,7 @@ impl Machine for RealMachine {
             return std::mem::take(&mut self.early);
         }
         loop {
-            let mut timeout = self.alarms.timeout(self.now(), self.deadline);
+            let mut timeout = self.alarms.timeout(self.now(), self.next_limit());
             let quiet = PollTimeout::from(QUIET_MS);
             if !self.settled && (timeout.is_none() || timeout > quiet) {
                 timeout = quiet;
@@ -383,6 +395,7 @@ impl Machine for RealMachine {
             }
             let due = self.alarms.due(self.now());
             wakes.extend(due.into_iter().map(|it| Wake::Happened(it, Happening::Elapsed)));
+            self.settle_late(&mut wakes);
             if self.deadline.is_some_and(|at| at <= self.now()) {
                 self.deadline = None;
                 wakes.push(Wake::Deadline);
@@ -405,7 +418,9 @@ impl Machine for RealMachine {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation } => self.launch(&service, incarnation),
+            Effect::Launch { service, incarnation, input } => {
+                self.launch(&service, incarnation, input);
+            }
             Effect::Check { service } => {
                 let Service { name, spec, standing, .. } = &*service;
                 self.prober.check(name, standing.incarnation, Arc::clone(&spec.health));

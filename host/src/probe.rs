@@ -46,6 +46,13 @@ use room::Order;
 pub enum News {
     /// Something happened to a service.
     Happened(ServiceName, Happening),
+    /// Something about a service that changes nothing for it, but that somebody should read.
+    Noted {
+        /// The service.
+        service: ServiceName,
+        /// What, as half a sentence.
+        why: String,
+    },
     /// This command line is to be run in the service's slot for checks. Its end, also that it could
     /// not be run, is to be answered by [`Prober::ran`].
     Run {

@@ -8,6 +8,7 @@ mod changes;
 mod duration;
 mod keys;
 mod limit;
+mod log;
 mod map;
 mod node;
 mod read;
@@ -301,6 +302,11 @@ impl Spec {
     /// Whether it runs nothing, and is only there to bring others up.
     pub fn is_target(&self) -> bool {
         self.exec.is_empty()
+    }
+
+    /// The services that are started with this one: what it wants, and who is to read its output.
+    pub fn wanted(&self) -> impl Iterator<Item = &ServiceName> {
+        self.wants.iter().chain(self.log_to.iter().filter(|it| !self.wants.contains(it)))
     }
 
     /// Whether it names others that start with it or before it: without a command, it is a target.

@@ -197,7 +197,7 @@ fn teach_spec(engine: &mut Engine) {
         })
         .register_get("after", |it: &mut ServiceView| names(&it.spec().after))
         .register_get("requires", |it: &mut ServiceView| names(&it.spec().requires))
-        .register_get("wants", |it: &mut ServiceView| names(&it.spec().wants))
+        .register_get("wants", |it: &mut ServiceView| names(it.spec().wanted()))
         .register_get("groups", |it: &mut ServiceView| -> Array {
             it.spec().groups.iter().map(|it| text(it).into()).collect()
         })
@@ -282,6 +282,6 @@ fn count(it: usize) -> i64 {
     i64::try_from(it).unwrap_or(i64::MAX)
 }
 
-fn names(all: &[ServiceName]) -> Array {
-    all.iter().map(|it| text(it.as_str()).into()).collect()
+fn names<'a>(all: impl IntoIterator<Item = &'a ServiceName>) -> Array {
+    all.into_iter().map(|it| text(it.as_str()).into()).collect()
 }

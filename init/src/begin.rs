@@ -9,10 +9,11 @@ use crate::child::Rights;
 use crate::clock;
 use crate::command::Command;
 use crate::keep::{Keep, QUIET};
-use crate::launch::{Start, Streams};
+use crate::launch::{Failure, Start, Streams};
 use crate::ready::Ends;
-use crate::slot::{Pipes, SlotId, due};
-use crate::wire::{Exit, Identity, Launch, Output};
+use crate::slot::{SlotId, due};
+use crate::stream;
+use crate::wire::{Exit, Identity, Launch};
 
 impl Keep {
     /// Forks what waits, while there is room.
@@ -34,7 +35,7 @@ impl Keep {
         }
     }
 
-    fn launch(&mut self, id: SlotId, place: usize, line: &[u8]) -> Result<(), (&'static str, i32)> {
+    fn launch(&mut self, id: SlotId, place: usize, line: &[u8]) -> Result<(), Failure> {
         // Neither can be: it was accepted by these same words.
         let invalid = ("request", libc::EINVAL);
         let launch: Launch = serde_json::from_slice(line).map_err(|_| invalid)?;
@@ -43,14 +44,9 @@ impl Keep {
         let more: Vec<String> = ends.variable.iter().cloned().chain([mark]).collect();
         let command = Command::of(&launch, &self.environ, &more).map_err(|_| invalid)?;
         self.prepare_leaf(id, &launch);
+        let streams = stream::of_launch(&mut self.slots, id, &launch)?;
+        let streams = Streams::Given(streams.each_ref().map(|it| it.as_ref().map(AsFd::as_fd)));
         let slot = self.slots.get_mut(id).ok_or(invalid)?;
-        if launch.output == Output::Pipes && slot.pipes.is_none() {
-            slot.pipes = Some(Pipes::new().map_err(|errno| ("pipe", errno as i32))?);
-        }
-        let streams = match (&slot.pipes, &launch.output) {
-            (Some(it), Output::Pipes) => Streams::Into(it.out.1.as_fd(), it.err.1.as_fd()),
-            _ => Streams::Null,
-        };
         let (rights, ready) = (rights(&launch), ends.for_child());
         let leaf = slot.leaf.as_ref().map(AsFd::as_fd);
         let born = self.launcher.launch(place, Start { command, streams, rights, leaf, ready })?;

@@ -6,7 +6,7 @@
 //! again: at 1,000 services that costs as much as everything else together (measured).
 //!
 //! The child's first step leaves the descriptor table with copies of only the lowest descriptors
-//! (`close_range` with `UNSHARE`). So what a child needs lies at reserved low numbers, four for each
+//! (`close_range` with `UNSHARE`). So what a child needs lies at reserved low numbers, five for each
 //! [`Place`], and a place is changed only when no child looks at it any more.
 //!
 //! Each launch has a pipe whose writing end `exec` closes. The child writes one byte when it has its
@@ -43,10 +43,8 @@ pub(crate) struct Start<'a> {
 /// Where the standard streams of a child go.
 #[derive(Clone, Copy)]
 pub(crate) enum Streams<'a> {
-    /// stdin from `/dev/null`, the others into these.
-    Into(BorrowedFd<'a>, BorrowedFd<'a>),
-    /// All three to and from `/dev/null`.
-    Null,
+    /// These; `/dev/null` for each that is none.
+    Given([Option<BorrowedFd<'a>>; 3]),
     /// The keeper's own. The child keeps this one more descriptor, and the keeper's limits.
     Own(BorrowedFd<'a>),
 }
@@ -70,9 +68,9 @@ const STACK_WORDS: usize = 2048;
 
 /// Room for one launch between fork and exec.
 struct Place {
-    /// Low descriptors: stdout, stderr, the writing end of the launch's pipe, and the end by which the
-    /// program says that it is ready; `/dev/null` else.
-    low: [OwnedFd; 4],
+    /// Low descriptors: the standard streams, the writing end of the launch's pipe, and the end by
+    /// which the program says that it is ready; `/dev/null` else.
+    low: [OwnedFd; 5],
     reader: Option<OwnedFd>,
     /// Whether the keeper still has its own copies of the latter two.
     holds: bool,
@@ -103,7 +101,7 @@ impl Launcher {
         let null = open_null()?;
         let low = || null.try_clone().map_err(|it| Errno::from_raw(it.raw_os_error().unwrap_or(0)));
         let place = || {
-            let low = [low()?, low()?, low()?, low()?];
+            let low = [low()?, low()?, low()?, low()?, low()?];
             let stack = vec![0; STACK_WORDS].into_boxed_slice();
             let (holds, outside) = (false, false);
             Ok(Place { low, reader: None, holds, outside, failure: None, task: None, stack })
@@ -209,18 +207,23 @@ impl Launcher {
     fn wire_up(&mut self, place: usize, start: &Start<'_>) -> nix::Result<()> {
         let at = self.places.get_mut(place).ok_or(Errno::EBADF)?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        dup3(&writer, &mut at.low[2], OFlag::O_CLOEXEC)?;
+        dup3(&writer, &mut at.low[3], OFlag::O_CLOEXEC)?;
         (at.reader, at.holds) = (Some(reader), true);
         if let Some((ready, _)) = start.ready {
-            dup3(ready, &mut at.low[3], OFlag::O_CLOEXEC)?;
+            dup3(ready, &mut at.low[4], OFlag::O_CLOEXEC)?;
         }
         match start.streams {
-            Streams::Into(out, err) => {
-                dup3(out, &mut at.low[0], OFlag::O_CLOEXEC)?;
-                dup3(err, &mut at.low[1], OFlag::O_CLOEXEC)
+            Streams::Given(streams) => {
+                let given = streams
+                    .iter()
+                    .zip(&mut at.low)
+                    .filter_map(|(it, low)| Some((it.as_ref()?, low)));
+                for (stream, low) in given {
+                    dup3(stream, low, OFlag::O_CLOEXEC)?;
+                }
+                Ok(())
             }
             Streams::Own(kept) => dup3(kept, &mut at.low[0], OFlag::O_CLOEXEC),
-            Streams::Null => Ok(()),
         }
     }
 
@@ -233,11 +236,11 @@ impl Launcher {
         }
         Task {
             command: start.command,
-            stdio: (!own).then(|| [self.null.as_raw_fd(), low(0), low(1)]),
+            stdio: (!own).then(|| [low(0), low(1), low(2)]),
             keep: own.then(|| low(0)),
-            ready: start.ready.map(|(_, number)| (low(3), number)),
+            ready: start.ready.map(|(_, number)| (low(4), number)),
             join: None,
-            report: low(2),
+            report: low(3),
             first: self.first,
             rights,
         }
@@ -263,9 +266,9 @@ impl Launcher {
 }
 
 /// Lets go of what only the child is to hold, once it has copies of its own.
-fn let_go(holds: &mut bool, low: &mut [OwnedFd; 4], null: &OwnedFd) {
+fn let_go(holds: &mut bool, low: &mut [OwnedFd; 5], null: &OwnedFd) {
     if *holds {
-        let [_, _, report, ready] = low;
+        let [.., report, ready] = low;
         let still = [report, ready].map(|it| dup3(null, it, OFlag::O_CLOEXEC).is_err());
         *holds = still != [false; 2];
     }

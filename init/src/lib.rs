@@ -7,7 +7,8 @@
 //!  begin    what a launch asks for                  end      when the last of its processes is gone
 //!  launch   from a command to a running process     command  what that needs in memory
 //!  clone    the call that makes it                  child    its few steps before `exec`
-//!  ready    by what it says that it is ready        reap     who died and how
+//!  ready    by what it says that it is ready        stream   what it reads and writes
+//!  reap     who died and how
 //!  cgroup   the cgroups of all services             leaf     that of one, and who is in it
 //!  mounts   where cgroups are                       kin      who is whose without them
 //!  proc     what `/proc` says
@@ -24,6 +25,7 @@
 //! - An exit is told when nothing of the incarnation is left, and nobody of it is killed unasked
 //!   before the farewell.
 //! - Every exit is told, to each brain, until one of them acknowledges it.
+//! - What a service writes never breaks its pipe, whoever is dead, and what fits there is kept.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
 //! - Between fork and exec there are only system calls.
@@ -55,6 +57,7 @@ mod reports;
 mod request;
 mod setup;
 mod slot;
+mod stream;
 pub mod thrift;
 pub mod wire;
 

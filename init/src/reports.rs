@@ -76,7 +76,7 @@ impl Reports {
     /// A brain has said `Hello`: it is due a welcome, and everything that is.
     pub(crate) fn greet(&mut self, slots: &mut Slots) {
         slots.mark_all();
-        (self.welcome, self.table_left) = (true, slots.len());
+        (self.welcome, self.table_left) = (true, slots.table_len());
         self.signals.extend(self.ending.filter(|it| !self.signals.contains(it)));
     }
 
@@ -114,7 +114,7 @@ impl Reports {
                 &Report::Welcome {
                     version,
                     keeper,
-                    slots: slots.len(),
+                    slots: slots.table_len(),
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
                 },

@@ -6,7 +6,8 @@ use crate::clock;
 use crate::command::Command;
 use crate::keep::{Keep, QUIET};
 use crate::slot::{Life, SlotId, due};
-use crate::wire::{Exit, Launch, NOTE_MAX, Request};
+use crate::stream;
+use crate::wire::{Exit, Launch, NOTE_MAX, Output, Request};
 
 /// The most that launches which wait may take, in bytes of their requests.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -67,8 +68,15 @@ impl Keep {
                 return Err("too many launches wait");
             }
             let id = self.slots.obtain(&launch.service)?;
-            let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
+            let slot = self.slots.get(id).ok_or("the slot is gone")?;
             slot.refuses(launch.incarnation).map_or(Ok(()), Err)?;
+            if let Output::To(consumer) = &launch.output {
+                if *consumer == launch.service {
+                    return Err("its output cannot be its own input");
+                }
+                self.slots.obtain(consumer)?;
+            }
+            let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
             (slot.incarnation, slot.pid) = (launch.incarnation, 0);
             slot.life = Life::Waiting(line.into());
             Ok(id)
@@ -124,7 +132,7 @@ impl Keep {
         match self.slots.obtain(service) {
             Ok(id) => {
                 if let Some(slot) = self.slots.get_mut(id) {
-                    slot.note = note.into_boxed_str();
+                    (slot.note, slot.noted) = (note.into_boxed_str(), true);
                     if let Some(config) = config {
                         slot.config = config.into_boxed_str();
                     }
@@ -146,9 +154,11 @@ impl Keep {
                 }
                 // Its place may be another service's at once.
                 self.others.retain(|(it, ..)| *it != id);
-                if let Some(leaf) = self.slots.remove(id).and_then(|it| it.leaf) {
+                let Some(mut slot) = self.slots.remove(id) else { return };
+                if let Some(leaf) = slot.leaf.take() {
                     leaf.remove();
                 }
+                stream::outlive(&mut self.slots, slot);
             }
         }
     }

@@ -5,12 +5,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::pipe2;
-
 use crate::clone::Born;
 use crate::leaf::Leaf;
 use crate::reap;
+use crate::stream::{Input, Pipes};
 use crate::wire::{self, Exit, Report};
 
 /// The most services. A brain that asks for more is told so.
@@ -22,7 +20,7 @@ const NAME_MAX: usize = 255;
 /// Names a slot while it exists.
 pub(crate) type SlotId = usize;
 
-/// A service: its latest process, what that writes to, and what the brain wants remembered.
+/// A service: its latest process, what that reads and writes, and what the brain wants remembered.
 pub(crate) struct Slot {
     pub(crate) name: Rc<str>,
     pub(crate) incarnation: u64,
@@ -30,7 +28,13 @@ pub(crate) struct Slot {
     pub(crate) pid: i32,
     pub(crate) life: Life,
     pub(crate) pipes: Option<Pipes>,
+    /// What others write to it; a slot may be there for nothing else.
+    pub(crate) input: Option<Input>,
+    /// The service whose input its latest process writes to.
+    pub(crate) writes_to: Option<Box<str>>,
     pub(crate) note: Box<str>,
+    /// Something was to be remembered, be it empty.
+    pub(crate) noted: bool,
     pub(crate) config: Box<str>,
     /// Where its processes are, once it was launched there.
     pub(crate) leaf: Option<Leaf>,
@@ -72,13 +76,6 @@ pub(crate) struct Emptying {
     pub(crate) events: Option<File>,
 }
 
-/// Both ends of a service's stdout and stderr, kept so that a process that outlives every reader
-/// never sees a broken pipe.
-pub(crate) struct Pipes {
-    pub(crate) out: (OwnedFd, OwnedFd),
-    pub(crate) err: (OwnedFd, OwnedFd),
-}
-
 /// What may be due to be told.
 pub(crate) mod due {
     pub(crate) const LAUNCHED: u8 = 1;
@@ -89,17 +86,6 @@ pub(crate) mod due {
     pub(crate) const TABLE: u8 = 8;
 }
 
-impl Pipes {
-    pub(crate) fn new() -> nix::Result<Self> {
-        let pair = || {
-            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-            fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            Ok((reader, writer))
-        };
-        Ok(Self { out: pair()?, err: pair()? })
-    }
-}
-
 impl Slot {
     fn new(name: Rc<str>) -> Self {
         Self {
@@ -108,7 +94,10 @@ impl Slot {
             pid: 0,
             life: Life::Down,
             pipes: None,
+            input: None,
+            writes_to: None,
             note: Box::default(),
+            noted: false,
             config: Box::default(),
             leaf: None,
             unlimited: false,
@@ -145,6 +134,11 @@ impl Slot {
             }
             Life::Down => None,
         }
+    }
+
+    /// Whether a brain has asked for it by its name, and is to be told of it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.incarnation > 0 || self.noted
     }
 
     /// Whether processes of it may be alive.
@@ -290,8 +284,9 @@ impl Slots {
         Some(slot)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.names.len()
+    /// How many are due as a table.
+    pub(crate) fn table_len(&self) -> usize {
+        self.due().filter(|it| it.due & due::TABLE != 0).count()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
@@ -340,8 +335,12 @@ impl Slots {
         self.told_next.clear();
         for (id, slot) in self.all.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
-            (slot.due, slot.queued) = (due::TABLE, true);
+            (slot.due, slot.queued) = (0, false);
             (slot.pipes_told, slot.ready_told) = (false, false);
+            if !slot.is_asked_for() {
+                continue;
+            }
+            (slot.due, slot.queued) = (due::TABLE, true);
             self.told_next.push_back(id);
         }
     }

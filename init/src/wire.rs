@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this language; it grows when an old reader would misunderstand a new message.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The largest packet, in bytes. A launch with a larger environment is refused before it is sent.
 pub const PACKET_MAX: usize = 128 * 1024;
@@ -183,6 +183,8 @@ pub enum Output {
     /// Into the pipe that is the stdin of this service. Its slot is made when there is none, and keeps
     /// the pipe over restarts of either.
     To(String),
+    /// Into the pipes that the slot of this service has; nowhere when it has none.
+    Of(String),
 }
 
 /// What the keeper tells the brain. The first four are levels, not edges: what was not yet told is

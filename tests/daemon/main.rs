@@ -3,6 +3,7 @@
 mod crashes;
 mod examples;
 mod life;
+mod outputs;
 mod refusals;
 mod seed;
 mod trust;

@@ -150,7 +150,7 @@ impl World<'_> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation } => {
+            Effect::Launch { service, incarnation, .. } => {
                 let name = service.name.clone();
                 let before = self.live.insert(name.clone(), incarnation);
                 assert_eq!(before, None, "two of {name} live after {:?}", self.past);

@@ -5,6 +5,7 @@ mod dependencies;
 mod health;
 mod leftovers;
 mod needs;
+mod outputs;
 mod policy;
 mod readiness;
 mod reload;

@@ -356,8 +356,9 @@ impl Machine for World {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch { service, incarnation } => {
-                self.tell(&format!("  launch {}", service.name));
+            Effect::Launch { service, incarnation, input } => {
+                let how = if input { " (with input)" } else { "" };
+                self.tell(&format!("  launch {}{how}", service.name));
                 self.launched(&service.name, incarnation);
             }
             Effect::Check { service } => self.checked(&service),

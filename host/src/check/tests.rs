@@ -81,6 +81,26 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
+fn outputs_that_would_meet_are_a_problem() {
+    let files = [
+        ("a.yaml", "exec: sleep 1\nlog: { dir: /srv/logs }\n"),
+        ("b.yaml", "exec: sleep 1\nlog: { dir: /srv//logs/, mode: ring }\n"),
+        ("c.yaml", "exec: sleep 1\nlog: { dir: /srv/logs/c }\n"),
+        ("d.yaml", "exec: sleep 1\nlog_to: d\n"),
+        ("e.yaml", "exec: sleep 1\nlog_to: aa\n"),
+    ];
+    let scratch = Scratch::new("outputs", &files);
+    let checked = check(&scratch.0);
+    let want = [
+        "b.yaml: `a` logs to `/srv//logs/` as well (give each of them a `dir` of its own)",
+        "d.yaml: its output would be its own input (name another service in `log_to`)",
+    ];
+    assert_eq!(scratch.told(&checked.problems), want);
+    let want = ["e.yaml: `log_to` names `aa`, which has no file (did you mean `a`?)"];
+    assert_eq!(scratch.told(&checked.warnings), want);
+}
+
+#[test]
 fn what_goes_wrong_later_is_a_warning() {
     let files = [
         ("db.yaml", "exec: sleep 1\nconflicts: web\n"),

@@ -67,7 +67,7 @@ impl Core {
         let mut waiting = vec![id];
         while let Some(at) = waiting.pop() {
             let spec = self.spec(at);
-            let alone = spec.requires.is_empty() && spec.wants.is_empty();
+            let alone = spec.requires.is_empty() && spec.wanted().next().is_none();
             if alone && (!asked || spec.after.is_empty()) {
                 continue;
             }

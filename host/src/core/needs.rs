@@ -16,15 +16,11 @@ impl Core {
         let spec = self.nodes[id.index()].service.as_ref().map(|it| Rc::clone(&it.spec));
         let mut needs = Vec::new();
         if let Some(spec) = spec {
-            let all = [
-                (&spec.requires, Need::Up),
-                (&spec.after, Need::Up),
-                (&spec.wants, Need::Settled),
-                (&spec.conflicts, Need::Down),
-            ];
-            for (names, need) in all {
-                needs.extend(names.iter().map(|it| (self.place(it), need)));
-            }
+            let up = spec.requires.iter().chain(&spec.after).map(|it| (it, Need::Up));
+            let settled = spec.wanted().map(|it| (it, Need::Settled));
+            let down = spec.conflicts.iter().map(|it| (it, Need::Down));
+            let all = up.chain(settled).chain(down);
+            needs.extend(all.map(|(name, need)| (self.place(name), need)));
         }
         let asked = self.asked_of.get(&id).into_iter().flatten();
         needs.extend(asked.map(|(other, need)| (*other, *need)));

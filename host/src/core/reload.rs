@@ -11,13 +11,13 @@ use crate::event::{Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::spec::Spec;
+use crate::spec::{LogMode, Spec};
 use crate::state::{Held, State, Target};
 
 impl Core {
     /// Says what the files change, and does it unless that is only asked.
     pub(super) fn reload(&mut self, now: Tick, reload: Reload) -> Result<Vec<Step>, Refusal> {
-        self.refuse_cycles(&reload.files, reload.only.is_none())?;
+        self.refuse(&reload.files, reload.only.is_none())?;
         let plan = self.plan(&reload);
         if !reload.dry_run {
             self.carry_out(now, &plan, reload.files.into_iter().collect());
@@ -42,6 +42,7 @@ impl Core {
                 }
             }
         }
+        self.plan_inputs(reload, &mut plan);
         plan.sort_by(|one, other| one.service.cmp(&other.service));
         plan
     }
@@ -68,7 +69,7 @@ impl Core {
         } else if starts && !did_start && wanted == Target::Down {
             Verb::Start
         } else if (known.standing.process.is_some() || known.standing.state == State::Success)
-            && self.needs_restart(name, &changes)
+            && self.needs_restart(name, &known.spec, spec)
         {
             Verb::Restart
         } else {
@@ -77,10 +78,15 @@ impl Core {
         (verb, why)
     }
 
-    /// Whether a change of these keys needs another process.
-    pub(super) fn needs_restart(&mut self, name: &ServiceName, changes: &[&str]) -> bool {
+    /// Whether what differs between two configurations needs another process. Where there was no output
+    /// to be logged, or is none now, that is `log.mode`.
+    pub(super) fn needs_restart(&mut self, name: &ServiceName, old: &Spec, new: &Spec) -> bool {
         let Some(&id) = self.ids.get(name) else { return true };
-        let keys: Array = changes.iter().map(|it| Dynamic::from((*it).to_owned())).collect();
+        let mut changes = old.changes(new);
+        if (old.log.mode == LogMode::None) != (new.log.mode == LogMode::None) {
+            changes.push("log.mode");
+        }
+        let keys: Array = changes.into_iter().map(|it| Dynamic::from(it.to_owned())).collect();
         let view = self.view_of(id);
         let said = self.ask("needs_restart", (view, keys), |said| {
             said.as_bool().map_err(|kind| format!("it answered with {kind} instead of a bool"))
@@ -131,13 +137,15 @@ impl Core {
         self.settle_queue(now);
     }
 
+    /// Refuses configurations that cannot be together. With `all`, services that are not among them are
+    /// to go.
+    pub(super) fn refuse(&self, files: &[(ServiceName, Spec)], all: bool) -> Result<(), Refusal> {
+        self.refuse_cycles(files, all)?;
+        self.refuse_outputs(files, all)
+    }
+
     /// Refuses configurations with which services would wait for themselves.
-    /// With `all`, services that are not among them are to go.
-    pub(super) fn refuse_cycles(
-        &self,
-        files: &[(ServiceName, Spec)],
-        all: bool,
-    ) -> Result<(), Refusal> {
+    fn refuse_cycles(&self, files: &[(ServiceName, Spec)], all: bool) -> Result<(), Refusal> {
         let new: BTreeMap<&ServiceName, &Spec> =
             files.iter().map(|(it, spec)| (it, spec)).collect();
         for (name, spec) in files {

@@ -1,277 +1,227 @@
-//! What the services print: one thread drains their pipes and keeps the last lines of each.
+//! What the services write: one thread drains their pipes and writes every line into a file.
 //!
-//! The thread sleeps until a service writes. It reads at most 64 KiB of one pipe before it looks
-//! at the next, so a service that floods starves nobody. A service keeps at most 128 KiB of lines
-//! and all together 32 MiB; one that prints nothing costs two descriptors and about 300 bytes.
-//! What never happens here: a decision, and waiting for whoever reads the server's output.
+//! ```text
+//!  keeper ─ pipes ─▶ drain ─ hot, tap      when a pipe is read, and who waits for that
+//!                      │
+//!                      ├─ intake            what was read and is in no file yet; survives the server
+//!                      ├─ format, line, stamp    from bytes to lines with their columns
+//!                      ├─ scribe, file, plan     steps that can be done again; files, and when they end
+//!                      └─ print, syslog     who else gets the lines
+//!  readers ◀─ trails ─┘                    where the files are, and how far they go
+//!     └ read, segments                      finding lines in them
+//! ```
 //!
-//! A service may also say by a line that it is ready. Such a line must be of the process that was
-//! launched last, so what the one before has left in the pipes is read before the launch.
+//! The thread sleeps until a service writes; a busy one is read every few milliseconds. What never
+//! happens here: a decision, and waiting for whoever reads the lines. A service that prints nothing
+//! costs two descriptors and some 300 bytes. Readers look into the files, on threads of their own.
 
+mod drain;
+mod file;
+mod format;
+mod hot;
+mod intake;
 pub mod line;
+mod plan;
 mod print;
 pub mod read;
-mod ring;
+mod scribe;
 pub mod segments;
-mod split;
 pub mod stamp;
-mod table;
+mod syslog;
+mod tap;
 pub mod trails;
 
+use std::collections::HashMap;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::read;
 use regex::Regex;
 
 use crate::event::Happening;
 use crate::name::ServiceName;
 use crate::probe::Teller;
-use crate::spec::LogMode;
+use crate::spec::{Log, LogMode};
+use drain::{BELL, Drain, Order};
+use hot::Hot;
+use intake::{Intake, Number, Text};
 use print::Printer;
-use table::{Awaited, Table, Taken};
+use scribe::Scribe;
+use tap::Tap;
 use trails::Trails;
 
-/// The keeper of the last lines. Cheap to clone; the thread ends with the last clone.
+/// The logs of all services. Cheap to clone; the thread ends with the last clone.
 #[derive(Clone, Debug)]
 pub struct Logs(Arc<Handle>);
 
 #[derive(Debug)]
-struct Handle(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    epoll: Epoll,
-    /// Rings when the thread is to end.
-    bell: EventFd,
-    table: Mutex<Table>,
-    printer: Mutex<Printer>,
-    /// Whether any line was ever waited for: who waits for none does not wait for the table either.
-    has_awaited: AtomicBool,
-    /// Who is told of lines that were waited for.
-    teller: OnceLock<Teller>,
-    /// Where the lines of each service are.
+struct Handle {
+    /// Where each service has a directory of its own.
+    root: PathBuf,
     trails: Arc<Trails>,
+    /// The pipes, for a look at how much is in them.
+    taps: Mutex<HashMap<ServiceName, Arc<Tap>>>,
+    /// `None` while the thread is being ended.
+    orders: Option<Sender<Order>>,
+    bell: Arc<EventFd>,
 }
 
-/// How much of a pipe is read at once: what it usually holds.
-const CHUNK: usize = 64 * 1024;
-
-/// The epoll key of the bell; pipes have even and odd numbers from 0.
-const BELL: u64 = u64::MAX;
+/// How long a new server waits for what an earlier one has left.
+const CLAIM_MAX: Duration = Duration::from_secs(2);
 
 impl Logs {
-    /// Starts the thread named `logs`.
+    /// Starts the thread named `logs`. The files are in `root`, of which one server at a time may be the
+    /// owner; `teller` is told of ends, of lines that were waited for, and of trouble.
     ///
     /// # Errors
-    /// When the process has no descriptor or thread left.
-    pub fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
-            table: Mutex::default(),
-            printer: Mutex::default(),
-            has_awaited: AtomicBool::new(false),
-            teller: OnceLock::new(),
-            trails: Trails::new(),
+    /// When the process has no descriptor or thread left. That `root` cannot be made or written is none:
+    /// then services run without logs.
+    pub fn start(root: &Path, teller: Teller) -> io::Result<Self> {
+        // What is wrong with it is told when the first line is to be written.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(root);
+        let epoll = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let bell = Arc::new(bell);
+        epoll.add(&*bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        let (intake, _) = Intake::open(&root.join(".intake"));
+        let (mut scribe, held) = Scribe::begin(intake);
+        let left = held.into_iter().map(|it| {
+            let name = scribe.intake.text(it, Text::Name);
+            ((name, usize::from(scribe.intake.get(it, Number::Stderr) == 1)), it)
         });
-        shared.epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        let drained = Arc::clone(&shared);
-        thread::Builder::new().name("logs".into()).spawn(move || drained.drain())?;
-        Ok(Self(Arc::new(Handle(shared))))
+        let left = left.collect();
+        let trails = Trails::new();
+        trails.publish(scribe.last_ns());
+        let (orders, orders_in) = mpsc::channel();
+        let drain = Drain {
+            epoll,
+            bell: Arc::clone(&bell),
+            orders: orders_in,
+            root: root.to_owned(),
+            trails: Arc::clone(&trails),
+            teller,
+            scribe,
+            left,
+            services: Vec::new(),
+            by_name: HashMap::new(),
+            early: HashMap::new(),
+            hot: Hot::default(),
+            printer: Printer::default(),
+            obeying: false,
+        };
+        thread::Builder::new().name("logs".into()).spawn(move || drain.run())?;
+        let (root, taps, orders) = (root.to_owned(), Mutex::default(), Some(orders));
+        Ok(Self(Arc::new(Handle { root, trails, taps, orders, bell })))
     }
 
-    /// Where the lines of each service are.
+    /// Where the lines are.
     pub fn trails(&self) -> &Arc<Trails> {
-        &self.0.0.trails
+        &self.0.trails
     }
 
-    /// Drains these pipes from now on, in place of the service's earlier ones; its lines stay.
+    /// A service is known, or its log is another: from now on its lines go there.
+    pub fn set(&self, name: &ServiceName, log: &Arc<Log>) {
+        if log.mode == LogMode::None {
+            self.0.trails.forget(name.as_str());
+        } else {
+            self.0.trails.enter(name, &plan::dir_of(log, &self.own(name)));
+        }
+        if self.taps().contains_key(name) {
+            self.order(Order::Change { name: name.clone(), log: Arc::clone(log) });
+        }
+    }
+
+    /// Drains these pipes from now on, in place of the service's earlier ones. This process writes to
+    /// them.
     ///
     /// # Errors
-    /// When the kernel refuses to watch a pipe.
+    /// When they are no pipes.
     pub fn attach(
         &self,
-        name: ServiceName,
-        mode: LogMode,
-        stdout: OwnedFd,
-        stderr: OwnedFd,
+        name: &ServiceName,
+        log: &Arc<Log>,
+        incarnation: u64,
+        pipes: [OwnedFd; 2],
     ) -> io::Result<()> {
-        let pipes = [Arc::new(stdout), Arc::new(stderr)];
-        for pipe in &pipes {
-            let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
-            fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        }
-        let shared = &self.0.0;
-        let mut table = shared.lock();
-        let (first_key, old) = table.attach(name, mode, &pipes);
-        shared.forget(&old);
-        for (key, pipe) in (first_key..).zip(&pipes) {
-            shared.epoll.add(pipe, EpollEvent::new(EpollFlags::EPOLLIN, key))?;
-        }
+        let tap = Arc::new(Tap::new(pipes)?);
+        self.taps().insert(name.clone(), Arc::clone(&tap));
+        let (name, log) = (name.clone(), Arc::clone(log));
+        self.order(Order::Attach { name, log, incarnation, tap });
         Ok(())
     }
 
-    /// Closes a service's pipes and forgets its lines.
-    pub fn detach(&self, name: &str) {
-        let shared = &self.0.0;
-        let old = shared.lock().detach(name);
-        shared.forget(&old);
+    /// All pipes there are at the start have been attached. Returns when everything that earlier
+    /// processes have written there is in its file, or when that takes too long.
+    pub fn claim(&self) {
+        let (done, is_done) = mpsc::channel();
+        self.order(Order::Claim { done });
+        // Too late is as good as done: the thread hangs on a disk.
+        let _ = is_done.recv_timeout(CLAIM_MAX);
     }
 
-    /// Tells there when a line has come that was waited for. The first one given counts.
-    pub fn report_to(&self, teller: Teller) {
-        // A second one would be told the same.
-        let _ = self.0.0.teller.set(teller);
+    /// The processes that wrote to these pipes have ended before this server began.
+    pub fn end(&self, name: &ServiceName) {
+        self.order(Order::Settle { name: name.clone(), what: None });
     }
 
-    /// Waits for a line of this service that matches, and then tells `Ready` of this incarnation,
-    /// once. To be called before each launch, with or without a pattern: what is in the pipes by now
-    /// does not count. That is read here, at most 128 KiB of each pipe, without waiting. A service
-    /// without output has no lines.
-    pub fn await_line(&self, name: &ServiceName, incarnation: u64, pattern: Option<Regex>) {
-        let shared = &self.0.0;
-        let has_awaited = &shared.has_awaited;
-        if pattern.is_none() && !has_awaited.load(Ordering::Relaxed) {
-            return;
-        }
-        has_awaited.store(true, Ordering::Relaxed);
-        let mut table = shared.lock();
-        table.await_none(name.as_str());
-        let Some(pattern) = pattern else { return };
-        let printed = end_lines(&mut table, name.as_str());
-        table.await_line(name.clone(), Awaited { incarnation, pattern });
-        drop(table);
-        shared.print(&printed);
-    }
-
-    /// Changes where a service's lines go from now on.
-    pub fn set_mode(&self, name: &str, mode: LogMode) {
-        self.0.0.lock().set_mode(name, mode);
-    }
-
-    /// The lines of all services in the order in which they were read, as zinit 0.3 shows them:
-    /// `[+] name: text` from stdout, `[-] name: text` from stderr. At most the newest 8 MiB.
-    pub fn get(&self) -> Vec<String> {
-        self.0.0.lock().lines(usize::MAX, |_, _| true)
-    }
-
-    /// The lines of this service. If none has that name: the lines that contain the text, as
-    /// zinit 0.3 did it.
-    pub fn filter(&self, text: &str) -> Vec<String> {
-        let table = self.0.0.lock();
-        if table.knows(text) {
-            table.lines(usize::MAX, |name, _| name == text)
-        } else {
-            table.lines(usize::MAX, |name, line| name.contains(text) || line.contains(text))
+    /// This process is launched next: what comes now is its. When a line of it matches, `Ready` is told,
+    /// once. To be called before each launch, with or without a pattern.
+    pub fn launching(&self, name: &ServiceName, incarnation: u64, awaited: Option<Regex>) {
+        if awaited.is_some() || self.taps().contains_key(name) {
+            self.order(Order::Launching { name: name.clone(), incarnation, awaited });
         }
     }
 
-    /// The newest `count` finished lines of one service, as it wrote them.
-    pub fn last(&self, name: &str, count: usize) -> Vec<String> {
-        self.0.0.lock().last(name, count)
+    /// The processes of a service have ended. Gives `what` back if everything that they wrote is in the
+    /// file; else it is told as soon as it is.
+    pub fn settle(&self, name: &ServiceName, what: Happening) -> Option<Happening> {
+        let settled = self.taps().get(name).is_none_or(|it| it.is_settled());
+        if settled {
+            return Some(what);
+        }
+        self.order(Order::Settle { name: name.clone(), what: Some(what) });
+        None
     }
 
-    /// The newest `count` lines of all services.
-    pub fn tail(&self, count: usize) -> Vec<String> {
-        self.0.0.lock().lines(count, |_, _| true)
+    /// Closes a service's pipes. Its lines are forgotten, unless they were to be kept in files.
+    pub fn forget(&self, name: &ServiceName, log: &Log) {
+        self.taps().remove(name);
+        self.0.trails.forget(name.as_str());
+        let own = (log.mode != LogMode::File).then(|| self.own(name));
+        self.order(Order::Forget { name: name.clone(), own });
+    }
+
+    fn own(&self, name: &ServiceName) -> PathBuf {
+        self.0.root.join(name.as_str())
+    }
+
+    fn order(&self, order: Order) {
+        let orders = self.0.orders.as_ref().expect("the thread ends with the last handle");
+        // The thread is gone only when it could not wait any more: then nobody drains.
+        if orders.send(order).is_ok() {
+            let _ = self.0.bell.write(1);
+        }
+    }
+
+    fn taps(&self) -> MutexGuard<'_, HashMap<ServiceName, Arc<Tap>>> {
+        self.0.taps.lock().expect("nothing panics while it holds the taps")
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.orders = None;
         // A full counter rings as well.
-        let _ = self.0.bell.write(1);
+        let _ = self.bell.write(1);
     }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().expect("nothing panics while it holds the lines")
-    }
-
-    fn forget(&self, pipes: &[Arc<OwnedFd>]) {
-        for pipe in pipes {
-            // One that has ended is no longer watched.
-            let _ = self.epoll.delete(pipe);
-        }
-    }
-
-    fn print(&self, lines: &str) {
-        if !lines.is_empty() {
-            self.printer.lock().expect("printing does not panic").print(lines);
-        }
-    }
-
-    /// The thread: one read per ready pipe and round, until the bell rings.
-    fn drain(&self) {
-        let mut buffer = vec![0; CHUNK];
-        let mut events = [EpollEvent::empty(); 64];
-        loop {
-            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => continue,
-                Err(_) => return,
-            };
-            for event in &events[..count] {
-                if event.data() == BELL {
-                    return;
-                }
-                self.read_once(event.data(), &mut buffer);
-            }
-        }
-    }
-
-    /// Nobody else sees the table between the reading and the taking, so `await_line` knows that
-    /// what it does not find in the pipe is on the table.
-    fn read_once(&self, key: u64, buffer: &mut [u8]) {
-        let mut table = self.lock();
-        let Some(pipe) = table.pipe(key) else { return };
-        match read(&*pipe, buffer) {
-            Ok(count @ 1..) => {
-                let Taken { printed, ready } = table.take(key, &pipe, &buffer[..count]);
-                // Whoever sees the line knows that it was told.
-                if let (Some((name, incarnation)), Some(teller)) = (ready, self.teller.get()) {
-                    teller.happened(&name, Happening::Ready { incarnation });
-                }
-                drop(table);
-                self.print(&printed);
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Ok(0) | Err(_) => {
-                // Its writers are all gone, or it is no pipe.
-                let _ = self.epoll.delete(&*pipe);
-                table.close(key, &pipe);
-            }
-        }
-    }
-}
-
-/// Reads what is in a service's pipes, and ends the lines that were begun: whoever writes next is
-/// somebody else. Answers what is to be printed.
-fn end_lines(table: &mut Table, name: &str) -> String {
-    let mut printed = String::new();
-    for (key, pipe) in table.pipes(name) {
-        let mut buffer = vec![0; CHUNK];
-        for _ in 0..2 {
-            match read(&*pipe, &mut buffer) {
-                Ok(count @ 1..) => printed += &table.take(key, &pipe, &buffer[..count]).printed,
-                // The thread sees to the end of a pipe.
-                _ => break,
-            }
-        }
-        if table.is_within_line(key) {
-            printed += &table.take(key, &pipe, b"\n").printed;
-        }
-    }
-    printed
 }
 
 #[cfg(test)]

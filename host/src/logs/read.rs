@@ -12,13 +12,13 @@
 //! fuller a page the less of the next source needs to be looked at. A time is all that is remembered
 //! between two pages.
 //!
-//! Files may be closed, compressed and removed meanwhile ([`shelf`] says why nothing is missed).
+//! Files may be closed, compressed and removed meanwhile (`read/shelf.rs` says why nothing is missed).
 //! Whoever reads while lines are written asks at most for those up to
 //! [`Trails::newest_ns`](super::trails::Trails::newest_ns), taken before: only up to there every
 //! service's lines are all in their files, and a cursor over several services has no gaps.
 
 mod back;
-mod blocks;
+pub(super) mod blocks;
 mod fields;
 mod frames;
 mod picked;

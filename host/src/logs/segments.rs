@@ -2,7 +2,8 @@
 //!
 //! A segment is named by the time of its first line, so sorted by name they are in the order of
 //! time. One that is compressed consists of zstd frames of at most 1 MiB of whole lines each; who
-//! reads can begin at any of them.
+//! reads can begin at any of them. A skippable frame of 8 bytes at the end, which other tools pass
+//! over, says the time of the last line.
 //!
 //! One thread at a time closes, compresses and prunes in a directory; any number read. At every
 //! moment of a compression, also if it ends there, `X.log` or a whole `X.log.zst` exists.
@@ -10,12 +11,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
+use super::read::blocks::last_ns;
 use super::stamp;
 
 /// The file that is being written.
@@ -58,6 +60,12 @@ impl Kind {
 
 /// What a compression writes until it is complete.
 const PART: &str = ".log.zst.part";
+
+/// How the frame at the end begins: one of the magic numbers for frames to skip, and its length.
+const LAST: [u8; 8] = [0x5A, 0x2A, 0x4D, 0x18, 8, 0, 0, 0];
+
+/// How long that frame is.
+const LAST_LEN: usize = 16;
 
 /// How long the time in a name is: `20261123T125209.123456789Z`.
 const STEM_LEN: usize = 26;
@@ -149,6 +157,18 @@ pub fn compress(path: &Path) -> io::Result<()> {
     remove(path)
 }
 
+/// The time of the last line of a compressed segment, if it was compressed here.
+pub(super) fn end_of(compressed: &File) -> io::Result<Option<i64>> {
+    let Some(at) = compressed.metadata()?.len().checked_sub(LAST_LEN as u64) else {
+        return Ok(None);
+    };
+    let mut frame = [0; LAST_LEN];
+    compressed.read_exact_at(&mut frame, at)?;
+    let (begin, end_ns) = frame.split_at(LAST.len());
+    let end_ns = end_ns.try_into().map(i64::from_le_bytes);
+    Ok(end_ns.ok().filter(|_| begin == LAST))
+}
+
 fn write_frames(from: &Path, to: &Path) -> io::Result<()> {
     let mut from = File::open(from)?;
     let facts = from.metadata()?;
@@ -157,6 +177,7 @@ fn write_frames(from: &Path, to: &Path) -> io::Result<()> {
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut text = vec![0; FRAME_TEXT_MAX];
     let mut filled = 0;
+    let mut end_ns = None;
     loop {
         let read = from.read(&mut text[filled..])?;
         filled += read;
@@ -167,11 +188,16 @@ fn write_frames(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         // What is longer than a frame no server wrote; it goes over several.
-        let newline = memchr::memrchr(b'\n', &text[..filled]).filter(|_| read > 0);
-        let whole = newline.map_or(filled, |it| it + 1);
+        let lines = memchr::memrchr(b'\n', &text[..filled]).map_or(0, |it| it + 1);
+        let whole = if read > 0 && lines > 0 { lines } else { filled };
         to.write_all(&compressor.compress(&text[..whole])?)?;
+        end_ns = last_ns(&text[..lines]).or(end_ns);
         text.copy_within(whole..filled, 0);
         filled -= whole;
+    }
+    if let Some(end_ns) = end_ns {
+        to.write_all(&LAST)?;
+        to.write_all(&end_ns.to_le_bytes())?;
     }
     to.set_permissions(facts.permissions())?;
     to.set_modified(facts.modified()?)
@@ -311,6 +337,24 @@ mod tests {
         assert!(whole == text.as_bytes());
         assert!(compress(&path).is_err());
         assert!(compress(&dir.0.join("current.log")).is_err());
+    }
+
+    #[test]
+    fn a_compressed_segment_says_when_it_ends() {
+        let dir = Dir::new("end");
+        let path = dir.0.join(name_of(START));
+        let line = "2026-11-23T12:52:09.000000007Z stdout F:1 text\n";
+        for (text, end_ns) in [
+            ([line, "damage\n", "2026-11-23T12:52:10.0"].concat(), Some(START - 123_456_782)),
+            ([line, &"x".repeat(3_000_000)].concat(), Some(START - 123_456_782)),
+            ("damage\n".into(), None),
+        ] {
+            fs::write(&path, &text).unwrap();
+            compress(&path).unwrap();
+            let file = File::open(dir.0.join(name_of(START) + ".zst")).unwrap();
+            assert_eq!(end_of(&file).unwrap(), end_ns);
+            assert!(zstd::decode_all(file).unwrap() == text.as_bytes());
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Trail {
     pub dir: PathBuf,
     /// The time of its newest line that this server knows of, in nanoseconds since 1970.
     pub last_ns: AtomicI64,
-    /// Lines that were dropped for want of room since the server's state directory was made.
+    /// Lines that were dropped for want of room since the server began.
     pub dropped_lines: AtomicU64,
     /// Their bytes, without newlines.
     pub dropped_bytes: AtomicU64,
@@ -95,7 +95,7 @@ impl Trails {
 
     /// Tells that all lines up to this time are in their files.
     pub fn publish(&self, newest_ns: i64) {
-        self.newest.send_replace(newest_ns.unsigned_abs());
+        self.newest.send_if_modified(|it| std::mem::replace(it, newest_ns.unsigned_abs()) != *it);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Arc<Trail>>> {
@@ -111,6 +111,17 @@ impl Trail {
             dropped_lines: AtomicU64::new(0),
             dropped_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// A line of this time is in its file.
+    pub(super) fn wrote(&self, at_ns: i64) {
+        self.last_ns.store(at_ns, Ordering::Release);
+    }
+
+    /// So many lines of so many bytes were dropped.
+    pub(super) fn dropped(&self, lines: u64, bytes: u64) {
+        self.dropped_lines.fetch_add(lines, Ordering::Relaxed);
+        self.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Whether lines later than this may have come. A log that this server has not written to may

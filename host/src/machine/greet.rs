@@ -1,11 +1,10 @@
 //! The first words with the keeper, and what an earlier brain has left.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use zinit_keeper::wire::{Report, Request, Slot, VERSION, leaf_name};
+use zinit_keeper::wire::{Output, Report, Request, Slot, VERSION, leaf_name};
 
 use super::{About, ENDING, RealMachine, Received, SERVER_SLOT, launch};
 use crate::event::Task;
@@ -13,16 +12,28 @@ use crate::keeper::Descriptors;
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::probe::Membership;
-use crate::spec::{LogMode, Readiness, line_regex};
+use crate::spec::{Readiness, line_regex};
 use crate::supervise::Wake;
 
+/// The first version that knows outputs which name a service.
+const NAMED_OUTPUTS: u32 = 4;
+
+impl About {
+    /// Whether this keeper can be asked for such an output.
+    pub(super) fn understands(&self, output: &Output) -> bool {
+        match output {
+            Output::To(_) | Output::Of(_) => self.version >= NAMED_OUTPUTS,
+            Output::Pipes | Output::Null => true,
+        }
+    }
+}
+
 impl RealMachine {
-    /// Greets the keeper and hears what it keeps for us. `modes` says where output goes.
+    /// Greets the keeper and hears what it keeps for us.
     ///
     /// # Errors
     /// When the keeper does not answer.
-    pub fn greet(&mut self, modes: HashMap<ServiceName, LogMode>) -> io::Result<Vec<Slot>> {
-        self.modes = modes;
+    pub fn greet(&mut self) -> io::Result<Vec<Slot>> {
         self.keeper.send(&[Request::Hello { version: VERSION }])?;
         self.keeper.flush()?;
         let mut expected = None;
@@ -36,14 +47,14 @@ impl RealMachine {
             }
             for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { slots, keeper, cgroup, controllers, .. } => {
+                    Report::Welcome { version, slots, keeper, cgroup, controllers } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {
                             // A brain greets its keeper once.
                             let _ = self.board.cgroup.set(it.clone());
                         }
-                        self.about = About { pid: keeper, cgroup, controllers };
+                        self.about = About { pid: keeper, version, cgroup, controllers };
                     }
                     Report::Slot(slot) => {
                         self.take_over(&slot, descriptors);
@@ -59,6 +70,7 @@ impl RealMachine {
             early.push(Wake::Shutdown);
         }
         self.early = early;
+        self.logs.claim();
         Ok(slots)
     }
 
@@ -89,20 +101,24 @@ impl RealMachine {
         let spec = Note::read(&slot.note).and_then(|it| it.spec(&slot.config));
         if let (Ok(name), Some(spec)) = (ServiceName::parse(&slot.service), spec) {
             self.ways.insert(name.clone(), launch::way_of(&spec.readiness, spec.watchdog_ms));
+            self.set_log(&name, &spec.log);
             if slot.pid != 0 {
-                self.await_line(&name, slot.incarnation, &spec.readiness);
+                self.launching(&name, slot.incarnation, &spec.readiness);
             }
         }
-        self.attach(&slot.service, descriptors.pipes);
+        self.attach(&slot.service, slot.incarnation, descriptors.pipes);
+        if let (Ok(name), 0) = (ServiceName::parse(&slot.service), slot.pid) {
+            self.logs.end(&name);
+        }
         self.listen(&slot.service, slot.incarnation, slot.pid, descriptors.ready);
     }
 
-    pub(super) fn await_line(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {
+    pub(super) fn launching(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {
         let pattern = match readiness {
             Readiness::Log(pattern) => line_regex(pattern).ok(),
             _ => None,
         };
-        self.logs.await_line(name, incarnation, pattern);
+        self.logs.launching(name, incarnation, pattern);
     }
 
     /// Hears from now on what a process says of itself.

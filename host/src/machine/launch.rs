@@ -4,6 +4,8 @@ use std::path::Path;
 
 use zinit_keeper::wire::{Launch, Output, Ready};
 
+use super::About;
+use crate::event::Task;
 use crate::identity;
 use crate::spec::{LogMode, Readiness, Spec};
 use crate::state::Service;
@@ -23,17 +25,18 @@ pub(super) struct Prepared {
 pub(super) fn of_service(
     service: &Service,
     incarnation: u64,
-    controllers: &[String],
+    input: bool,
+    about: &About,
 ) -> Result<Prepared, String> {
     let Service { name, spec, .. } = service;
     let ready = way_of(&spec.readiness, spec.watchdog_ms);
-    let output = if spec.log.mode == LogMode::None { Output::Null } else { Output::Pipes };
     let launch = Launch {
         service: name.to_string(),
         incarnation,
         argv: spec.argv(),
         ready,
-        output,
+        input,
+        output: output_of(spec),
         ..common(spec)?
     };
     let mut prepared = Prepared { launch, warnings: Vec::new() };
@@ -42,7 +45,7 @@ pub(super) fn of_service(
         prepared.launch.env.push(("WATCHDOG_USEC".to_owned(), usec));
     }
     for limit in identity::cgroup_files(&spec.run_as) {
-        if controllers.iter().any(|it| it == limit.controller) {
+        if about.controllers.iter().any(|it| it == limit.controller) {
             prepared.launch.cgroup.push((limit.file.to_owned(), limit.value));
         } else {
             let identity::CgroupFile { key, controller, .. } = limit;
@@ -52,26 +55,50 @@ pub(super) fn of_service(
             ));
         }
     }
+    if !about.understands(&prepared.launch.output) {
+        prepared.launch.output = Output::Pipes;
+        prepared.warnings.push(format!(
+            "`log_to` of `{name}` has no effect: the keeper is of an older version until the next \
+             start of everything"
+        ));
+    }
     fits(&prepared.launch)?;
     Ok(prepared)
 }
 
 /// What a command on behalf of a service is made of: the service's user, environment and directory.
+/// What it says when it stops the service, or after that, is output of the service.
 pub(super) fn of_task(
     service: &Service,
-    slot: String,
-    incarnation: u64,
+    task: Task,
+    run: (String, u64),
     line: &str,
+    about: &About,
 ) -> Result<Launch, String> {
     let argv = shlex::split(line).filter(|it| !it.is_empty());
     let argv = argv.ok_or_else(|| format!("`{line}` is no command line"))?;
-    let mut launch =
-        Launch { service: slot, incarnation, argv, output: Output::Null, ..common(&service.spec)? };
+    let output = match (task, output_of(&service.spec)) {
+        (Task::Check, _) => Output::Null,
+        (Task::Stop | Task::GiveUp, Output::Pipes) => Output::Of(service.name.to_string()),
+        (Task::Stop | Task::GiveUp, other) => other,
+    };
+    let output = if about.understands(&output) { output } else { Output::Null };
+    let (slot, incarnation) = run;
+    let mut launch = Launch { service: slot, incarnation, argv, output, ..common(&service.spec)? };
     let pid = service.standing.process.map_or(0, |it| it.pid);
     launch.env.push(("MAINPID".to_owned(), pid.to_string()));
     launch.env.push(("ZINIT_SERVICE".to_owned(), service.name.to_string()));
     fits(&launch)?;
     Ok(launch)
+}
+
+/// Where what a service writes goes.
+fn output_of(spec: &Spec) -> Output {
+    match (&spec.log_to, spec.log.mode) {
+        (Some(reader), _) => Output::To(reader.to_string()),
+        (None, LogMode::None) => Output::Null,
+        (None, LogMode::Ring | LogMode::File | LogMode::Stdout) => Output::Pipes,
+    }
 }
 
 /// How a service says that it is ready, as far as the keeper has a part in it.
@@ -108,4 +135,45 @@ fn fits(launch: &Launch) -> Result<(), String> {
     let length = serde_json::to_vec(launch).map_or(usize::MAX, |it| it.len());
     let fits = length <= LAUNCH_BYTES_MAX;
     fits.then_some(()).ok_or_else(|| "its command line and environment are too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::event::Tick;
+    use crate::name::ServiceName;
+    use crate::state::{Standing, Target};
+
+    fn service(log_to: Option<&str>) -> Service {
+        let name = |it: &str| ServiceName::parse(it).expect("a name");
+        let spec = Spec { log_to: log_to.map(name), ..Spec::of_exec("true") };
+        let standing = Standing::new(Tick(0), Target::Up);
+        Service { name: name("web"), spec: Rc::new(spec), standing, waits_for: Vec::new() }
+    }
+
+    fn task(service: &Service, task: Task, about: &About) -> Output {
+        let run = ("web/task".to_owned(), 1);
+        of_task(service, task, run, "true", about).expect("it can be launched").output
+    }
+
+    #[test]
+    fn a_command_writes_where_its_service_does_and_a_check_nowhere() {
+        let about = About { version: 4, ..About::default() };
+        let (own, led) = (service(None), service(Some("logger")));
+        assert_eq!(task(&own, Task::Stop, &about), Output::Of("web".to_owned()));
+        assert_eq!(task(&led, Task::GiveUp, &about), Output::To("logger".to_owned()));
+        assert_eq!(task(&led, Task::Check, &about), Output::Null);
+    }
+
+    #[test]
+    fn a_keeper_of_an_older_version_is_asked_for_nothing_that_it_does_not_know() {
+        let about = About { version: 3, ..About::default() };
+        let led = service(Some("logger"));
+        let Prepared { launch, warnings } = of_service(&led, 1, false, &about).expect("it can be");
+        assert_eq!((launch.output, warnings.len()), (Output::Pipes, 1));
+        assert_eq!(task(&service(None), Task::Stop, &about), Output::Null);
+        assert_eq!(task(&led, Task::Stop, &about), Output::Null);
+    }
 }

@@ -1,9 +1,11 @@
 //! What everybody sees of a service.
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Latest, RealMachine};
+use super::{Latest, RealMachine, complain};
 use crate::board::Status;
 use crate::chronicle::Change;
 use crate::draft::last_exit;
@@ -29,6 +31,23 @@ impl RealMachine {
         }
     }
 
+    /// Something that somebody should read of, and that changes no state.
+    pub(super) fn note_down(&mut self, name: &ServiceName, why: &str) {
+        complain(&format!("`{name}`: {why}"));
+        let Some(it) = self.latest_of(name) else { return };
+        let state = Cow::from(it.standing.state.word());
+        let change = Change {
+            service: name.clone(),
+            from: state.clone(),
+            to: state,
+            why: why.into(),
+            pid: it.standing.process.map_or(0, |it| it.pid),
+            exit: last_exit(&it.standing),
+        };
+        self.chronicle.add(self.epoch_ms + self.now().0, change);
+        self.chronicle.announce();
+    }
+
     pub(super) fn latest_of(&self, name: &ServiceName) -> Option<Rc<Service>> {
         self.latest.get(name).map(|it| Rc::clone(&it.service))
     }
@@ -42,9 +61,39 @@ impl RealMachine {
         self.forgotten.remove(&service.name);
         let latest = Latest { service: Rc::clone(&service), told };
         if let Some(before) = self.latest.insert(service.name.clone(), latest) {
+            if before.service.spec.log != service.spec.log {
+                self.set_log(&service.name, &service.spec.log);
+            }
             self.write_down(&before.service, &service);
         }
         self.changed.insert(service.name.clone(), service);
+    }
+
+    /// Why a service that would write the same files as another is not launched. Whose name is first
+    /// in the alphabet has them.
+    pub(super) fn refuse_shared_log(&self, service: &Service) -> Result<(), String> {
+        let dir = Path::new(&service.spec.log.dir);
+        if dir.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let mut others = self.latest.values().map(|it| &it.service);
+        match others.find(|it| it.name < service.name && Path::new(&it.spec.log.dir) == dir) {
+            Some(it) => Err(format!("`{}` logs to `{}` as well", it.name, dir.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// What is to be read by a service that nobody knows fills its pipe, and whoever writes it waits.
+    pub(super) fn warn_of_unread_output(&mut self, service: &Service) {
+        let name = &service.name;
+        if let Some(reader) = &service.spec.log_to
+            && !self.latest.contains_key(reader)
+        {
+            self.warn(format!(
+                "`log_to` of `{name}` names `{reader}`, which does not exist: nobody reads what \
+                 `{name}` writes, and it will wait in its writing; register `{reader}`"
+            ));
+        }
     }
 
     pub(super) fn status(&self, service: &Service) -> Status {

@@ -111,7 +111,8 @@ impl RealMachine {
             return;
         };
         let slot = slot_of(&service.name, task);
-        match launch::of_task(service, slot.clone(), incarnation, line) {
+        let run = (slot.clone(), incarnation);
+        match launch::of_task(service, task, run, line, &self.about) {
             Ok(launch) => self.group.push(Request::Launch(Box::new(launch))),
             Err(step) => {
                 self.tasks.end(&slot, incarnation);
@@ -180,7 +181,11 @@ impl RealMachine {
     pub(super) fn read_news(&mut self, wakes: &mut Vec<Wake>) {
         while let Ok(news) = self.news.try_recv() {
             match news {
+                News::Happened(name, what) if matches!(what, Happening::Exited { .. }) => {
+                    wakes.extend(self.settled(name, what));
+                }
                 News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
+                News::Noted { service, why } => self.note_down(&service, &why),
                 News::Run { service, line, .. } => match self.latest_of(&service) {
                     Some(it) if it.standing.process.is_some() => {
                         self.run_task(&it, Task::Check, &line)

@@ -22,7 +22,7 @@ use super::lines::moment;
 use super::office::Office;
 use super::page::{Page, take};
 use super::search::Search;
-use crate::clock::nanoseconds;
+use crate::clock::wall_ns;
 use crate::refusal::{Kind, Refusal};
 
 /// What notifications of log lines are called.
@@ -87,7 +87,7 @@ impl Follower {
     }
 
     async fn gather(&self) {
-        let age_ns = nanoseconds().saturating_sub(self.after_ns);
+        let age_ns = wall_ns().saturating_sub(self.after_ns);
         if age_ns < Self::GATHER_NS {
             // A cursor from the future is one of a clock that was set back.
             let rest_ns = u64::try_from(Self::GATHER_NS - age_ns.max(0)).unwrap_or(0);
@@ -99,7 +99,7 @@ impl Follower {
 /// Behind this come the lines that are yet to come.
 pub(super) fn now_ns(office: &Office) -> i64 {
     match office.logs.trails().newest_ns() {
-        0 => nanoseconds(),
+        0 => wall_ns(),
         newest_ns => newest_ns,
     }
 }

@@ -15,7 +15,7 @@ use super::methods::Pending;
 use super::office::{Office, Unmet};
 use super::page::{Page, take};
 use super::search::{Search, bad};
-use crate::clock::nanoseconds;
+use crate::clock::wall_ns;
 use crate::logs::read::{Found, Query, latest};
 use crate::logs::trails::{Source, Trail};
 use crate::refusal::{Kind, Refusal};
@@ -114,7 +114,7 @@ impl Dropped {
 
 /// Parameter `index`, in nanoseconds since 1970.
 pub(super) fn moment(args: &Args, index: usize, name: &str) -> Result<Option<i64>, Refusal> {
-    args.time_if_any(index, nanoseconds()).map_err(|why| {
+    args.time_if_any(index, wall_ns()).map_err(|why| {
         let text = args.text_if_any(index).unwrap_or_default();
         bad(name, format!("`{name}` must be a time, and `{text}` is none: {why}"))
             .hint("for example `10m` (ago) or `2026-11-23T12:00:00Z`")

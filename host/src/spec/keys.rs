@@ -33,8 +33,8 @@ pub enum Kind {
     Whole(i64, i64),
     /// A duration.
     Time,
-    /// A number of bytes.
-    Size,
+    /// A number of bytes, at least so many.
+    Size(u64),
     /// A percentage, from the first to the last.
     Percent(i64, i64),
     /// Octal digits.
@@ -45,6 +45,8 @@ pub enum Kind {
     Limits,
     /// A map of these keys.
     Map(&'static [Key]),
+    /// One of these words, or a map of these keys.
+    WordOrMap(&'static [&'static str], &'static [Key]),
 }
 
 /// Text of any shape that says something.
@@ -171,7 +173,12 @@ pub const KEYS: &[Key] = &[
         "its resource limits by name, each a number, `soft:hard` or `unlimited`: `{ nofile: 1024 }`",
     ),
     key("no_new_privs", Kind::Flag, "false", "it can gain no privileges, not by setuid either"),
-    key("memory_max", Kind::Size, "", "the most memory that it may use: bytes, or `512MiB`"),
+    key(
+        "memory_max",
+        Kind::Size(65_536),
+        "",
+        "the most memory that it may use: bytes, or `512MiB`",
+    ),
     key(
         "cpu_max",
         Kind::Percent(1, 100_000),
@@ -182,9 +189,15 @@ pub const KEYS: &[Key] = &[
     // What else.
     key(
         "log",
-        Kind::OneOf(&["ring", "stdout", "none"]),
+        Kind::WordOrMap(LOG_MODES, LOG),
         "\"ring\"",
-        "`ring`: the last lines are kept in memory; `stdout`: and the server prints them; `none`",
+        "where its output goes: `ring`, `file`, `stdout` or `none`, or a map that says more",
+    ),
+    key(
+        "log_to",
+        Kind::Shaped(NAME),
+        "",
+        "a service that gets its output on stdin, in place of any log, and is started with it",
     ),
     key("xinit", Kind::Map(XINIT), "{}", "a socket that starts it on demand"),
 ];
@@ -193,6 +206,34 @@ const SIGNAL_SHAPE: &str = "^ *([Ss][Ii][Gg])?[A-Za-z0-9]+ *$";
 
 pub(super) const SIGNAL: &[Key] =
     &[key("stop", Kind::Shaped(SIGNAL_SHAPE), "\"SIGTERM\"", "the signal that asks it to stop")];
+
+const LOG_MODES: &[&str] = &["ring", "file", "stdout", "none"];
+
+pub(super) const LOG: &[Key] = &[
+    key(
+        "mode",
+        Kind::OneOf(LOG_MODES),
+        "",
+        "`ring`: the last lines are kept; `file`: files that are rotated; `stdout`: as `ring`, and the server prints them; `none`; `file` when left out beside `dir`, else `ring`",
+    ),
+    key("dir", Kind::Shaped("^/"), "", "the directory of its files; the server's when left out"),
+    key("rotate_size", Kind::Size(4_096), "", "after how many bytes a file is closed: `16MiB`"),
+    key("rotate_age", Kind::Time, "0", "after which time a file is closed; 0 for any time"),
+    key("keep", Kind::Whole(0, 100_000), "", "how many closed files are kept"),
+    key("compress", Kind::OneOf(&["zstd", "none"]), "", "how closed files are compressed"),
+    key(
+        "full",
+        Kind::OneOf(&["drop", "block"]),
+        "\"drop\"",
+        "where there is no room: lines are dropped and counted, or it waits in its writing",
+    ),
+    key(
+        "syslog",
+        Kind::Shaped("^(/|udp://.+:[0-9]+$)"),
+        "",
+        "where each line is sent as well: `true` for `/dev/log`, a path, or `udp://HOST:PORT`",
+    ),
+];
 
 pub(super) const HEALTH: &[Key] = &[
     key("period", Kind::Time, "10", "time between checks"),

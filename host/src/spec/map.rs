@@ -2,7 +2,7 @@
 
 use super::keys::{KEYS, Key, Kind};
 use super::node::{At, Entry, Fault, Node, Written};
-use super::value::{entries, text};
+use super::value::{entries, size, text};
 use crate::refusal::nearest;
 
 /// What other supervisors call it.
@@ -90,6 +90,16 @@ impl Map {
         })
     }
 
+    /// A number of bytes, at least what the table of keys has for it.
+    pub(super) fn size(&mut self, key: &str) -> Result<Option<u64>, Fault> {
+        let found = self.keys.iter().find(|it| it.name == key).map(|it| it.kind);
+        let Some(Kind::Size(least)) = found else {
+            unreachable!("`{key}` is a size in the table of keys");
+        };
+        let full = format!("{}{key}", self.path);
+        self.take(key).map(|it| size(it, &full, least)).transpose()
+    }
+
     /// The value of a key, unless it says nothing: that is the default.
     pub(super) fn take(&mut self, key: &str) -> Option<Node> {
         let found = self.entries.iter().position(|(it, _)| it.name == key)?;
@@ -143,7 +153,11 @@ fn suggestion(key: &str, path: &str, keys: &'static [Key]) -> String {
     if let Some(near) = near.or_else(|| nearest(&folded, keys.iter().flat_map(Key::words))) {
         return format!("did you mean `{near}`?");
     }
-    let within = |it: &&Key| matches!(it.kind, Kind::Map(inner) if inner.iter().any(|it| it.words().any(|it| it == folded)));
+    let has = |inner: &[Key]| inner.iter().any(|it| it.words().any(|it| it == folded));
+    let within = |it: &&Key| match it.kind {
+        Kind::Map(inner) | Kind::WordOrMap(_, inner) => has(inner),
+        _ => false,
+    };
     match KEYS.iter().find(within) {
         Some(map) if path.is_empty() => format!("it belongs under `{}`", map.name),
         _ => format!("the keys are {}", all(keys)),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 
 use super::keys::{HEALTH, KEYS, SIGNAL, XINIT};
+use super::log::{logs, refuse_unread};
 use super::map::Map;
 use super::node::{At, Entry, Fault, Node, Written};
 use super::run_as::run_as;
 use super::value::{address, each, entries, flag, host_port, name, period, text, url, word};
 use super::value::{command, command_line, example, group};
-use super::{Health, Log, LogMode, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
+use super::{Health, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
 use crate::name::ServiceName;
 use crate::refusal::nearest;
 
@@ -37,12 +38,14 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     keys.read("groups", each(group), &mut spec.groups)?;
     keys.read("status", word(&Status::WORDS), &mut spec.status)?;
     keys.read("oneshot", flag, &mut spec.oneshot)?;
-    keys.read("log", log, &mut spec.log)?;
+    logs(&mut keys, &mut spec)?;
     keys.read("env", env, &mut spec.env)?;
     keys.read("dir", text, &mut spec.dir)?;
     endings(&mut keys, &mut spec)?;
     keys.read("health", |it, _| health(it), &mut spec.health)?;
+    let at = keys.at("ready_log");
     readiness(&mut keys, &mut spec)?;
+    refuse_unread(at, &spec)?;
     spec.run_as = run_as(&mut keys)?;
     if let Some(node) = keys.take("xinit") {
         let xinit = xinit(node, &spec.health)?;
@@ -183,11 +186,6 @@ fn stop_signal(keys: &mut Map) -> Result<Signal, Fault> {
         signal = Some(meant);
     }
     Ok(signal.unwrap_or(Signal::SIGTERM))
-}
-
-fn log(node: Node, key: &str) -> Result<Arc<Log>, Fault> {
-    let mode = word(&LogMode::WORDS)(node, key)?;
-    Ok(Arc::new(Log { mode, ..Log::default() }))
 }
 
 fn env(node: Node, key: &str) -> Result<BTreeMap<String, String>, Fault> {

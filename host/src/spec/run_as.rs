@@ -7,7 +7,7 @@ use super::RunAs;
 use super::limit::{self, limit_names};
 use super::map::Map;
 use super::node::{Entry, Fault, Node};
-use super::value::{each, entries, env_file, flag, octal, size, text, who};
+use super::value::{each, entries, env_file, flag, octal, text, who};
 use crate::refusal::nearest;
 
 pub(super) fn run_as(keys: &mut Map) -> Result<Arc<RunAs>, Fault> {
@@ -22,7 +22,7 @@ pub(super) fn run_as(keys: &mut Map) -> Result<Arc<RunAs>, Fault> {
     keys.read("limits", limits, &mut run_as.limits)?;
     keys.read("no_new_privs", flag, &mut run_as.no_new_privs)?;
     keys.read("env_file", each(env_file), &mut run_as.env_file)?;
-    keys.read("memory_max", |it, key| size(it, key).map(Some), &mut run_as.memory_max)?;
+    run_as.memory_max = keys.size("memory_max")?;
     run_as.cpu_max = keys.whole("cpu_max")?;
     run_as.pids_max = keys.whole("pids_max")?;
     // Those without wishes share one: a thousand services have a thousand of these.

@@ -77,8 +77,8 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Time => {
             json!({ "type": ["number", "string", "null"], "minimum": 0, "pattern": TIME })
         }
-        Kind::Size => {
-            json!({ "type": ["integer", "string", "null"], "minimum": 65_536, "pattern": SIZE })
+        Kind::Size(least) => {
+            json!({ "type": ["integer", "string", "null"], "minimum": least, "pattern": SIZE })
         }
         Kind::Octal => json!({ "type": ["number", "string", "null"], "pattern": OCTAL }),
         Kind::Variables => json!({
@@ -96,5 +96,6 @@ fn of_kind(kind: Kind) -> Value {
             json!({ "type": ["object", "null"], "properties": limits, "additionalProperties": false })
         }
         Kind::Map(keys) => Value::Object(map_of(keys)),
+        Kind::WordOrMap(words, keys) => json!({ "anyOf": [{ "enum": words }, map_of(keys)] }),
     }
 }

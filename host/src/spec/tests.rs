@@ -1,6 +1,7 @@
 //! What service files may say, and what is said about those that cannot be.
 
 mod keys;
+mod log;
 mod refused;
 mod schema;
 
@@ -81,7 +82,7 @@ xinit:
     let told =
         [("DEBUG", "true"), ("EMPTY", ""), ("NAME", "it's"), ("PORT", "8080"), ("VERSION", "1.10")];
     assert_eq!(env, told);
-    let others = (spec.status, spec.oneshot, spec.log, spec.stop_signal, spec.dir.as_str());
+    let others = (spec.status, spec.oneshot, spec.log.mode, spec.stop_signal, spec.dir.as_str());
     assert_eq!(others, (Status::Ignore, true, LogMode::Stdout, Signal::SIGINT, "/var/www"));
     assert_eq!((spec.shutdown_timeout_ms, spec.restart_delay_ms), (1_500, Some(200)));
     let health = Health {
@@ -109,7 +110,7 @@ xinit:
 fn one_line_is_a_service_with_the_defaults_of_zinit_0_3() {
     let spec = parsed("exec: sleep 100");
     assert_eq!(spec, Spec::of_exec("sleep 100"));
-    assert_eq!((spec.status, spec.log, spec.xinit), (Status::Start, LogMode::Ring, None));
+    assert_eq!((spec.status, spec.log.mode, spec.xinit), (Status::Start, LogMode::Ring, None));
     assert_eq!((spec.shutdown_timeout_ms, spec.stop_signal), (10_000, Signal::SIGTERM));
     assert_eq!((spec.health.period_ms, spec.health.retry), (10_000, 3));
 }
@@ -211,7 +212,7 @@ fn the_configuration_spells_everything_out() {
     let config = Spec::of_exec("ls").to_config();
     let told = r#"{
         "exec": "ls", "status": "start", "oneshot": false, "shutdown_timeout": 10, "after": [],
-        "signal_stop": "SIGTERM", "log": "ring", "env": {}, "dir": "", "restart_delay": null,
+        "signal_stop": "SIGTERM", "log": "ring", "log_to": null, "env": {}, "dir": "", "restart_delay": null,
         "requires": [], "wants": [], "before": [], "conflicts": [], "groups": [], "stop_cmd": "",
         "restart": "always", "max_restarts": 0, "on_give_up": "", "notify": false, "ready_fd": null,
         "ready_log": "", "start_timeout": 0, "watchdog": 0, "user": "", "group": "",
@@ -350,6 +351,30 @@ impl Dice {
         })
     }
 
+    fn log(&mut self) -> Arc<Log> {
+        let mode = LogMode::WORDS[self.roll(4)].1;
+        if mode == LogMode::None || self.roll(2) == 0 {
+            return Arc::new(Log { mode, ..Log::default() });
+        }
+        Arc::new(Log {
+            mode,
+            dir: {
+                let it = format!("/{}", self.text());
+                self.maybe(it)
+            }
+            .unwrap_or_default(),
+            rotate_size: {
+                let it = self.roll(1 << 20) as u64;
+                self.maybe(4_096 + it)
+            },
+            rotate_age_ms: i64::try_from(self.roll(3)).expect("small") * 700,
+            keep: self.maybe(100_000),
+            compress: [None, Some(true), Some(false)][self.roll(3)],
+            full: [Full::Drop, Full::Block][self.roll(2)],
+            syslog: ["", "/dev/log", "udp://[::1]:514"][self.roll(3)].to_owned(),
+        })
+    }
+
     fn readiness(&mut self) -> Readiness {
         let kinds = [
             Readiness::Lives,
@@ -368,6 +393,9 @@ impl Dice {
         let [after, requires, wants, before, conflicts] = relations;
         let is_target = self.roll(9) == 0 && !(after.is_empty() && wants.is_empty());
         let run_as = self.run_as();
+        let reads = !matches!(readiness, Readiness::Log(_));
+        let log_to = self.names().pop().filter(|_| reads);
+        let log = if log_to.is_some() { Log::usual() } else { self.log() };
         let word = self.text();
         let exec =
             format!("{} {}", shlex::try_quote(&format!("x{word}")).expect("no NUL"), self.roll(9));
@@ -381,7 +409,8 @@ impl Dice {
             dir: self.text(),
             oneshot: self.roll(2) == 0,
             status: Status::WORDS[self.roll(3)].1,
-            log: LogMode::WORDS[self.roll(3)].1,
+            log,
+            log_to,
             shutdown_timeout_ms: i64::try_from(self.roll(100_000)).expect("small"),
             restart_delay_ms: (self.roll(2) == 0).then_some(1_000),
             transient: false,

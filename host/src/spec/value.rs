@@ -86,6 +86,16 @@ pub(super) fn env_file(at: At, path: String, key: &str) -> Result<String, Fault>
         .hint("a `-` before the path lets the file be missing"))
 }
 
+/// A path from the root.
+pub(super) fn path(node: Node, key: &str) -> Result<String, Fault> {
+    let at = node.at;
+    let path = text(node, key)?;
+    if path.starts_with('/') {
+        return Ok(path);
+    }
+    Err(Fault::new(at, key, format!("`{key}` must be a path that begins with `/`, not `{path}`")))
+}
+
 /// A command line that can be split, as `exec` is.
 pub(super) fn command_line(node: Node, key: &str) -> Result<String, Fault> {
     let at = node.at;
@@ -125,20 +135,18 @@ pub(super) fn example(key: &str) -> String {
     format!("write at least a line such as `{key}: sleep 100`")
 }
 
-pub(super) fn size(node: Node, key: &str) -> Result<u64, Fault> {
+/// A number of bytes, at least so many: less is a slip, and whoever writes `512` means MiB.
+pub(super) fn size(node: Node, key: &str, least: u64) -> Result<u64, Fault> {
     let at = node.at;
     let text = text(node, key)?;
-    let small = "it is less than any process needs";
-    size::parse(&text).and_then(|it| if it < SIZE_MIN { Err(small) } else { Ok(it) }).map_err(
-        |why| {
-            let what = format!("`{key}` must be a size, and `{text}` is not: {why}");
-            Fault::new(at, key, what).hint("a number is bytes; or write `64KiB`, `512MiB`, `1GiB`")
-        },
-    )
+    let why = match size::parse(&text) {
+        Ok(it) if it >= least => return Ok(it),
+        Ok(_) => format!("it is less than {}", size::write(least)),
+        Err(why) => why.to_owned(),
+    };
+    let what = format!("`{key}` must be a size, and `{text}` is not: {why}");
+    Err(Fault::new(at, key, what).hint("a number is bytes; or write `64KiB`, `512MiB`, `1GiB`"))
 }
-
-/// Less than this is a slip: whoever writes `512` means MiB.
-const SIZE_MIN: u64 = 64 * 1024;
 
 /// A file mode mask in octal digits, whatever YAML takes them for.
 pub(super) fn octal(node: Node, key: &str) -> Result<u32, Fault> {

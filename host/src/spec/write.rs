@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Health, LogMode, Readiness, RunAs, Spec, Status, Xinit, duration, limit, size};
+use super::{Health, Readiness, RunAs, Spec, Status, Xinit, duration, limit, log, size};
 use crate::name::ServiceName;
 
 impl Spec {
@@ -36,7 +36,8 @@ impl Spec {
                 yaml.line(&scalar(name), &scalar(value));
             }
         });
-        yaml.plain("log", self.log.mode.word(), LogMode::default().word());
+        log::write(&mut yaml, &self.log);
+        yaml.text("log_to", self.log_to.as_ref().map_or("", ServiceName::as_str), "");
         yaml.time("shutdown_timeout", self.shutdown_timeout_ms, usual.shutdown_timeout_ms);
         yaml.text("stop_cmd", &self.stop_cmd, "");
         yaml.plain("restart", self.restart.word(), usual.restart.word());
@@ -69,7 +70,8 @@ impl Spec {
             "groups": self.groups,
             "signal_stop": self.stop_signal.as_str(),
             "stop_cmd": self.stop_cmd,
-            "log": self.log.mode.word(),
+            "log": log::config(&self.log),
+            "log_to": self.log_to,
             "env": self.env,
             "dir": self.dir,
             "restart": self.restart.word(),
@@ -213,13 +215,13 @@ fn xinit(yaml: &mut Yaml, xinit: &Xinit) {
 }
 
 /// Whole seconds as an integer, others as a fraction.
-fn seconds(ms: i64) -> Value {
+pub(super) fn seconds(ms: i64) -> Value {
     if ms % 1_000 == 0 { json!(ms / 1_000) } else { json!(ms as f64 / 1_000.0) }
 }
 
 /// Block YAML as it grows: lines of `key: value`, each left out when it says the default.
 #[derive(Default)]
-struct Yaml {
+pub(super) struct Yaml {
     out: String,
     indent: usize,
 }
@@ -230,25 +232,25 @@ impl Yaml {
         self.out += &format!("{:indent$}{key}: {value}\n", "");
     }
 
-    fn plain<T: PartialEq + ToString>(&mut self, key: &str, value: T, usual: T) {
+    pub(super) fn plain<T: PartialEq + ToString>(&mut self, key: &str, value: T, usual: T) {
         if value != usual {
             self.line(key, &value.to_string());
         }
     }
 
-    fn some<T: ToString>(&mut self, key: &str, value: Option<T>) {
+    pub(super) fn some<T: ToString>(&mut self, key: &str, value: Option<T>) {
         if let Some(value) = value {
             self.line(key, &value.to_string());
         }
     }
 
-    fn text(&mut self, key: &str, value: &str, usual: &str) {
+    pub(super) fn text(&mut self, key: &str, value: &str, usual: &str) {
         if value != usual {
             self.line(key, &scalar(value));
         }
     }
 
-    fn time(&mut self, key: &str, ms: i64, usual: i64) {
+    pub(super) fn time(&mut self, key: &str, ms: i64, usual: i64) {
         if ms != usual {
             self.line(key, &duration::write(ms));
         }
@@ -264,7 +266,7 @@ impl Yaml {
     }
 
     /// A key whose value is a block; nothing at all if the block stays empty.
-    fn open(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
+    pub(super) fn open(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
         let before = self.out.len();
         let indent = self.indent;
         self.out += &format!("{:indent$}{key}:\n", "");

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
@@ -19,6 +20,7 @@ use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
 use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
+use zinit_host::probe::Teller;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve, tcp_address};
@@ -69,7 +71,10 @@ impl World {
         let socket = dir.join("zinit.sock");
         let doors = furnish(Doors::open(&socket).unwrap(), &dir);
         let tcp = doors.tcp_address();
-        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (news, _) = channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let logs = Logs::start(&dir.join("logs"), Teller::new(news, Arc::new(bell))).unwrap();
+        let board = Arc::new(Board::default());
         // Whoever comes first follows from here on.
         logs.trails().publish(BEGIN_NS - 1);
         let (desk, inbox, _bell) = Desk::new().unwrap();

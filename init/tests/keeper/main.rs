@@ -11,6 +11,7 @@ mod children;
 mod ready;
 mod rights;
 mod stop;
+mod streams;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -57,6 +58,13 @@ tests![
     children::orphans_are_reaped,
     children::more_launches_than_places_all_run,
     children::a_launch_that_waits_can_be_signalled_and_forgotten,
+    streams::a_service_outlives_keeper_and_brain_and_what_it_writes_is_kept,
+    streams::what_one_service_writes_is_read_by_another_over_restarts_of_either,
+    streams::a_slot_that_is_only_written_to_is_told_to_nobody_and_forgotten_with_its_pipe,
+    streams::what_is_written_while_its_reader_is_forgotten_is_for_the_next_of_that_name,
+    streams::what_nobody_can_read_is_refused,
+    streams::the_flags_of_one_writer_are_not_those_of_another,
+    streams::a_command_may_write_to_the_output_of_a_service,
     stop::a_child_in_the_group_that_ignores_sigterm_does_not_survive,
     stop::a_child_in_a_session_of_its_own_does_not_survive,
     stop::a_daemon_whose_parents_are_gone_does_not_survive,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
 use zinit_host::chronicle::{Change, Chronicle};
@@ -16,6 +17,7 @@ use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
 use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
+use zinit_host::probe::Teller;
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve};
 use zinit_host::store::Store;
@@ -67,7 +69,10 @@ impl World {
 
     fn at(dir: PathBuf) -> Self {
         let doors = Doors::open(&dir.join("var/zinit.sock")).unwrap();
-        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (news, _) = channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let logs = Logs::start(&dir.join("logs"), Teller::new(news, Arc::new(bell))).unwrap();
+        let board = Arc::new(Board::default());
         // Whoever comes first follows from here on.
         logs.trails().publish(BEGIN_NS - 1);
         let (desk, inbox, _bell) = Desk::new().unwrap();

@@ -1,11 +1,12 @@
 //! Timelines as text: services with their manners, and what happens when.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use zinit_host::desk::{Command, Reload};
 use zinit_host::name::ServiceName;
-use zinit_host::spec::{Health, Readiness, Restart, Spec};
+use zinit_host::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
 use zinit_keeper::wire::Exit;
 
 use super::World;
@@ -143,6 +144,16 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             }
             "requires" => spec.requires = value.split(',').map(name).collect(),
             "wants" => spec.wants = value.split(',').map(name).collect(),
+            "log_to" => spec.log_to = Some(name(value)),
+            "log" => {
+                let modes = [LogMode::None, LogMode::Ring, LogMode::File, LogMode::Stdout];
+                let mode = modes.into_iter().find(|it| it.word() == value).expect("a kind of log");
+                spec.log = Arc::new(Log { mode, ..Log::default() });
+            }
+            "log_dir" => {
+                let (mode, dir) = (LogMode::File, format!("/{value}"));
+                spec.log = Arc::new(Log { mode, dir, ..Log::default() });
+            }
             "before" => spec.before = value.split(',').map(name).collect(),
             "conflicts" => spec.conflicts = value.split(',').map(name).collect(),
             "target" => spec.exec = String::new(),
@@ -163,7 +174,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
                 let (test_tcp, tcp_kill) = (vec!["db:1".to_owned()], key == "kills");
                 let period_ms = value.parse().unwrap_or(10_000);
                 let health = Health { test_tcp, tcp_kill, period_ms, ..Health::default() };
-                spec.health = std::sync::Arc::new(health);
+                spec.health = Arc::new(health);
             }
             "litter" => manner.litter = true,
             "ill" => manner.ill = true,

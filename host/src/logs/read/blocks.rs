@@ -79,7 +79,7 @@ pub(super) fn first_ns(block: &[u8]) -> Option<i64> {
 }
 
 /// The time of the last line that is one.
-pub(super) fn last_ns(block: &[u8]) -> Option<i64> {
+pub(in crate::logs) fn last_ns(block: &[u8]) -> Option<i64> {
     lines_back(block).find_map(time_of)
 }
 

@@ -11,7 +11,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::blocks::first_ns;
+use memchr::memrchr;
+
+use super::blocks::{BLOCK, first_ns, last_ns};
 use super::frames::Frames;
 use super::plain::read_at;
 use crate::logs::segments::{self, CURRENT, Kind, Segment};
@@ -82,7 +84,9 @@ impl Shelf {
     /// Whether a file may have lines that are later than this. Usually it ends before the next one
     /// begins. If the clock was set back between them it does not, but then it was written later.
     pub(super) fn has_after(&self, index: usize, at_ns: i64) -> bool {
-        self.start_ns(index + 1) > at_ns || self.0[index].was_changed_after(at_ns)
+        let piece = &self.0[index];
+        self.start_ns(index + 1) > at_ns
+            || piece.was_changed_after(at_ns) && piece.ends_after(at_ns).unwrap_or(true)
     }
 
     /// Opens a file; `None` when it is gone.
@@ -106,6 +110,17 @@ impl Shelf {
 }
 
 impl Piece {
+    /// Files that were copied have all been changed late, so it is looked at cheaply what they say.
+    fn ends_after(&self, at_ns: i64) -> io::Result<bool> {
+        let Place::Closed(segment) = &self.place else { return Ok(true) };
+        let file = File::open(&segment.path)?;
+        let end_ns = match segment.kind {
+            Kind::Plain => end_of_text(&file)?,
+            Kind::Zstd => segments::end_of(&file)?,
+        };
+        Ok(end_ns.is_none_or(|it| it > at_ns))
+    }
+
     fn was_changed_after(&self, at_ns: i64) -> bool {
         let facts = match &self.place {
             Place::Closed(segment) => fs::metadata(&segment.path),
@@ -116,6 +131,15 @@ impl Piece {
         // One that has just been renamed is looked at.
         facts.and_then(|it: Metadata| it.modified()).map_or(true, |it| it + COARSE > at)
     }
+}
+
+/// The time of the last line of a text, unless that is far from its end.
+fn end_of_text(file: &File) -> io::Result<Option<i64>> {
+    let size = file.metadata()?.len();
+    let mut end = vec![0; BLOCK];
+    let read = read_at(file, &mut end, size.saturating_sub(BLOCK as u64))?;
+    let whole = memrchr(b'\n', &end[..read]).map_or(0, |it| it + 1);
+    Ok(last_ns(&end[..whole]))
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {

@@ -106,8 +106,10 @@ fn every_key_of_the_table_is_in_the_schema_with_what_it_means() {
                 assert_eq!(properties[word]["description"], key.doc);
                 assert_eq!(properties[word].get("default").is_some(), !key.default.is_empty());
             }
-            if let Kind::Map(keys) = key.kind {
-                all_of(keys, &properties[key.name]);
+            match key.kind {
+                Kind::Map(keys) => all_of(keys, &properties[key.name]),
+                Kind::WordOrMap(_, keys) => all_of(keys, &properties[key.name]["anyOf"][1]),
+                _ => {}
             }
         }
     }
@@ -162,6 +164,13 @@ fn what_the_schema_refuses_the_parser_refuses() {
         "health: { tcp: nowhere }",
         "health: { http: ftp:// x }",
         "env: [A=b]",
+        "log: ram",
+        "log: { mode: ram }",
+        "log: { dir: here }",
+        "log: { rotate_size: 1 }",
+        "log: { keep: -1 }",
+        "log: { syslog: here }",
+        "log_to: a b",
     ];
     for line in lines {
         let yaml = format!("exec: ls\n{line}\n");

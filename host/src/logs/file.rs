@@ -1,0 +1,198 @@
+//! The file that a service's lines are written into, and when it is closed for the next.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use super::line::Head;
+use super::plan::Plan;
+use super::segments;
+
+/// The file that is being written.
+pub(super) const CURRENT: &str = "current.log";
+
+/// The log of one service, as it is written. The file is open only while there is something to write.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    dir: PathBuf,
+    path: String,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// How long it is; nobody else writes to it.
+    len: u64,
+    /// The time of its first line, and of its last; 0 while there is none.
+    first_ns: i64,
+    last_ns: i64,
+    /// The closed ones, oldest first.
+    closed: VecDeque<PathBuf>,
+}
+
+impl LogFile {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        let path = dir.join(CURRENT).to_string_lossy().into_owned();
+        Self { dir, path, open: None }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Lets go of the file until the next line.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Makes the file ready for a line of this time, in a new one if it is time for that. Answers
+    /// where in it the line begins.
+    pub(super) fn prepare(&mut self, plan: &Plan, at_ns: i64, packer: &Packer) -> io::Result<u64> {
+        self.open.take_if(|it| !it.is_mine());
+        let open = match self.open.take() {
+            Some(it) => it,
+            None => Open::of(&self.dir)?,
+        };
+        let open = self.open.insert(open);
+        if open.is_over(plan, at_ns) {
+            open.rotate(&self.dir, plan, packer)?;
+        }
+        Ok(open.len)
+    }
+
+    /// Writes lines, the first and the last of these times, where [`prepare`](Self::prepare) said.
+    /// Either all of them are in the file, or none.
+    pub(super) fn write(&mut self, lines: &[u8], first_ns: i64, last_ns: i64) -> io::Result<()> {
+        let open = self.open.as_mut().expect("it was prepared");
+        if let Err(error) = open.file.write_all_at(lines, open.len) {
+            // What is left of them would be written over, or has no newline.
+            let _ = open.file.set_len(open.len);
+            return Err(error);
+        }
+        if open.len == 0 {
+            open.first_ns = first_ns;
+        }
+        open.last_ns = last_ns;
+        open.len += lines.len() as u64;
+        Ok(())
+    }
+}
+
+impl Open {
+    fn of(dir: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let file = create(dir)?;
+        let closed = segments::list(dir)?.into_iter().map(|it| it.path).collect();
+        let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, closed };
+        it.find_end()?;
+        Ok(it)
+    }
+
+    /// Whatever is there ends with a whole line: what a crash of the machine has left behind the last
+    /// newline is written over.
+    fn find_end(&mut self) -> io::Result<()> {
+        let mut end = self.file.metadata()?.len();
+        let mut block = vec![0; 64 * 1024];
+        self.first_ns = self.head_at(0, &mut block)?.map_or(0, |it| it.at_ns);
+        while end > 0 && self.last_ns == 0 {
+            let from = end.saturating_sub(block.len() as u64 / 2);
+            let count =
+                self.file.read_at(&mut block[..usize::try_from(end - from).unwrap_or(0)], from)?;
+            let bytes = &block[..count];
+            let Some(newline) = memchr::memrchr(b'\n', bytes) else {
+                end = from;
+                continue;
+            };
+            self.len = self.len.max(from + newline as u64 + 1);
+            let begin = memchr::memrchr(b'\n', &bytes[..newline]).map(|it| it + 1);
+            let begin = begin.or_else(|| (from == 0).then_some(0));
+            let head = begin.and_then(|it| Head::parse(&bytes[it..newline]));
+            // A damaged line: the one before it will do.
+            self.last_ns = head.map_or(0, |it| it.0.at_ns);
+            end = from + begin.unwrap_or(0) as u64;
+        }
+        self.file.set_len(self.len)
+    }
+
+    fn head_at(&self, at: u64, block: &mut [u8]) -> io::Result<Option<Head>> {
+        let count = self.file.read_at(block, at)?;
+        Ok(Head::parse(&block[..count]).map(|it| it.0))
+    }
+
+    /// Whether it is still there, and nobody has cut it.
+    fn is_mine(&self) -> bool {
+        self.file.metadata().is_ok_and(|it| it.nlink() > 0 && it.len() == self.len)
+    }
+
+    /// A file's times increase, so when the clock was set back, another is begun as well.
+    fn is_over(&self, plan: &Plan, at_ns: i64) -> bool {
+        let age = at_ns - self.first_ns;
+        let is_old = plan.rotate_age_ns > 0 && age >= plan.rotate_age_ns;
+        self.len > 0 && (self.len >= plan.rotate_size || is_old || at_ns <= self.last_ns)
+    }
+
+    fn rotate(&mut self, dir: &Path, plan: &Plan, packer: &Packer) -> io::Result<()> {
+        let closed = free_name(dir, self.first_ns);
+        fs::rename(dir.join(CURRENT), &closed)?;
+        self.closed.push_back(closed.clone());
+        while self.closed.len() > plan.keep {
+            self.closed.pop_front().iter().for_each(|it| remove(it));
+        }
+        if plan.compresses {
+            packer.pack(closed);
+        }
+        self.file = create(dir)?;
+        (self.len, self.first_ns, self.last_ns) = (0, 0, 0);
+        Ok(())
+    }
+}
+
+fn create(dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(CURRENT))
+}
+
+/// Two files begin at the same time only when the clock was set back.
+fn free_name(dir: &Path, first_ns: i64) -> PathBuf {
+    let names = (first_ns..).map(|it| dir.join(segments::name_of(it)));
+    let mut free = names.filter(|it| !it.exists() && !it.with_extension("log.zst").exists());
+    free.next().expect("there are more names than files")
+}
+
+/// Removes a closed file, which may have been compressed meanwhile, or be gone.
+fn remove(closed: &Path) {
+    let text = closed.to_string_lossy();
+    let plain = text.strip_suffix(".zst").unwrap_or(&text);
+    for path in [format!("{plain}.zst"), plain.to_owned()] {
+        // It has one of the two names.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Compresses closed files, one after the other, on a thread that starts when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Packer {
+    queue: std::cell::OnceCell<Option<Sender<PathBuf>>>,
+}
+
+impl Packer {
+    fn pack(&self, path: PathBuf) {
+        let start = || {
+            let (queue, paths) = mpsc::channel::<PathBuf>();
+            let pack = move || {
+                for path in paths {
+                    // A file that is gone, or a full disk: it stays as it is.
+                    let _ = segments::compress(&path);
+                }
+            };
+            thread::Builder::new().name("zstd".into()).spawn(pack).is_ok().then_some(queue)
+        };
+        // Without a thread nothing is compressed, and nothing is lost.
+        self.queue.get_or_init(start).iter().for_each(|it| drop(it.send(path.clone())));
+    }
+}

@@ -1,0 +1,142 @@
+//! The pipes of a service: what it writes to, and what others write to it.
+//!
+//! The keeper has both ends of each, so that neither side of one sees the other begin again. What a
+//! process gets to write to is open for reading as well: it is its own reader when the keeper and
+//! every brain are dead, and its writing never breaks.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
+
+use crate::launch::Failure;
+use crate::slot::{Slot, SlotId, Slots};
+use crate::wire::{Launch, Output};
+
+/// Both ends of a service's stdout and stderr. Brains get the reading ends.
+pub(crate) struct Pipes {
+    pub(crate) out: (OwnedFd, OwnedFd),
+    pub(crate) err: (OwnedFd, OwnedFd),
+}
+
+/// Both ends of what is a service's stdin. Each process gets an end that it shares with no other
+/// service, whose flags would be its own too.
+pub(crate) struct Input {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Pipes {
+    fn new() -> nix::Result<Self> {
+        let pair = || {
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+            fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            Ok((reader, opened_again(&writer, OFlag::O_RDWR).unwrap_or(writer)))
+        };
+        Ok(Self { out: pair()?, err: pair()? })
+    }
+
+    fn writers(&self) -> nix::Result<[OwnedFd; 2]> {
+        Ok([copy(&self.out.1)?, copy(&self.err.1)?])
+    }
+}
+
+impl Input {
+    fn new() -> nix::Result<Self> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(Self { reader, writer })
+    }
+
+    fn reader(&self) -> nix::Result<OwnedFd> {
+        opened_again(&self.reader, OFlag::O_RDONLY).map_or_else(|| copy(&self.reader), Ok)
+    }
+
+    fn writer(&self) -> nix::Result<OwnedFd> {
+        opened_again(&self.writer, OFlag::O_RDWR).map_or_else(|| copy(&self.writer), Ok)
+    }
+}
+
+/// Where a launch reads and writes, made where it is not there yet; `None` is `/dev/null`.
+pub(crate) fn of_launch(
+    slots: &mut Slots,
+    id: SlotId,
+    launch: &Launch,
+) -> Result<[Option<OwnedFd>; 3], Failure> {
+    let failed = |errno: Errno| ("pipe", errno as i32);
+    let stdin = match launch.input {
+        true => Some(input_of(slots, id).and_then(Input::reader).map_err(failed)?),
+        false => None,
+    };
+    let writers = writers(slots, id, &launch.output).map_err(failed)?;
+    if let Some(slot) = slots.get_mut(id) {
+        slot.writes_to = match &launch.output {
+            Output::To(consumer) => Some(consumer.as_str().into()),
+            Output::Pipes | Output::Null | Output::Of(_) => None,
+        };
+    }
+    let [out, err] = writers.map_or([None, None], |it| it.map(Some));
+    Ok([stdin, out, err])
+}
+
+fn writers(slots: &mut Slots, id: SlotId, output: &Output) -> nix::Result<Option<[OwnedFd; 2]>> {
+    match output {
+        Output::Null => Ok(None),
+        Output::Pipes => {
+            let slot = slots.get_mut(id).ok_or(Errno::EINVAL)?;
+            if slot.pipes.is_none() {
+                slot.pipes = Some(Pipes::new()?);
+            }
+            slot.pipes.as_ref().map(Pipes::writers).transpose()
+        }
+        Output::To(consumer) => {
+            // It was there when the launch was accepted; it may be forgotten since.
+            let consumer = slots.obtain(consumer).map_err(|_| Errno::ENOSPC)?;
+            let writer = input_of(slots, consumer)?.writer()?;
+            Ok(Some([copy(&writer)?, writer]))
+        }
+        Output::Of(service) => {
+            let slot = slots.find(service).and_then(|it| slots.get(it));
+            slot.and_then(|it| it.pipes.as_ref()).map(Pipes::writers).transpose()
+        }
+    }
+}
+
+fn input_of(slots: &mut Slots, id: SlotId) -> nix::Result<&Input> {
+    let slot = slots.get_mut(id).ok_or(Errno::EINVAL)?;
+    if slot.input.is_none() {
+        slot.input = Some(Input::new()?);
+    }
+    slot.input.as_ref().ok_or(Errno::EINVAL)
+}
+
+/// A slot was removed. What processes write to it that live on is for the next service of its name;
+/// what nobody but it has written to goes as well, if it was there for nothing else.
+pub(crate) fn outlive(slots: &mut Slots, gone: Slot) {
+    let writes = |it: &Slot, to: &str| it.writes_to.as_deref() == Some(to);
+    if gone.input.is_some()
+        && slots.iter().any(|it| it.lives() && writes(it, &gone.name))
+        && let Ok(id) = slots.obtain(&gone.name)
+        && let Some(slot) = slots.get_mut(id)
+    {
+        slot.input = gone.input;
+    }
+    if let Some(reader) = &gone.writes_to
+        && let Some(id) = slots.find(reader)
+        && slots.get(id).is_some_and(|it| !it.is_asked_for())
+        && !slots.iter().any(|it| writes(it, reader))
+    {
+        slots.remove(id);
+    }
+}
+
+/// An end of the same pipe with flags of its own; `None` where `/proc` is not there.
+fn opened_again(end: &OwnedFd, flags: OFlag) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", end.as_raw_fd());
+    open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).ok()
+}
+
+fn copy(end: &OwnedFd) -> nix::Result<OwnedFd> {
+    end.try_clone().map_err(|it| Errno::from_raw(it.raw_os_error().unwrap_or(0)))
+}
