@@ -67,6 +67,14 @@ pub struct Status {
     /// What it says of itself (`STATUS=`); empty when it does not.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub says: Arc<str>,
+    /// Which of its processes is the latest, as the lines of its log are marked; 0 when none was.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub incarnation: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(incarnation: &u64) -> bool {
+    *incarnation == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

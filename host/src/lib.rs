@@ -74,6 +74,7 @@ pub mod keeper;
 pub mod logs;
 pub mod machine;
 mod modules;
+pub mod moment;
 pub mod name;
 pub mod native;
 pub mod note;

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{check, events, reload, run, server, tree, usage, watch, why};
+use crate::{check, events, logs, reload, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -89,13 +89,8 @@ pub(crate) enum Command {
     /// Shows the CPU time and memory that services use
     Stats(usage::Stats),
     /// Shows what services wrote
-    Logs {
-        /// The service [default: all]
-        name: Option<String>,
-        /// The last so many lines only
-        #[arg(short = 'n', long, value_name = "N")]
-        lines: Option<usize>,
-    },
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(logs::Logs),
     /// Runs a script
     Run {
         /// The script, or a directory of scripts
@@ -205,7 +200,7 @@ impl Command {
             Self::Events(events) => events.run(cx),
             Self::Kill { name, signal } => kill(cx, &name, &signal),
             Self::Stats(stats) => stats.run(cx),
-            Self::Logs { name, lines } => logs(cx, name.as_deref(), lines),
+            Self::Logs(logs) => logs.run(cx),
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Server { action } => action.run(cx),
             Self::Shutdown => shutdown(cx),
@@ -231,24 +226,6 @@ fn kill(cx: &Context, name: &str, signal: &str) -> Outcome {
     cx.connect()?.call("service.kill", json!([name, signal]))?;
     let answer = json!({ "name": name, "done": "signalled", "signal": signal });
     cx.show(&answer, |_| format!("Sent {signal} to service: {name}\n"))
-}
-
-fn logs(cx: &Context, name: Option<&str>, lines: Option<usize>) -> Outcome {
-    let mut client = cx.connect()?;
-    let (method, params) = match (name, lines) {
-        (Some(name), _) => {
-            // The log of a service that does not exist is not empty: it is a mistake.
-            client.call("service.status", json!([name]))?;
-            ("logs.filter", json!([name]))
-        }
-        (None, Some(count)) => ("logs.tail", json!([count])),
-        (None, None) => ("logs.get", json!([])),
-    };
-    let mut found = client.call(method, params)?;
-    if let (Some(count), Some(found)) = (lines, found.as_array_mut()) {
-        found.drain(..found.len().saturating_sub(count));
-    }
-    cx.show(&found, |_| render::lines(&found))
 }
 
 fn shutdown(cx: &Context) -> Outcome {

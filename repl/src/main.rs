@@ -2,12 +2,14 @@
 //!
 //! Under the name `zinit-server` it is the server. `commands` is the table of what it understands,
 //! `watch` starts and stops services and stays with them, `usage` measures them,
-//! `why`, `tree` and `events` explain, `reload` and `check` look at their files, `run` runs scripts, `server` starts and stops
-//! the server, `render` and `progress` draw. A command that needs no script makes no engine.
+//! `why`, `tree` and `events` explain, `logs` shows what they wrote (`when` reads times of day), `reload` and
+//! `check` look at their files, `run` runs scripts, `server` starts and stops the server, `render` and
+//! `progress` draw. A command that needs no script makes no engine.
 
 mod check;
 mod commands;
 mod events;
+mod logs;
 mod progress;
 mod reload;
 mod render;
@@ -16,6 +18,7 @@ mod server;
 mod tree;
 mod usage;
 mod watch;
+mod when;
 mod why;
 
 use std::process::ExitCode;

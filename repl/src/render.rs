@@ -26,6 +26,25 @@ impl Paint {
         if self.0 { style.paint(text).to_string() } else { text.to_owned() }
     }
 
+    /// The name of a service, in a colour of its own.
+    pub(crate) fn name(self, name: &str) -> String {
+        const COLOURS: [Color; 6] = [
+            Color::Cyan,
+            Color::Green,
+            Color::Yellow,
+            Color::Blue,
+            Color::Purple,
+            Color::LightCyan,
+        ];
+        let sum = name.bytes().fold(0_usize, |sum, it| sum.wrapping_mul(31) + usize::from(it));
+        self.on(COLOURS[sum % COLOURS.len()].normal(), name)
+    }
+
+    /// Whether there are colours.
+    pub(crate) fn is_on(self) -> bool {
+        self.0
+    }
+
     pub(crate) fn bold(self, text: &str) -> String {
         self.on(Style::new().bold(), text)
     }
@@ -50,6 +69,20 @@ fn wanted() -> bool {
 pub(crate) fn print(text: &str) {
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// As [`print`], but tells whether somebody still reads.
+pub(crate) fn is_read(text: &str) -> bool {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// Says something in passing to whoever sits before the terminal, if anybody does.
+pub(crate) fn remark(text: &str) {
+    if stderr().is_terminal() {
+        let text = Paint::for_stderr().on(Style::new().dimmed(), text);
+        let _ = writeln!(stderr(), "{text}");
+    }
 }
 
 /// Asks on the terminal, and returns the answer; nothing where there is no terminal.
@@ -189,6 +222,11 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     fact("Waits for", &words(&it["waits_for"]));
     fact("Health", word(it, "health"));
     fact("Says", word(it, "says"));
+    let dropped = &it["log_dropped"];
+    if dropped.is_object() {
+        let (lines, bytes) = (number(dropped, "lines"), number(dropped, "bytes"));
+        fact("Log dropped", &format!("{lines} lines ({bytes} bytes)"));
+    }
     fact("After", &words(&it["after"]));
     fact("Requires", &words(&it["requires"]));
     fact("Wants", &words(&it["wants"]));
@@ -284,11 +322,6 @@ fn megabytes(it: &Value, key: &str) -> String {
 
 fn uptime(it: &Value) -> u64 {
     u64::try_from(number(it, "uptime_ms")).unwrap_or(0) / 1000
-}
-
-/// Log lines as they are.
-pub(crate) fn lines(found: &Value) -> String {
-    items(found).filter_map(Value::as_str).flat_map(|it| [it, "\n"]).collect()
 }
 
 /// A moment, as how long ago it was: `3m 20s ago`.

@@ -69,8 +69,13 @@ fn the_killed_service_heals() {
 }
 
 #[test]
+fn the_lines_of_the_clerk_are_found() {
+    leaves_nothing("07", &[]);
+}
+
+#[test]
 fn every_example_has_its_test() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rhaiexamples");
     let count = fs::read_dir(dir).expect("there are examples").count();
-    assert_eq!(count, 6, "a test for each, please");
+    assert_eq!(count, 7, "a test for each, please");
 }

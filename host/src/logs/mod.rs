@@ -199,20 +199,6 @@ impl Logs {
         self.order(Order::Forget { name: name.clone(), own });
     }
 
-    // TEMP
-    pub fn get(&self) -> Vec<String> {
-        Vec::new()
-    }
-    pub fn filter(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    pub fn tail(&self, _: usize) -> Vec<String> {
-        Vec::new()
-    }
-    pub fn last(&self, _: &str, _: usize) -> Vec<String> {
-        Vec::new()
-    }
-    // END TEMP
     fn own(&self, name: &ServiceName) -> PathBuf {
         self.0.root.join(name.as_str())
     }

@@ -89,6 +89,7 @@ impl RealMachine {
             health: Arc::clone(&standing.health),
             goes_down: standing.held.is_some(),
             says: Arc::clone(&standing.says),
+            incarnation: standing.incarnation,
         }
     }
 }

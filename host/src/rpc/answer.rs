@@ -12,9 +12,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::args::Args;
+use super::calls::said;
+use super::follow::Follows;
 use super::methods::{Act, METHODS, Method, Said, find};
 use super::office::Office;
-use crate::refusal::{Refusal, nearest};
+use crate::refusal::{Kind, Refusal, nearest};
 
 /// An answer that is not there yet; empty if none is wanted.
 pub(super) type Promise = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -72,16 +74,26 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Appends the answer to `out`, or promises it.
-pub(super) fn answer(office: &Arc<Office>, line: &str, out: &mut Vec<u8>) -> Option<Promise> {
+/// Appends the answer to `out`, or promises it. `follows` are those of the connection.
+pub(super) fn answer(
+    office: &Arc<Office>,
+    follows: &mut Follows,
+    line: &str,
+    out: &mut Vec<u8>,
+) -> Option<Promise> {
     if line.trim_start().starts_with('[') {
         batch(office, line, out)
     } else {
-        single(office, line, out)
+        single(office, Some(follows), line, out)
     }
 }
 
-fn single(office: &Arc<Office>, text: &str, out: &mut Vec<u8>) -> Option<Promise> {
+fn single(
+    office: &Arc<Office>,
+    follows: Option<&mut Follows>,
+    text: &str,
+    out: &mut Vec<u8>,
+) -> Option<Promise> {
     let call = match Call::parse(text) {
         Ok(call) => call,
         Err(error) => {
@@ -110,6 +122,24 @@ fn single(office: &Arc<Office>, text: &str, out: &mut Vec<u8>) -> Option<Promise
                 out
             }))
         }
+        Act::Follow | Act::Unfollow => {
+            let said = followed(office, follows, method.act, &args);
+            call.id.into_iter().for_each(|id| write(out, id.get(), &said));
+            None
+        }
+    }
+}
+
+/// Begins or ends a subscription.
+fn followed(office: &Arc<Office>, follows: Option<&mut Follows>, act: Act, args: &Args) -> Said {
+    // Its answer is to be there before its first notification.
+    let Some(follows) = follows else {
+        let message = "a subscription cannot begin or end in a batch";
+        return Err(Refusal::new(Kind::BadArgument, message).hint("call it alone"));
+    };
+    match act {
+        Act::Follow => said(&follows.begin(office, args)?),
+        _ => said(&follows.end(args.count(0) as u64)),
     }
 }
 
@@ -169,7 +199,7 @@ fn parts(office: &Arc<Office>, line: &str) -> Result<Vec<Part>, ErrorObjectOwned
     let (mut parts, mut bytes) = (Vec::with_capacity(calls.len()), 0);
     for call in calls {
         let mut out = Vec::new();
-        let promise = single(office, call.get(), &mut out);
+        let promise = single(office, None, call.get(), &mut out);
         bytes += out.len();
         if bytes > BATCH_BYTES_MAX {
             let message = "the answer to the batch is larger than 16 MiB; ask for less at once";

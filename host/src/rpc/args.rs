@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::methods::Method;
 use super::picks::Picks;
 use crate::action::parse_signal;
+use crate::moment;
 use crate::name::ServiceName;
 use crate::refusal::{Kind as Refused, Refusal, nearest};
 
@@ -42,6 +43,10 @@ pub enum Kind {
     Object,
     /// The name or the number of a signal.
     Signal,
+    /// A string, or a list of strings.
+    Texts,
+    /// A moment: as RFC 3339 has it, in milliseconds since 1970, or as a duration before now.
+    Time,
 }
 
 impl Kind {
@@ -54,7 +59,8 @@ impl Kind {
             Self::Seconds => &["number"],
             Self::Flag => &["boolean"],
             Self::Object => &["object"],
-            Self::Signal => &["string", "integer"],
+            Self::Signal | Self::Time => &["string", "integer"],
+            Self::Texts => &["string", "array"],
         }
     }
 
@@ -67,6 +73,8 @@ impl Kind {
             Self::Flag => "true or false",
             Self::Object => "an object",
             Self::Signal => "the name or the number of a signal",
+            Self::Texts => "a string or a list of strings",
+            Self::Time => "a time: RFC 3339, milliseconds since 1970, or a duration such as `10m`",
         }
     }
 
@@ -82,6 +90,11 @@ impl Kind {
             Self::Flag => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::Signal => signal(value).is_some(),
+            Self::Texts => match value {
+                Value::Array(each) => each.iter().all(Value::is_string),
+                one => one.is_string(),
+            },
+            Self::Time => value.is_string() || value.is_u64(),
         }
     }
 }
@@ -187,6 +200,30 @@ impl Args {
     /// Parameter `index`, a [`Kind::Names`].
     pub(super) fn picks(&self, index: usize) -> Result<Picks, Refusal> {
         Picks::parse(&self.0[index])
+    }
+
+    /// Parameter `index`, a [`Kind::Names`] that may be left out.
+    pub(super) fn picks_if_any(&self, index: usize) -> Result<Option<Picks>, Refusal> {
+        let given = Some(&self.0[index]).filter(|it| !it.is_null());
+        given.map(Picks::parse).transpose()
+    }
+
+    /// Parameter `index`, a [`Kind::Texts`] that may be left out.
+    pub(super) fn texts(&self, index: usize) -> Vec<&str> {
+        let value = &self.0[index];
+        let each = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        each.iter().filter_map(Value::as_str).collect()
+    }
+
+    /// Parameter `index`, a [`Kind::Time`] that may be left out, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(super) fn time_if_any(&self, index: usize, now_ns: i64) -> Result<Option<i64>, String> {
+        match &self.0[index] {
+            Value::String(text) => moment::parse(text, now_ns).map(Some),
+            other => Ok(other.as_i64().map(|it| it.saturating_mul(1_000_000))),
+        }
     }
 
     /// Whether parameter `index` is one plain name, as clients of zinit 0.3.5 write it.

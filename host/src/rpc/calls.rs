@@ -18,18 +18,6 @@ use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 
-pub(super) fn logs_filter(office: &Office, args: &Args) -> Said {
-    said(&office.logs.filter(args.text(0)))
-}
-
-pub(super) fn logs_get(office: &Office, _: &Args) -> Said {
-    said(&office.logs.get())
-}
-
-pub(super) fn logs_tail(office: &Office, args: &Args) -> Said {
-    said(&office.logs.tail(args.count(0)))
-}
-
 pub(super) fn discover(_: &Office, _: &Args) -> Said {
     static DOCUMENT: OnceLock<Arc<RawValue>> = OnceLock::new();
     if let Some(document) = DOCUMENT.get() {
@@ -131,7 +119,7 @@ pub(super) fn start_all(office: Arc<Office>, _: Args) -> Pending {
 }
 
 pub(super) fn status(office: &Office, args: &Args) -> Said {
-    office.shown.of(&office.board, office.known(args.text(0))?)
+    office.shown.of(&office.board, office.logs.trails(), office.known(args.text(0))?)
 }
 
 pub(super) fn status_all(office: &Office, _: &Args) -> Said {

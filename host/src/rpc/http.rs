@@ -1,27 +1,35 @@
 //! One connection that speaks HTTP or WebSocket: jsonrpsee, over the table of methods.
 
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use jsonrpsee::RpcModule;
+use jsonrpsee::core::SubscriptionError;
 use jsonrpsee::server::{
     BatchRequestConfig, Methods, RegisterMethodError, ServerBuilder, ServerConfig, StopHandle,
     serve_with_graceful_shutdown,
 };
 use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{PendingSubscriptionSink, RpcModule};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::error_object;
 use super::args::Args;
+use super::follow::{Follower, NOTIFICATION};
 use super::methods::{Act, METHODS, Method, Said};
 use super::office::Office;
 
 /// The largest request, as for newline-delimited JSON.
 const REQUEST_MAX: u32 = 4 * 1024 * 1024;
 const RESPONSE_MAX: u32 = 16 * 1024 * 1024;
+/// Messages that wait for a client to read them; one may be a page of log lines.
+const MESSAGES_MAX: u32 = 2;
+const SUBSCRIPTIONS_MAX: u32 = 16;
+/// What ends a subscription.
+const UNFOLLOW: &str = "logs.unfollow";
 
 /// The table, as jsonrpsee wants it.
 ///
@@ -42,9 +50,53 @@ pub(super) fn module(office: &Arc<Office>) -> Result<Methods, RegisterMethodErro
                     }
                 })?
             }
+            Act::Follow => module.register_subscription(
+                method.name,
+                NOTIFICATION,
+                UNFOLLOW,
+                move |params, pending, office, _| async move {
+                    match bound(method, &params).and_then(|args| Follower::of(&office, &args)) {
+                        Ok(follower) => feed(&office, follower, pending).await,
+                        Err(refusal) => {
+                            pending.reject(error_object(refusal)).await;
+                            Ok(())
+                        }
+                    }
+                },
+            )?,
+            // It came with the other one.
+            Act::Unfollow => continue,
         };
     }
     Ok(module.into())
+}
+
+/// Sends page after page until the client or the office goes. The next one is read when there is room
+/// for it.
+async fn feed(
+    office: &Office,
+    mut follower: Follower,
+    pending: PendingSubscriptionSink,
+) -> Result<(), SubscriptionError> {
+    let Ok(sink) = pending.accept().await else { return Ok(()) };
+    let pages = async {
+        loop {
+            let page = follower.next().await?;
+            if sink.send(RawValue::to_owned(&page.told)).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let (mut pages, mut gone, mut closed) =
+        (pin!(pages), pin!(sink.closed()), pin!(office.closed()));
+    poll_fn(|cx| {
+        if gone.as_mut().poll(cx).is_ready() || closed.as_mut().poll(cx).is_ready() {
+            Poll::Ready(Ok(()))
+        } else {
+            pages.as_mut().poll(cx)
+        }
+    })
+    .await
 }
 
 /// Serves one connection until the client goes or `stop` says so.
@@ -56,6 +108,8 @@ where
         .max_request_body_size(REQUEST_MAX)
         .max_response_body_size(RESPONSE_MAX)
         .set_batch_request_config(BatchRequestConfig::Limit(1000))
+        .set_message_buffer_capacity(MESSAGES_MAX)
+        .max_subscriptions_per_connection(SUBSCRIPTIONS_MAX)
         .build();
     let builder = ServerBuilder::with_config(config).to_service_builder();
     let service = builder.build(methods, stop.clone());

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
 use super::office::Office;
-use super::{calls, news, reload, usage, why};
+use super::{calls, lines, news, reload, usage, why};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -40,6 +40,10 @@ pub(super) enum Act {
     Now(fn(&Office, &Args) -> Said),
     /// It asks the core, reads a file, or waits.
     Later(fn(Arc<Office>, Args) -> Pending),
+    /// It begins a subscription of the connection on which it is called.
+    Follow,
+    /// It ends one.
+    Unfollow,
 }
 
 /// The method of this name.
@@ -57,6 +61,41 @@ const WAIT: Param =
     Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing of them runs.");
 const CONFIG: Param =
     Param::required("config", Kind::Object, "The keys of a service file; `exec` is required.");
+
+const LOGGED: Param = Param::optional(
+    "names",
+    Kind::Names,
+    "null",
+    "Which services, as a name, a glob, a group or a list of those; left out, all.",
+);
+const GREP: Param =
+    Param::optional("grep", Kind::Text, "null", "Only lines that match this regular expression.");
+const STREAM: Param =
+    Param::optional("stream", Kind::Text, "null", "Only what came from `stdout`, or `stderr`.");
+const WHERE: Param = Param::optional(
+    "where",
+    Kind::Texts,
+    "null",
+    "Only JSON or logfmt lines of which these fields have these values, such as `level=error`.",
+);
+const CURSOR: Param = Param::optional(
+    "cursor",
+    Kind::Time,
+    "null",
+    "From an earlier answer, or any time; left out, the time of the call.",
+);
+const CURSOR_OF_PAGE: Param = Param::optional(
+    "cursor",
+    Kind::Time,
+    "null",
+    "From an earlier answer, to go on behind it; with `tail`, to go back no further.",
+);
+const PAGE: (&str, &str) = (
+    "object",
+    "`lines`, oldest first, each with `time`, `service`, `stream`, `incarnation` (which process of \
+     the service wrote it), `text`, and perhaps `mark`: `cut` (it was longer) or `zinit` (it is about \
+     the output); the next `cursor`; and whether there is `more` (with `tail`: older) already.",
+);
 
 const fn now(
     name: &'static str,
@@ -117,26 +156,78 @@ pub static METHODS: &[Method] = &[
         ),
         news::wait,
     ),
-    now(
+    later(
         "logs.filter",
-        "The lines of one service; if none has that name, the lines that contain the text.",
+        "The lines of one service; if none has that name, the lines that contain the text. At most \
+         the newest 8 MiB.",
         &[Param::required("name", Kind::Text, "The service's name, or a text.")],
         LINES,
-        calls::logs_filter,
+        lines::filter,
     ),
-    now(
+    Method {
+        name: "logs.follow",
+        doc: "Sends what services write, from a cursor on, until `logs.unfollow` or the end of the \
+              connection: notifications named `logs` with `subscription` and `result`, which is as \
+              of `logs.read`. Over WebSocket or newline-delimited JSON, not in a batch.",
+        params: &[CURSOR, LOGGED, GREP, STREAM, WHERE],
+        result: "The subscription.",
+        result_type: "integer|string",
+        act: Act::Follow,
+    },
+    later(
         "logs.get",
-        "The lines of all services that are kept, in the order in which they were read.",
+        "The lines of all services that are kept, in the order in which they were read. At most the \
+         newest 8 MiB.",
         &[],
         LINES,
-        calls::logs_get,
+        lines::get,
     ),
-    now(
+    later(
+        "logs.read",
+        "What services wrote, all of them in the order of time: a page of it.",
+        &[
+            LOGGED,
+            Param::optional("since", Kind::Time, "null", "Nothing older."),
+            Param::optional("until", Kind::Time, "null", "Nothing newer."),
+            GREP,
+            STREAM,
+            WHERE,
+            Param::optional("n", Kind::Integer, "1000", "At most so many lines, and 10000."),
+            Param::optional("tail", Kind::Flag, "false", "The newest of them, not the oldest."),
+            CURSOR_OF_PAGE,
+        ],
+        PAGE,
+        lines::read,
+    ),
+    later(
         "logs.tail",
-        "The newest lines of all services.",
+        "The newest lines of all services. At most 8 MiB.",
         &[Param::optional("n", Kind::Integer, "50", "How many lines.")],
         LINES,
-        calls::logs_tail,
+        lines::tail,
+    ),
+    Method {
+        name: "logs.unfollow",
+        doc: "Ends a subscription.",
+        params: &[Param::required("subscription", Kind::Integer, "What `logs.follow` answered.")],
+        result: "Whether there was one.",
+        result_type: "boolean",
+        act: Act::Unfollow,
+    },
+    later(
+        "logs.wait",
+        "What services write next. Whoever comes back with the cursor misses nothing and sees \
+         nothing twice, even if another server answers.",
+        &[
+            CURSOR,
+            Param::optional("secs", Kind::Seconds, "30", "How long to wait if nothing comes."),
+            LOGGED,
+            GREP,
+            STREAM,
+            WHERE,
+        ],
+        PAGE,
+        lines::wait,
     ),
     now(
         "rpc.discover",
@@ -266,15 +357,17 @@ pub static METHODS: &[Method] = &[
     ),
     now(
         "service.status",
-        "What is known of a service. The process tree is at most 100 ms old, the rest is current.",
+        "What is known of a service. The process tree and what was dropped are at most 100 ms old, the \
+         rest is current.",
         &[NAME],
         (
             "object",
             "`name`, `pid` (0 for none), `state`, `target`, `reason`, `since_ms`, `restarts`, \
              `last_exit`, `oneshot`, `after`, `requires`, `wants`, `groups`, `waits_for`, `next` and \
-             `next_ms` (what happens to it by itself, and when), `health`, `says`, and \
-             `process_tree` with `root` and `processes`. Those from `requires` to `says` are left \
-             out when there is nothing to tell.",
+             `next_ms` (what happens to it by itself, and when), `health`, `says`, `incarnation` \
+             (which process of it is the latest), `log_dropped` with `lines` and `bytes` of its output \
+             for which there was no room, and `process_tree` with `root` and `processes`. Those from \
+             `requires` to `log_dropped` are left out when there is nothing to tell.",
         ),
         calls::status,
     ),
@@ -311,7 +404,7 @@ pub static METHODS: &[Method] = &[
         ("boolean", "true when it is as wanted; false when it will not come up without help."),
         calls::wait,
     ),
-    now(
+    later(
         "service.why",
         "Why a service is where it is, down to the first cause.",
         &[NAME],

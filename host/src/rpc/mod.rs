@@ -4,6 +4,8 @@
 //!  methods  one table: name, parameters, result, function ── openrpc, reference
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
 //!     │ usage, news, why   those that measure, tell what happened, and explain
+//!     │ lines     those that read logs: search says which lines, page how they are told
+//!     │ follow    who follows them, page after page
 //!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
 //!  answer   a line of JSON in, a line of JSON out
@@ -24,16 +26,20 @@ mod answer;
 mod args;
 mod calls;
 pub mod client;
+mod follow;
 mod greet;
 mod http;
+mod lines;
 mod lookout;
 pub mod methods;
 mod ndjson;
 mod news;
 pub mod office;
 pub mod openrpc;
+mod page;
 mod picks;
 mod reload;
+mod search;
 pub mod server;
 mod shown;
 pub mod token;

@@ -3,6 +3,10 @@
 //! It is a state machine in one task: calls that only read are answered in place and in order, the
 //! answers to all lines of one read go out in one write, and calls that take their time are tasks of
 //! their own, so that later calls overtake them. Idle, a connection owns no buffer.
+//!
+//! Answers and notifications share the connection, each a line; whoever writes is this task alone. A
+//! follower goes on when all has been sent, so a client that does not read holds up itself only.
+//! Subscriptions end when the client has said all.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 use super::answer::{answer, not_text, too_long, write_error};
+use super::follow::Follows;
 use super::lookout::{Lookout, look_again};
 use super::office::Office;
 
@@ -31,6 +36,7 @@ pub(super) struct Connection<S> {
     /// This much of `output` is with the client.
     sent: usize,
     later: JoinSet<Vec<u8>>,
+    follows: Follows,
     phase: Phase,
     office_closed: Pin<Box<dyn Future<Output = ()> + Send>>,
     lookout: Lookout,
@@ -79,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Vec::new(),
             sent: 0,
             later: JoinSet::new(),
+            follows: Follows::default(),
             phase: Phase::Open,
             office_closed: Box::pin(office.closed()),
             lookout: Lookout::new(&office.lookout),
@@ -101,8 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let pause = self.answer_lines();
             self.collect(cx);
             ready!(self.poll_send(cx))?;
+            let goes_on = matches!(self.phase, Phase::Open) && self.follows.go_on();
             match pause {
                 Pause::Enough => return look_again(cx),
+                // To be woken by them.
+                _ if goes_on => continue,
                 Pause::Full if self.later.len() < Self::LATER_MAX => continue,
                 Pause::Full => return Poll::Pending,
                 Pause::NoLine => {}
@@ -121,13 +131,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Takes the answers of calls that took their time, and asks to be woken by the others.
+    /// Takes the answers of calls that took their time and what followers have read, and asks to be
+    /// woken by the others.
     fn collect(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(done)) = self.later.poll_join_next(cx) {
             let begin = self.output.len();
             self.output.extend(done.unwrap_or_default());
             self.end_line(begin);
         }
+        self.follows.collect(cx, &mut self.output);
     }
 
     fn answer_lines(&mut self) -> Pause {
@@ -174,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         match std::str::from_utf8(line) {
             Ok(text) => {
-                let promise = answer(&self.office, text, &mut self.output);
+                let promise = answer(&self.office, &mut self.follows, text, &mut self.output);
                 promise.into_iter().for_each(|it| drop(self.later.spawn(it)));
             }
             Err(_) => write_error(&mut self.output, "null", &not_text()),

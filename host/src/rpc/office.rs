@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, watch};
 use tokio::time::sleep;
 
 use super::lookout::Post;
@@ -38,6 +38,8 @@ pub struct Office {
     /// Held while a file and the core are told the same thing, so that they hear it in one order.
     pub(super) files: Mutex<()>,
     pub(super) lookout: Post,
+    /// How many may read logs at the same time.
+    readers: Semaphore,
     stop: watch::Receiver<bool>,
 }
 
@@ -51,6 +53,9 @@ pub(super) enum Unmet {
 }
 
 impl Office {
+    /// Each reads a page, then it is another one's turn.
+    const READERS_MAX: usize = 4;
+
     /// An office that closes when `stop` becomes true, or loses its sender.
     pub fn new(
         board: Arc<Board>,
@@ -70,6 +75,7 @@ impl Office {
             ledger: Ledger::default(),
             lookout: Post::default(),
             files: Mutex::default(),
+            readers: Semaphore::new(Self::READERS_MAX),
             stop,
         })
     }
@@ -118,6 +124,31 @@ impl Office {
         self.watch(self.board.changes(), limit, || check(&self.board)).await
     }
 
+    /// Waits for one's turn to read logs; it is over when this is dropped.
+    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.readers.acquire().await.expect("nobody closes it")
+    }
+
+    /// Does this, but not for longer than `limit`, and not beyond the office's end.
+    pub(super) async fn before<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Unmet> {
+        let (mut late, mut closed) = (pin!(sleep(limit)), pin!(self.closed()));
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                Poll::Ready(Ok(done))
+            } else if closed.as_mut().poll(cx).is_ready() {
+                Poll::Ready(Err(Unmet::Stopping))
+            } else {
+                late.as_mut().poll(cx).map(|()| Err(Unmet::Late))
+            }
+        })
+        .await
+    }
+
     /// Waits until `check` finds what it looks for. It looks now and after each of these changes.
     pub(super) async fn watch<T>(
         &self,
@@ -125,23 +156,16 @@ impl Office {
         limit: Duration,
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Unmet> {
-        let (mut late, mut closed) = (pin!(sleep(limit)), pin!(self.closed()));
-        loop {
-            if let Some(found) = check() {
-                return Ok(found);
-            }
-            let mut changed = pin!(changes.changed());
-            poll_fn(|cx| {
-                if changed.as_mut().poll(cx).is_ready() {
-                    Poll::Ready(Ok(()))
-                } else if closed.as_mut().poll(cx).is_ready() {
-                    Poll::Ready(Err(Unmet::Stopping))
-                } else {
-                    late.as_mut().poll(cx).map(|()| Err(Unmet::Late))
+        let found = async {
+            loop {
+                if let Some(found) = check() {
+                    return found;
                 }
-            })
-            .await?;
-        }
+                // Its sender is there as long as the office is.
+                let _ = changes.changed().await;
+            }
+        };
+        self.before(limit, found).await
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::args::Args;
-use super::calls::said;
-use super::methods::Said;
+use super::calls::{on_disk, said};
+use super::lines::last;
+use super::methods::Pending;
 use super::office::Office;
 use crate::board::Status;
 use crate::chronicle::Entry;
@@ -47,10 +48,14 @@ const ACCOUNTS_MAX: usize = 64;
 const LINES: usize = 5;
 const EVENTS: usize = 5;
 
-/// `service.why`.
-pub(super) fn why(office: &Office, args: &Args) -> Said {
-    let status = office.known(args.text(0))?;
-    said(&account(office, &status, &mut BTreeSet::new(), 0))
+/// `service.why`. Last lines are in files.
+pub(super) fn why(office: Arc<Office>, args: Args) -> Pending {
+    Box::pin(async move {
+        let status = office.known(args.text(0))?;
+        let _turn = office.turn().await;
+        let inside = Arc::clone(&office);
+        on_disk(move || said(&account(&inside, &status, &mut BTreeSet::new(), 0))).await
+    })
 }
 
 /// The account of a service and its causes. Each service is told of in full once, so that a cycle
@@ -101,7 +106,7 @@ fn facts(office: &Office, it: &Status) -> Facts {
         next_ms: it.next_ms,
         health: Arc::clone(&it.health),
         says: Arc::clone(&it.says),
-        last_lines: office.logs.last(name, LINES),
+        last_lines: last(office, name, LINES),
         events: office.chronicle.latest(Some(name), 0, EVENTS),
     }
 }

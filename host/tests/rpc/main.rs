@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows only functions with #[test] as tests")]
 
 mod clients;
+mod follow;
 mod hostile;
+mod lines;
 mod methods;
 mod news;
 mod picks;

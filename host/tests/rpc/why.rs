@@ -1,10 +1,7 @@
 //! Why a service is where it is, down to the first cause.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 use zinit_host::name::ServiceName;
-use zinit_host::spec::LogMode;
 
 use crate::world::World;
 
@@ -29,13 +26,10 @@ fn the_chain_of_causes_is_told_with_the_facts_of_each() {
         (it.next, it.next_ms) = ("attempt 3".into(), 77);
     });
     world.change("db", "Running", "Backoff", "exit 1");
-    let (out, mut writer) = std::io::pipe().unwrap();
-    let (err, _writer) = std::io::pipe().unwrap();
-    let db = ServiceName::parse("db").unwrap();
-    world.logs.attach(db, LogMode::Ring, out.into(), err.into()).unwrap();
-    writer.write_all(b"1\n2\n3\n4\n5\nno space left\n").unwrap();
+    for line in ["1", "2", "3", "4", "5", "no space left"] {
+        world.writes("db", line);
+    }
     let mut client = world.client();
-    while client.result("logs.filter", json!(["db"])).as_array().unwrap().len() < 6 {}
     let why = client.result("service.why", json!(["web"]));
     let chain = json!(["web", [["api", [["db", []], ["gone", []]]]]]);
     assert_eq!(shape(&why), chain);

@@ -1,23 +1,26 @@
 //! A server with a fake core, and clients that speak raw bytes.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
 use zinit_host::chronicle::{Change, Chronicle};
 use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
+use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
+use zinit_host::probe::Teller;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve, tcp_address};
@@ -25,6 +28,9 @@ use zinit_host::store::Store;
 
 /// How long anything here may take before it counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When the first line is written.
+const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
 
 /// A running server. Dropping it stops it, and fails if it does not stop.
 pub(crate) struct World {
@@ -35,6 +41,7 @@ pub(crate) struct World {
     pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) tcp: Option<SocketAddr>,
     heard: Receiver<Command>,
+    lines: AtomicI64,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -64,7 +71,12 @@ impl World {
         let socket = dir.join("zinit.sock");
         let doors = furnish(Doors::open(&socket).unwrap(), &dir);
         let tcp = doors.tcp_address();
-        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (news, _) = channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let logs = Logs::start(&dir.join("logs"), Teller::new(news, Arc::new(bell))).unwrap();
+        let board = Arc::new(Board::default());
+        // Whoever comes first follows from here on.
+        logs.trails().publish(BEGIN_NS - 1);
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let chronicle = Arc::new(Chronicle::new());
@@ -82,7 +94,8 @@ impl World {
         let (seen, ender) = (Arc::clone(&board), stop.clone());
         let (tell, heard) = channel();
         let core = thread::spawn(move || core(&seen, &inbox, &tell, &ender));
-        Self { dir, socket, board, logs, chronicle, tcp, heard, stop, threads: vec![server, core] }
+        let (threads, lines) = (vec![server, core], AtomicI64::new(0));
+        Self { dir, socket, board, logs, chronicle, tcp, heard, lines, stop, threads }
     }
 
     pub(crate) fn client(&self) -> Client<UnixStream> {
@@ -108,6 +121,27 @@ impl World {
         now.reason = why.into();
         self.chronicle.add(1_000, Change::of(from.into(), &now));
         self.chronicle.announce();
+    }
+
+    /// Has a service write a line, as the thread of the logs does it. Returns its time.
+    pub(crate) fn writes(&self, name: &str, text: &str) -> i64 {
+        self.writes_as(name, false, Mark::None, text)
+    }
+
+    pub(crate) fn writes_as(&self, name: &str, stderr: bool, mark: Mark, text: &str) -> i64 {
+        let at_ns = BEGIN_NS + self.lines.fetch_add(1, Ordering::Relaxed);
+        let (mut line, dir) = (Vec::new(), self.dir.join("logs").join(name));
+        Head { at_ns, stderr, incarnation: 7, mark }.write(&mut line);
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'\n');
+        fs::create_dir_all(&dir).unwrap();
+        let file = OpenOptions::new().append(true).create(true).open(dir.join("current.log"));
+        file.unwrap().write_all(&line).unwrap();
+        let trails = self.logs.trails();
+        let trail = trails.enter(&ServiceName::parse(name).unwrap(), &dir);
+        trail.last_ns.store(at_ns, Ordering::Release);
+        trails.publish(at_ns);
+        at_ns
     }
 
     /// The commands that the core has heard since the last look.
@@ -154,6 +188,7 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
         health: "".into(),
         goes_down: false,
         says: "".into(),
+        incarnation: 0,
     }
 }
 

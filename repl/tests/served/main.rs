@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy knows only functions with #[test] as tests")]
 #![expect(clippy::disallowed_methods, reason = "it runs the command")]
 
+mod logs;
 mod looking;
 mod stopping;
 mod world;

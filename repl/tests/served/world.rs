@@ -1,28 +1,37 @@
 //! A server with a fake core, and the command that talks to it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command as Process, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 use zinit_host::board::{Board, Status};
 use zinit_host::chronicle::{Change, Chronicle};
 use zinit_host::desk::{Command, Desk, Letter, Reload, Reply, Step, Verb};
 use zinit_host::logs::Logs;
+use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
+use zinit_host::probe::Teller;
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve};
 use zinit_host::store::Store;
+
+/// When the first line is written.
+const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
 
 /// A running server. Dropping it stops it.
 pub(crate) struct World {
     pub(crate) dir: PathBuf,
     pub(crate) board: Arc<Board>,
+    pub(crate) logs: Logs,
     pub(crate) chronicle: Arc<Chronicle>,
+    lines: AtomicI64,
     /// What the core has been asked.
     pub(crate) heard: Receiver<Command>,
     stop: Option<watch::Sender<bool>>,
@@ -38,8 +47,34 @@ impl World {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("zinit-served-{}-{count}", std::process::id()));
         fs::create_dir_all(dir.join("var")).unwrap();
+        Self::at(dir)
+    }
+
+    /// The next server of the same home, which knows the same services.
+    pub(crate) fn restart(&mut self) {
+        drop(self.stop.take());
+        self.threads.drain(..).for_each(|it| drop(it.join()));
+        let mut old = std::mem::replace(self, Self::at(self.dir.clone()));
+        old.dir = PathBuf::from("/nowhere");
+        self.lines.store(old.lines.load(Ordering::Relaxed), Ordering::Relaxed);
+        for status in old.board.all() {
+            self.board.post(Status::clone(&status));
+        }
+        for source in old.logs.trails().sources(&[]) {
+            self.logs.trails().enter(&source.service, &source.trail.dir);
+        }
+        // What the server before has written is all in its files.
+        self.logs.trails().publish(old.logs.trails().newest_ns());
+    }
+
+    fn at(dir: PathBuf) -> Self {
         let doors = Doors::open(&dir.join("var/zinit.sock")).unwrap();
-        let (board, logs) = (Arc::new(Board::default()), Logs::start().unwrap());
+        let (news, _) = channel();
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let logs = Logs::start(&dir.join("logs"), Teller::new(news, Arc::new(bell))).unwrap();
+        let board = Arc::new(Board::default());
+        // Whoever comes first follows from here on.
+        logs.trails().publish(BEGIN_NS - 1);
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let chronicle = Arc::new(Chronicle::new());
@@ -57,7 +92,8 @@ impl World {
         let (tell, heard) = channel();
         let seen = Arc::clone(&board);
         let core = thread::spawn(move || core(&seen, &inbox, &tell));
-        Self { dir, board, chronicle, heard, stop: Some(stop), threads: vec![server, core] }
+        let (threads, lines) = (vec![server, core], AtomicI64::new(0));
+        Self { dir, board, logs, lines, chronicle, heard, stop: Some(stop), threads }
     }
 
     pub(crate) fn post(&self, name: &str, state: &str, more: impl FnOnce(&mut Status)) {
@@ -73,6 +109,25 @@ impl World {
         now.reason = why.into();
         self.chronicle.add(1_000, Change::of(from.into(), &now));
         self.chronicle.announce();
+    }
+
+    /// Has a service write a line, as the thread of the logs does it, some nanoseconds after
+    /// 2023-11-14T22:13:20Z.
+    pub(crate) fn writes(&self, name: &str, text: &str) {
+        self.writes_as(name, false, Mark::None, text);
+    }
+
+    pub(crate) fn writes_as(&self, of: &str, stderr: bool, mark: Mark, text: &str) {
+        let at_ns = BEGIN_NS + self.lines.fetch_add(1, Ordering::Relaxed);
+        let (mut line, dir) = (Vec::new(), self.dir.join("logs").join(of));
+        Head { at_ns, stderr, incarnation: 7, mark }.write(&mut line);
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'\n');
+        fs::create_dir_all(&dir).unwrap();
+        let file = OpenOptions::new().append(true).create(true).open(dir.join("current.log"));
+        file.unwrap().write_all(&line).unwrap();
+        self.logs.trails().enter(&name(of), &dir).last_ns.store(at_ns, Ordering::Release);
+        self.logs.trails().publish(at_ns);
     }
 
     /// The command, not yet run.
@@ -139,6 +194,7 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
         health: "".into(),
         goes_down: false,
         says: "".into(),
+        incarnation: 0,
     }
 }
 

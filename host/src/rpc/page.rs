@@ -1,0 +1,102 @@
+//! A page of log lines, as it is answered.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::calls::{on_disk, said};
+use super::lines::unread;
+use super::office::Office;
+use super::search::Search;
+use crate::logs::line::Mark;
+use crate::logs::read::{Found, forward};
+use crate::moment;
+use crate::name::ServiceName;
+use crate::refusal::Refusal;
+
+/// A page that is ready to be sent.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// `{lines, cursor, more}`.
+    pub(super) told: Arc<RawValue>,
+    /// Whether it has no lines.
+    pub(super) is_empty: bool,
+    /// Whoever goes on, goes on behind this, in nanoseconds since 1970.
+    pub(super) cursor_ns: i64,
+    /// Whether there is something behind it already.
+    pub(super) more: bool,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    lines: Vec<Line<'a>>,
+    cursor: String,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    service: &'a ServiceName,
+    stream: &'static str,
+    incarnation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<&'static str>,
+    text: &'a str,
+}
+
+impl Page {
+    /// Writes it, which takes a while where there are many lines.
+    pub(super) fn of(lines: &[Found], cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
+        let cursor = moment::text(cursor_ns);
+        let told = Told { lines: lines.iter().map(line).collect(), cursor, more };
+        Ok(Self { told: said(&told)?, is_empty: lines.is_empty(), cursor_ns, more })
+    }
+
+    /// A page without lines.
+    pub(super) fn nothing(cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
+        Self::of(&[], cursor_ns, more)
+    }
+}
+
+fn line(it: &Found) -> Line<'_> {
+    Line {
+        time: moment::text(it.head.at_ns),
+        service: &it.service,
+        stream: if it.head.stderr { "stderr" } else { "stdout" },
+        incarnation: it.head.incarnation,
+        mark: match it.head.mark {
+            Mark::None => None,
+            Mark::Cut => Some("cut"),
+            Mark::Zinit => Some("zinit"),
+        },
+        text: &it.text,
+    }
+}
+
+/// Reads the page behind a moment. Only what is in the files for sure is looked at, so nothing can
+/// come in before its cursor later.
+pub(super) async fn take(
+    office: &Arc<Office>,
+    search: &Search,
+    after_ns: i64,
+    count: usize,
+) -> Result<Page, Refusal> {
+    let bound_ns = search.bound_ns(office);
+    let mut sources = search.sources(office);
+    sources.retain(|it| it.trail.has_after(after_ns));
+    let end_ns = if bound_ns == i64::MAX { after_ns } else { bound_ns.max(after_ns) };
+    if sources.is_empty() || bound_ns <= after_ns {
+        return Page::nothing(end_ns, false);
+    }
+    let query = search.query(after_ns, bound_ns);
+    let _turn = office.turn().await;
+    on_disk(move || {
+        let page = forward(&sources, &query, count).map_err(unread)?;
+        let last_ns = page.lines.last().map_or(after_ns, |it| it.head.at_ns);
+        let cursor_ns = if page.more { page.cursor_ns } else { end_ns.max(last_ns) };
+        Page::of(&page.lines, cursor_ns, page.more)
+    })
+    .await
+}
