@@ -22,7 +22,7 @@
 //!
 //! | room | modules |
 //! |---|---|
-//! | what the words mean | [`name`], [`spec`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
+//! | what the words mean | [`name`], [`spec`], [`moment`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
 //! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`effect`] (what comes of it), [`graph`] (who needs whom), [`policy`] (asks the scripts), [`view`] (what they see) |
 //! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`identity`] (whom a service runs as), [`probe`] (how a running service is), [`keeper`] (its socket), [`note`] (what the next brain is told) |
 //! | telling | [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`check`] (what is wrong with them), [`rpc`] (server and client) |

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod examples;
+mod follow;
 mod life;
 mod logs;
 mod outputs;

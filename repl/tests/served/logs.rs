@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout};
+use std::sync::atomic::Ordering;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -159,4 +160,14 @@ fn what_is_followed_comes_once_over_restarts_of_the_server() {
     }
     all.interrupt();
     web.interrupt();
+}
+
+#[test]
+fn a_status_counts_what_was_dropped() {
+    let world = written();
+    let trail = world.logs.trails().get("web").unwrap();
+    trail.dropped_lines.store(17, Ordering::Relaxed);
+    trail.dropped_bytes.store(1700, Ordering::Relaxed);
+    let said = world.says(&["status", "web"]);
+    assert!(said.contains("\n  Log dropped: 17 lines (1700 bytes)\n"), "{said}");
 }
