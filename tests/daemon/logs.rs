@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 use zinit_host::logs::line::Mark;
 use zinit_host::logs::read::{Found, Query, forward};
 use zinit_host::logs::trails::Trails;
@@ -133,4 +133,55 @@ fn the_last_words_of_a_process_are_in_its_log_when_its_end_is_known() {
         let last = lines(&home, &name).pop().expect("it has written");
         assert_eq!((last.text.as_str(), last.head.stderr), ("last words", true));
     }
+}
+
+#[test]
+fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
+    let home = Home::new();
+    let disk = home.root.join("disk");
+    let log = format!("log: {{ mode: file, dir: {}/web }}", disk.display());
+    let count =
+        "i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); echo $i; [ -e go ] || sleep 0.01; done";
+    let here = format!("dir: {}", home.root.display());
+    let home = scripted(home, "web", count, &format!("oneshot: true\n{log}\n{here}"));
+    let aside = "status: stop\noneshot: true";
+    let fill = format!("head -c 10000000 /dev/zero > {}/filler; true", disk.display());
+    let home = scripted(home, "fill", &fill, aside);
+    let home = scripted(home, "free", &format!("rm {}/filler", disk.display()), aside);
+    if !home.start_with_disk("disk", 300_000) {
+        return println!("nobody may mount a disk here");
+    }
+    let read = |cursor: &Value| {
+        let ask = json!({ "names": "web", "n": 10_000, "cursor": cursor });
+        let page = home.ask("logs.read", ask);
+        page["lines"].as_array().cloned().expect("lines")
+    };
+    let told = |what: &str| {
+        let events = home.ask("events.get", json!(["web"]));
+        let events = events.as_array().expect("events").iter();
+        events.filter(|it| it["why"].as_str().is_some_and(|it| it.contains(what))).count()
+    };
+    home.until("it writes", || read(&Value::Null).len() > 10);
+    home.zinit(["start", "fill"]);
+    home.until("somebody is told", || told("No space left on device") == 1);
+    let dropped = || home.ask("service.status", json!(["web"]))["log_dropped"]["lines"].as_u64();
+    home.until("lines are dropped", || dropped().is_some_and(|it| it > 100));
+    assert_eq!(home.status("web").state, "Running", "it goes on");
+    home.zinit(["start", "free"]);
+    home.until("somebody is told", || told("can be written again") == 1);
+    home.write("go", "");
+    home.until("it is over", || home.status("web").state == "Success");
+    let (mut notices, mut numbers) = (0, Vec::new());
+    for line in read(&Value::Null) {
+        let first = line["text"].as_str().and_then(|it| it.split(' ').next()).expect("text");
+        let number: u64 = first.parse().expect("a number");
+        if line["mark"] == "zinit" {
+            notices += number;
+        } else {
+            numbers.push(number);
+        }
+    }
+    assert!(numbers.is_sorted_by(|one, other| one < other), "in their order, each once");
+    assert_eq!(numbers.len() as u64 + notices, 3000);
+    assert_eq!((dropped(), told("No space left on device")), (Some(notices), 1));
 }

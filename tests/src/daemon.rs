@@ -70,6 +70,23 @@ impl Home {
         self
     }
 
+    /// Starts a server in the background that sees a small disk of its own in this directory of the
+    /// home; false where nobody may mount one.
+    pub fn start_with_disk(&self, directory: &str, bytes: u32) -> bool {
+        let disk = self.root.join(directory);
+        fs::create_dir_all(&disk).expect("it is writable");
+        let script = "mount -t tmpfs -o size=$1 none \"$2\" || exit 99; exec \"$0\" -bg";
+        let unshared = |flags: &str| {
+            let program = self.command("zinit-server");
+            let mut command = Command::new("unshare");
+            command.args([flags, "sh", "-c", script]).arg(program.get_program());
+            command.arg(bytes.to_string()).arg(&disk);
+            command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+            command.stdin(Stdio::null()).status().is_ok_and(|it| it.success())
+        };
+        unshared("-m") || unshared("-Urm")
+    }
+
     /// A program of ours, to be run in this home.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(programs().join(program));
