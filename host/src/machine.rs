@@ -444,6 +444,8 @@ impl Machine for RealMachine {
         if !rest.is_empty() {
             self.ask(rest);
         }
+        // Before the keeper hears of a launch, the thread knows whose lines come next.
+        self.logs.ring();
         self.send_off();
         self.show();
         if let Some(known) = self.known.take() {

@@ -5,6 +5,7 @@
 //! every brain are dead, and its writing never breaks.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -17,8 +18,8 @@ use crate::wire::{Launch, Output};
 
 /// Both ends of a service's stdout and stderr. Brains get the reading ends.
 pub(crate) struct Pipes {
-    pub(crate) out: (OwnedFd, OwnedFd),
-    pub(crate) err: (OwnedFd, OwnedFd),
+    pub(crate) out: (OwnedFd, Rc<OwnedFd>),
+    pub(crate) err: (OwnedFd, Rc<OwnedFd>),
 }
 
 /// Both ends of what is a service's stdin. Each process gets an end that it shares with no other
@@ -33,13 +34,14 @@ impl Pipes {
         let pair = || {
             let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
             fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            Ok((reader, opened_again(&writer, OFlag::O_RDWR).unwrap_or(writer)))
+            let writer = opened_again(&writer, OFlag::O_RDWR).unwrap_or(writer);
+            Ok((reader, Rc::new(writer)))
         };
         Ok(Self { out: pair()?, err: pair()? })
     }
 
-    fn writers(&self) -> nix::Result<[OwnedFd; 2]> {
-        Ok([copy(&self.out.1)?, copy(&self.err.1)?])
+    fn writers(&self) -> [Rc<OwnedFd>; 2] {
+        [Rc::clone(&self.out.1), Rc::clone(&self.err.1)]
     }
 }
 
@@ -63,10 +65,10 @@ pub(crate) fn of_launch(
     slots: &mut Slots,
     id: SlotId,
     launch: &Launch,
-) -> Result<[Option<OwnedFd>; 3], Failure> {
+) -> Result<[Option<Rc<OwnedFd>>; 3], Failure> {
     let failed = |errno: Errno| ("pipe", errno as i32);
     let stdin = match launch.input {
-        true => Some(input_of(slots, id).and_then(Input::reader).map_err(failed)?),
+        true => Some(Rc::new(input_of(slots, id).and_then(Input::reader).map_err(failed)?)),
         false => None,
     };
     let writers = writers(slots, id, &launch.output).map_err(failed)?;
@@ -80,7 +82,11 @@ pub(crate) fn of_launch(
     Ok([stdin, out, err])
 }
 
-fn writers(slots: &mut Slots, id: SlotId, output: &Output) -> nix::Result<Option<[OwnedFd; 2]>> {
+fn writers(
+    slots: &mut Slots,
+    id: SlotId,
+    output: &Output,
+) -> nix::Result<Option<[Rc<OwnedFd>; 2]>> {
     match output {
         Output::Null => Ok(None),
         Output::Pipes => {
@@ -88,17 +94,17 @@ fn writers(slots: &mut Slots, id: SlotId, output: &Output) -> nix::Result<Option
             if slot.pipes.is_none() {
                 slot.pipes = Some(Pipes::new()?);
             }
-            slot.pipes.as_ref().map(Pipes::writers).transpose()
+            Ok(slot.pipes.as_ref().map(Pipes::writers))
         }
         Output::To(consumer) => {
             // It was there when the launch was accepted; it may be forgotten since.
             let consumer = slots.obtain(consumer).map_err(|_| Errno::ENOSPC)?;
-            let writer = input_of(slots, consumer)?.writer()?;
-            Ok(Some([copy(&writer)?, writer]))
+            let writer = Rc::new(input_of(slots, consumer)?.writer()?);
+            Ok(Some([Rc::clone(&writer), writer]))
         }
         Output::Of(service) => {
             let slot = slots.find(service).and_then(|it| slots.get(it));
-            slot.and_then(|it| it.pipes.as_ref()).map(Pipes::writers).transpose()
+            Ok(slot.and_then(|it| it.pipes.as_ref()).map(Pipes::writers))
         }
     }
 }

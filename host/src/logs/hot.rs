@@ -18,7 +18,9 @@ pub(super) struct Pace {
     /// When something was read last.
     last_ms: i64,
     /// How often in a row there was much to read.
-    floods: u32,
+    floods: u16,
+    /// How long it was left alone before it was looked at again.
+    pause_ms: u16,
 }
 
 /// What is done about a pipe that was just read until it was empty, or for long enough.
@@ -32,14 +34,15 @@ pub(super) enum Next {
     Grow(i64),
 }
 
-/// Busy pipes are looked at whenever so many milliseconds are over.
-const TICK_MS: i64 = 16;
+/// Busy pipes are left alone for 1 millisecond, then for 2, 4 and so on up to this. Those that have got
+/// there are looked at together.
+const PAUSE_MAX_MS: u16 = 16;
 /// Who writes less often is waited for.
 const BUSY_MS: i64 = 50;
 /// So much at once is a flood: half of what a pipe holds.
 const FLOOD: usize = 32 * 1024;
 /// So many floods in a row are worth a larger pipe.
-const FLOODS: u32 = 4;
+const FLOODS: u16 = 2;
 
 impl Hot {
     pub(super) fn add(&mut self, at_ms: i64, key: u64) {
@@ -63,7 +66,7 @@ impl Hot {
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { last_ms: i64::MIN / 2, floods: 0 }
+        Self { last_ms: i64::MIN / 2, floods: 0, pause_ms: 0 }
     }
 
     /// So many bytes were read just now; `rest` when more are there.
@@ -73,15 +76,22 @@ impl Pace {
         }
         let is_busy = now_ms - self.last_ms < BUSY_MS;
         self.last_ms = now_ms;
-        self.floods = if count >= FLOOD { self.floods + 1 } else { 0 };
-        let at_ms = match (rest, self.floods) {
-            (true, _) => now_ms,
-            (false, 0) if !is_busy => return Next::Watch,
-            (false, 0) => (now_ms / TICK_MS + 1) * TICK_MS,
-            (false, _) => now_ms + 1,
+        let floods = count >= FLOOD;
+        self.floods = if floods { self.floods.saturating_add(1) } else { 0 };
+        let longer = (2 * self.pause_ms).clamp(1, PAUSE_MAX_MS);
+        self.pause_ms = if floods || !is_busy { 1 } else { longer };
+        let at_ms = match rest {
+            true => now_ms,
+            false if !is_busy && !floods => return Next::Watch,
+            false => after(now_ms, i64::from(self.pause_ms)),
         };
         if self.floods == FLOODS { Next::Grow(at_ms) } else { Next::Look(at_ms) }
     }
+}
+
+/// The next moment that is a multiple of this pause.
+fn after(now_ms: i64, pause_ms: i64) -> i64 {
+    (now_ms / pause_ms + 1) * pause_ms
 }
 
 #[cfg(test)]
@@ -100,9 +110,13 @@ mod tests {
     fn who_writes_all_the_time_is_looked_at_now_and_then_until_nothing_comes() {
         let mut pace = Pace::new();
         assert_eq!(pace.next(1001, 80, false), Next::Watch);
-        assert_eq!(pace.next(1003, 80, false), Next::Look(1008));
-        assert_eq!(pace.next(1008, 800, false), Next::Look(1024));
-        assert_eq!(pace.next(1024, 0, false), Next::Watch);
+        assert_eq!(pace.next(1001, 80, false), Next::Look(1002));
+        assert_eq!(pace.next(1002, 80, false), Next::Look(1004));
+        assert_eq!(pace.next(1004, 0, false), Next::Watch);
+        assert_eq!(pace.next(1010, 80, false), Next::Look(1016), "it is known to be busy");
+        assert_eq!(pace.next(1016, 800, false), Next::Look(1024));
+        assert_eq!(pace.next(1024, 800, false), Next::Look(1040));
+        assert_eq!(pace.next(1040, FLOOD, false), Next::Look(1041), "as often as it takes");
     }
 
     #[test]

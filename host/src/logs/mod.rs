@@ -38,6 +38,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -72,12 +73,15 @@ struct Handle {
     taps: Mutex<HashMap<ServiceName, Arc<Tap>>>,
     /// `None` while the thread is being ended.
     orders: Option<Sender<Order>>,
+    /// Some were given since the bell rang last.
+    has_orders: AtomicBool,
     bell: Arc<EventFd>,
 }
 
 /// How long a new server waits for what an earlier one has left.
 const CLAIM_MAX: Duration = Duration::from_secs(2);
 
+/// Orders are carried out after the next [`Logs::ring`].
 impl Logs {
     /// Starts the thread named `logs`. The files are in `root`, of which one server at a time may be the
     /// owner; `teller` is told of ends, of lines that were waited for, and of trouble.
@@ -120,7 +124,8 @@ impl Logs {
         };
         thread::Builder::new().name("logs".into()).spawn(move || drain.run())?;
         let (root, taps, orders) = (root.to_owned(), Mutex::default(), Some(orders));
-        Ok(Self(Arc::new(Handle { root, trails, taps, orders, bell })))
+        let has_orders = AtomicBool::new(false);
+        Ok(Self(Arc::new(Handle { root, trails, taps, orders, has_orders, bell })))
     }
 
     /// Where the lines are.
@@ -163,6 +168,7 @@ impl Logs {
     pub fn claim(&self) {
         let (done, is_done) = mpsc::channel();
         self.order(Order::Claim { done });
+        self.ring();
         // Too late is as good as done: the thread hangs on a disk.
         let _ = is_done.recv_timeout(CLAIM_MAX);
     }
@@ -188,6 +194,7 @@ impl Logs {
             return Some(what);
         }
         self.order(Order::Settle { name: name.clone(), what: Some(what) });
+        self.ring();
         None
     }
 
@@ -206,7 +213,15 @@ impl Logs {
     fn order(&self, order: Order) {
         let orders = self.0.orders.as_ref().expect("the thread ends with the last handle");
         // The thread is gone only when it could not wait any more: then nobody drains.
-        if orders.send(order).is_ok() {
+        let _ = orders.send(order);
+        self.0.has_orders.store(true, Ordering::Relaxed);
+    }
+
+    /// Has everything done that was ordered. One bell for many orders, each of which would wake the
+    /// thread.
+    pub fn ring(&self) {
+        if self.0.has_orders.swap(false, Ordering::Relaxed) {
+            // A full counter rings as well.
             let _ = self.0.bell.write(1);
         }
     }

@@ -86,6 +86,7 @@ fn attach(logs: &Logs, service: &str, log: Log, incarnation: u64) -> Writer {
     let log = Arc::new(log);
     logs.set(&name(service), &log);
     logs.attach(&name(service), &log, incarnation, [out_read, err_read]).unwrap();
+    logs.ring();
     Writer { stdout: out_write.into(), stderr: err_write.into() }
 }
 
@@ -292,6 +293,7 @@ fn the_next_server_goes_on_where_this_one_ends() {
     let mut write = File::from(write);
     let ends = || [read.try_clone().unwrap(), err.try_clone().unwrap()];
     logs.attach(&name("a"), &Log::usual(), 1, ends()).unwrap();
+    logs.ring();
     write.write_all(b"one\ntw").unwrap();
     eventually(&room, "a", &["one"]);
     drop((logs, news));
