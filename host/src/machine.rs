@@ -294,6 +294,8 @@ impl RealMachine {
         };
         match ServiceName::parse(&service) {
             Ok(name) if matches!(what, Happening::Exited { .. }) => {
+                // What it said before its end came before it.
+                self.read_news(wakes);
                 wakes.extend(self.settle(name, what));
             }
             Ok(name) => wakes.push(Wake::Happened(name, what)),

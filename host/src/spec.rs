@@ -199,7 +199,7 @@ pub struct Log {
     /// What becomes of lines for which there is no room.
     pub full: Full,
     /// Where each line is sent as well: the path of a datagram socket (`/dev/log`), or
-    /// `udp://HOST:PORT`; empty for nowhere.
+    /// `udp://ADDRESS:PORT`; empty for nowhere.
     pub syslog: String,
 }
 

@@ -40,6 +40,15 @@ impl Pipes {
         Ok(Self { out: pair()?, err: pair()? })
     }
 
+    /// That the process before did not want to wait in its writing is not the next one's wish.
+    fn reset(&self) {
+        for end in [&self.out.1, &self.err.1] {
+            // Setting flags of one's own description cannot fail.
+            let _ = fcntl(end.as_ref(), FcntlArg::F_SETFL(OFlag::empty()));
+        }
+    }
+
+    /// What a process writes to.
     fn writers(&self) -> [Rc<OwnedFd>; 2] {
         [Rc::clone(&self.out.1), Rc::clone(&self.err.1)]
     }
@@ -91,8 +100,9 @@ fn writers(
         Output::Null => Ok(None),
         Output::Pipes => {
             let slot = slots.get_mut(id).ok_or(Errno::EINVAL)?;
-            if slot.pipes.is_none() {
-                slot.pipes = Some(Pipes::new()?);
+            match &slot.pipes {
+                Some(pipes) => pipes.reset(),
+                None => slot.pipes = Some(Pipes::new()?),
             }
             Ok(slot.pipes.as_ref().map(Pipes::writers))
         }

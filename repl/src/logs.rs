@@ -129,6 +129,7 @@ impl Logs {
             let mut page =
                 client.call("logs.read", self.asked(json!({ "n": PAGE, "cursor": cursor })))?;
             cursor = page["cursor"].take();
+            remark_unread(&page);
             let reader = look.show(&page);
             if reader == Reader::Gone || page["more"] != true {
                 return Ok((cursor, reader));
@@ -167,6 +168,7 @@ impl Logs {
                 count * 10
             ));
         }
+        remark_unread(&pages[0]);
         let cursor = pages[0]["cursor"].clone();
         let gone = pages.iter().rev().any(|it| look.show(it) == Reader::Gone);
         Ok((cursor, if gone { Reader::Gone } else { Reader::There }))
@@ -244,6 +246,11 @@ fn again(cx: &Context, interrupt: &Interrupt) -> Result<Client, Refusal> {
             other => return other,
         }
     }
+}
+
+/// Logs that cannot be read do not keep the others from being shown.
+fn remark_unread(page: &Value) {
+    items(&page["unread"]).filter_map(Value::as_str).for_each(render::remark);
 }
 
 fn nanoseconds(time: &str) -> i64 {

@@ -18,7 +18,7 @@ use regex::Regex;
 use super::file::LogFile;
 use super::hot::{Hot, Next};
 use super::intake::{Berth, CHUNK, Number, Text};
-use super::plan::{Plan, dir_of};
+use super::plan::Plan;
 use super::print::Printer;
 use super::scribe::Scribe;
 use super::service::{Service, Stream};
@@ -34,9 +34,9 @@ use crate::spec::{Full, Log};
 #[derive(Debug)]
 pub(super) enum Order {
     /// From now on these are the pipes of a service, and this process writes to them.
-    Attach { name: ServiceName, log: Arc<Log>, incarnation: u64, tap: Arc<Tap> },
+    Attach { name: ServiceName, log: Arc<Log>, trail: Arc<Trail>, incarnation: u64, tap: Arc<Tap> },
     /// Its lines are to go elsewhere.
-    Change { name: ServiceName, log: Arc<Log> },
+    Change { name: ServiceName, log: Arc<Log>, trail: Arc<Trail> },
     /// This process is launched next; a line of it may be waited for.
     Launching { name: ServiceName, incarnation: u64, awaited: Option<Regex> },
     /// Its process has ended, which may have to be told when everything it wrote is in the file.
@@ -65,7 +65,6 @@ pub(super) struct Drain {
     pub(super) epoll: Arc<Epoll>,
     pub(super) bell: Arc<EventFd>,
     pub(super) orders: Receiver<Order>,
-    pub(super) root: PathBuf,
     pub(super) trails: Arc<Trails>,
     pub(super) teller: Teller,
     pub(super) scribe: Scribe,
@@ -87,6 +86,8 @@ pub(super) struct Drain {
 enum Look {
     /// So much was there.
     Read(usize),
+    /// Thousands of services are within a line each, and there is no place for one more.
+    Full,
     /// Nobody can write to it any more.
     Over,
     /// It is another's by now, or nobody's.
@@ -156,6 +157,10 @@ impl Drain {
                         break;
                     }
                 }
+                Look::Full => {
+                    stuck = true;
+                    break;
+                }
                 Look::Over => return self.end_stream(index, stream),
                 Look::Void => return,
             }
@@ -184,10 +189,9 @@ impl Drain {
         };
         let berth = match service.streams[stream].berth {
             Some(it) => it,
-            // When there is none, thousands of services are within a line each.
             None => match self.take_berth(index, stream) {
                 Some(it) => it,
-                None => return Look::Read(0),
+                None => return Look::Full,
             },
         };
         tap.set_pending(stream, true);
@@ -199,8 +203,9 @@ impl Drain {
 
     fn take_berth(&mut self, index: usize, stream: usize) -> Option<Berth> {
         let Self { scribe, services, .. } = self;
-        let Service { name, incarnation, streams, .. } = services[index].as_mut()?;
-        let berth = scribe.intake.take(name.as_str(), stream == 1, *incarnation)?;
+        let Service { name, file, incarnation, streams, .. } = services[index].as_mut()?;
+        let dir = file.trail().dir.to_string_lossy();
+        let berth = scribe.intake.take((name.as_str(), &dir), stream == 1, *incarnation)?;
         streams[stream].berth = Some(berth);
         Some(berth)
     }
@@ -314,10 +319,14 @@ impl Drain {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Attach { name, log, incarnation, tap } => {
-                self.attach(name, &log, incarnation, tap);
+            Order::Attach { name, log, trail, incarnation, tap } => {
+                self.attach(name, (&log, trail), incarnation, tap);
             }
-            Order::Change { name, log } => self.change(&name, &log),
+            Order::Change { name, log, trail } => {
+                let index = self.by_name.get(&name).copied();
+                let service = index.and_then(|it| self.service(it));
+                service.into_iter().for_each(|it| it.change(&log, &trail));
+            }
             Order::Launching { name, incarnation, awaited } => {
                 self.launching(name, incarnation, awaited);
             }
@@ -358,7 +367,13 @@ impl Drain {
         own.into_iter().for_each(|it| drop(std::fs::remove_dir_all(it)));
     }
 
-    fn attach(&mut self, name: ServiceName, log: &Log, incarnation: u64, tap: Arc<Tap>) {
+    fn attach(
+        &mut self,
+        name: ServiceName,
+        (log, trail): (&Log, Arc<Trail>),
+        incarnation: u64,
+        tap: Arc<Tap>,
+    ) {
         let awaited = match self.by_name.get(&name).copied() {
             Some(before) => {
                 self.detach(before);
@@ -375,7 +390,6 @@ impl Drain {
         // Whose is what is left?
         let mut berths = streams.iter().filter_map(|it| it.berth);
         let left_by = berths.next().map(|it| self.scribe.intake.get(it, Number::Incarnation));
-        let trail = self.trails.enter(&name, &dir_of(log, &self.root.join(name.as_str())));
         let mut service = Service::new(name, log, trail, Arc::clone(&tap), streams);
         service.incarnation = left_by.unwrap_or(incarnation);
         service.awaited = awaited;
@@ -416,12 +430,6 @@ impl Drain {
         self.service(index).into_iter().for_each(|it| it.file.close());
     }
 
-    fn change(&mut self, name: &ServiceName, log: &Log) {
-        let trail = self.trails.enter(name, &dir_of(log, &self.root.join(name.as_str())));
-        let index = self.by_name.get(name).copied();
-        index.and_then(|it| self.service(it)).into_iter().for_each(|it| it.change(log, &trail));
-    }
-
     /// What nobody has come for is written where it belongs.
     fn claim(&mut self) {
         for berth in std::mem::take(&mut self.left).into_values() {
@@ -430,8 +438,8 @@ impl Drain {
                 self.scribe.intake.leave(berth);
                 continue;
             }
-            let mut file = LogFile::new(Arc::new(Trail::new(&dir)));
-            let plan = Plan::of(&Log::default());
+            let mut file = LogFile::new(Arc::new(Trail::new(&dir, 0)));
+            let plan = Plan::untouched();
             let mut write = || self.scribe.write(berth, &mut file, &plan, true);
             while matches!(write(), Ok(step) if step.made.consumed > 0) {}
             self.scribe.leave_if_empty(berth);

@@ -1,7 +1,7 @@
 //! The file that a service's lines are written into, and when it is closed for the next.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,9 @@ use std::thread;
 
 use super::line::Head;
 use super::plan::Plan;
-use super::segments::{self, CURRENT, Kind};
+use super::segments::{self, CURRENT, Kind, open_plain};
 use super::trails::Trail;
+use crate::clock::wall_ns;
 
 /// The log of one service, as it is written. The file is open only while there is something to write.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub(super) struct LogFile {
     trail: Arc<Trail>,
     open: Option<Box<Open>>,
 }
+
+/// How much of a file's end is searched for its last line.
+const TAIL: usize = 128 * 1024;
 
 #[derive(Debug)]
 struct Open {
@@ -50,16 +54,19 @@ impl LogFile {
     /// Makes the file ready for a line of this time, in a new one if it is time for that. Answers
     /// where in it the line begins.
     pub(super) fn prepare(&mut self, plan: &Plan, at_ns: i64, packer: &Packer) -> io::Result<u64> {
-        self.open.take_if(|it| !it.is_mine());
+        self.open.take_if(|it| !it.is_there(&self.trail.dir));
         let open = match self.open.take() {
             Some(it) => it,
             None => Box::new(Open::of(&self.trail.dir, plan, packer)?),
         };
         let open = self.open.insert(open);
-        if open.is_over(plan, at_ns) {
-            open.rotate(&self.trail.dir, plan, packer)?;
+        if open.is_over(plan, at_ns)
+            && let Err(error) = open.rotate(&self.trail.dir, plan, packer)
+        {
+            self.open = None;
+            return Err(error);
         }
-        Ok(open.len)
+        Ok(self.open.as_ref().map_or(0, |it| it.len))
     }
 
     /// Writes lines, the first and the last of these times, where [`prepare`](Self::prepare) said.
@@ -91,34 +98,30 @@ impl Open {
         plain.for_each(|it| packer.pack(it.path.clone()));
         let closed = closed.into_iter().map(|it| it.path).collect();
         let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, closed };
-        it.find_end()?;
+        if !it.find_end()? {
+            it.first_ns = wall_ns();
+            it.rotate(dir, plan, packer)?;
+        }
         Ok(it)
     }
 
     /// Whatever is there ends with a whole line: what a crash of the machine has left behind the last
-    /// newline is written over.
-    fn find_end(&mut self) -> io::Result<()> {
-        let mut end = self.file.metadata()?.len();
-        let mut block = vec![0; 64 * 1024];
+    /// newline is written over. False when somebody else must have written its end.
+    fn find_end(&mut self) -> io::Result<bool> {
+        let mut block = vec![0; TAIL];
+        let end = self.file.metadata()?.len();
+        let from = end.saturating_sub(TAIL as u64);
         self.first_ns = self.head_at(0, &mut block)?.map_or(0, |it| it.at_ns);
-        while end > 0 && self.last_ns == 0 {
-            let from = end.saturating_sub(block.len() as u64 / 2);
-            let count =
-                self.file.read_at(&mut block[..usize::try_from(end - from).unwrap_or(0)], from)?;
-            let bytes = &block[..count];
-            let Some(newline) = memchr::memrchr(b'\n', bytes) else {
-                end = from;
-                continue;
-            };
-            self.len = self.len.max(from + newline as u64 + 1);
-            let begin = memchr::memrchr(b'\n', &bytes[..newline]).map(|it| it + 1);
-            let begin = begin.or_else(|| (from == 0).then_some(0));
-            let head = begin.and_then(|it| Head::parse(&bytes[it..newline]));
-            // A damaged line: the one before it will do.
-            self.last_ns = head.map_or(0, |it| it.0.at_ns);
-            end = from + begin.unwrap_or(0) as u64;
+        let count = self.file.read_at(&mut block, from)?;
+        let Some(newline) = memchr::memrchr(b'\n', &block[..count]) else { return Ok(end == 0) };
+        let mut lines = block[..newline].rsplit(|it| *it == b'\n');
+        // A damaged line: the one before it will do.
+        self.last_ns = lines.find_map(Head::parse).map_or(0, |it| it.0.at_ns);
+        self.len = from + newline as u64 + 1;
+        if self.last_ns > 0 && self.len < end {
+            self.file.set_len(self.len)?;
         }
-        self.file.set_len(self.len)
+        Ok(self.last_ns > 0)
     }
 
     fn head_at(&self, at: u64, block: &mut [u8]) -> io::Result<Option<Head>> {
@@ -126,9 +129,12 @@ impl Open {
         Ok(Head::parse(&block[..count]).map(|it| it.0))
     }
 
-    /// Whether it is still there, and nobody has cut it.
-    fn is_mine(&self) -> bool {
-        self.file.metadata().is_ok_and(|it| it.nlink() > 0 && it.len() == self.len)
+    /// Whether it still is the one of that name, and nobody has cut it.
+    fn is_there(&self, dir: &Path) -> bool {
+        let identity = |it: Metadata| (it.dev(), it.ino(), it.len());
+        let there = fs::symlink_metadata(dir.join(CURRENT)).map(identity);
+        let mine = self.file.metadata().map(|it| (it.dev(), it.ino(), self.len));
+        matches!((there, mine), (Ok(one), Ok(other)) if one == other)
     }
 
     /// A file's times increase, so when the clock was set back, another is begun as well.
@@ -156,7 +162,8 @@ impl Open {
 
 fn create(dir: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(CURRENT))
+    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    open_plain(options, &dir.join(CURRENT))
 }
 
 /// Two files begin at the same time only when the clock was set back.

@@ -230,15 +230,22 @@ impl Intake {
         (0..self.count).map(Berth).filter(|it| self.state(*it).taken).collect()
     }
 
-    /// Takes a berth for a pipe of a service; `None` when no more fit.
-    pub(super) fn take(&mut self, name: &str, stderr: bool, incarnation: u64) -> Option<Berth> {
-        if self.free.is_empty() {
+    /// Takes a berth for a pipe of a service with this name and this directory for its files; `None`
+    /// when no more fit.
+    pub(super) fn take(
+        &mut self,
+        (name, dir): (&str, &str),
+        stderr: bool,
+        incarnation: u64,
+    ) -> Option<Berth> {
+        if self.free.is_empty() && self.count < BERTHS_MAX {
             let before = self.count;
             self.grow_to((before + GROWTH).min(BERTHS_MAX));
             self.free.extend((before..self.count).rev().map(Berth));
         }
         let berth = self.free.pop()?;
         self.set_text(berth, Text::Name, name);
+        self.set_text(berth, Text::Dir, dir);
         self.set(berth, Number::Stderr, u64::from(stderr));
         self.set(berth, Number::Incarnation, incarnation);
         self.set(berth, Number::DroppedLines, 0);

@@ -48,7 +48,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use regex::Regex;
 
+use crate::clock::wall_ns;
 use crate::event::Happening;
+use crate::machine::complain;
 use crate::name::ServiceName;
 use crate::probe::Teller;
 use crate::spec::{Log, LogMode};
@@ -58,7 +60,7 @@ use intake::{Intake, Number, Text};
 use print::Printer;
 use scribe::Scribe;
 use tap::Tap;
-use trails::Trails;
+use trails::{Trail, Trails};
 
 /// The logs of all services. Cheap to clone; the thread ends with the last clone.
 #[derive(Clone, Debug)]
@@ -96,21 +98,27 @@ impl Logs {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let bell = Arc::new(bell);
         epoll.add(&*bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        let (intake, _) = Intake::open(&root.join(".intake"));
+        let (intake, problem) = Intake::open(&root.join(".intake"));
+        if let Some(error) = problem {
+            let root = root.display();
+            complain(&format!(
+                "`{root}/.intake` cannot be used: {error}: should the server be killed, lines that it \
+                 has just read are lost"
+            ));
+        }
         let (mut scribe, held) = Scribe::begin(intake);
         let left = held.into_iter().map(|it| {
             let name = scribe.intake.text(it, Text::Name);
             ((name, usize::from(scribe.intake.get(it, Number::Stderr) == 1)), it)
         });
         let left = left.collect();
-        let trails = Trails::new();
-        trails.publish(scribe.last_ns());
+        let begun_ns = if scribe.last_ns() > 0 { scribe.last_ns() } else { wall_ns() };
+        let trails = Trails::new(begun_ns);
         let (orders, orders_in) = mpsc::channel();
         let drain = Drain {
             epoll,
             bell: Arc::clone(&bell),
             orders: orders_in,
-            root: root.to_owned(),
             trails: Arc::clone(&trails),
             teller,
             scribe,
@@ -128,6 +136,11 @@ impl Logs {
         Ok(Self(Arc::new(Handle { root, trails, taps, orders, has_orders, bell })))
     }
 
+    /// Where services have the directories of their own.
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
     /// Where the lines are.
     pub fn trails(&self) -> &Arc<Trails> {
         &self.0.trails
@@ -138,9 +151,9 @@ impl Logs {
         if log.mode == LogMode::None {
             return self.0.trails.forget(name.as_str());
         }
-        self.0.trails.enter(name, &plan::dir_of(log, &self.own(name)));
+        let trail = self.enter(name, log);
         if self.taps().contains_key(name) {
-            self.order(Order::Change { name: name.clone(), log: Arc::clone(log) });
+            self.order(Order::Change { name: name.clone(), log: Arc::clone(log), trail });
         }
     }
 
@@ -158,8 +171,9 @@ impl Logs {
     ) -> io::Result<()> {
         let tap = Arc::new(Tap::new(pipes)?);
         self.taps().insert(name.clone(), Arc::clone(&tap));
+        let trail = self.enter(name, log);
         let (name, log) = (name.clone(), Arc::clone(log));
-        self.order(Order::Attach { name, log, incarnation, tap });
+        self.order(Order::Attach { name, log, trail, incarnation, tap });
         Ok(())
     }
 
@@ -204,6 +218,10 @@ impl Logs {
         self.0.trails.forget(name.as_str());
         let own = (log.mode != LogMode::File).then(|| self.own(name));
         self.order(Order::Forget { name: name.clone(), own });
+    }
+
+    fn enter(&self, name: &ServiceName, log: &Log) -> Arc<Trail> {
+        self.0.trails.enter(name, &plan::dir_of(log, &self.own(name)))
     }
 
     fn own(&self, name: &ServiceName) -> PathBuf {

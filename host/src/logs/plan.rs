@@ -38,6 +38,12 @@ impl Plan {
             syslog: log.syslog.as_str().into(),
         }
     }
+
+    /// Lines are added to what is there, and nothing else is done about it.
+    pub(super) fn untouched() -> Self {
+        let plan = Self::of(&Log::default());
+        Self { rotate_size: u64::MAX, keep: usize::MAX, ..plan }
+    }
 }
 
 /// Where the files of a log are; `own` is the directory that its service has anyway.

@@ -72,7 +72,7 @@ pub struct Found {
 }
 
 /// Some lines, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The lines.
     pub lines: Vec<Found>,
@@ -82,6 +82,8 @@ pub struct Page {
     /// Whether there may be more lines now: later ones after [`forward`], earlier ones after
     /// [`latest`].
     pub more: bool,
+    /// Which logs cannot be read, and why, a sentence each; the others are.
+    pub unread: Vec<String>,
 }
 
 /// How much text a page has, but for its last line.
@@ -127,12 +129,12 @@ impl Query {
 /// `count_max` lines (at least 1), at 1 MiB of text, or after about 64 MiB were looked through.
 ///
 /// # Errors
-/// When a file or directory cannot be read, with the service's name.
+/// When none of the sources can be read, with the first one's name.
 pub fn forward(sources: &[Source], query: &Query, count_max: usize) -> io::Result<Page> {
     let mut picked = Picked::oldest(count_max);
     let mut buffer = vec![0; BLOCK];
     let mut left = LOOK_MAX;
-    let mut reached_ns = query.after_ns;
+    let (mut reached_ns, mut unread) = (query.after_ns, Vec::new());
     // Who has been read up to where, the one furthest behind first.
     let changed = (0..sources.len()).filter(|it| sources[*it].trail.has_after(query.after_ns));
     let mut behind: BinaryHeap<_> = changed.map(|it| Reverse((query.after_ns, it))).collect();
@@ -143,12 +145,19 @@ pub fn forward(sources: &[Source], query: &Query, count_max: usize) -> io::Resul
         // Every source must have had a turn before the page ends, or it would never get on.
         if left == 0 && from_ns > query.after_ns {
             picked.cut(from_ns);
-            return Ok(Page { lines: picked.lines(), cursor_ns: from_ns, more: true });
+            let lines = picked.lines();
+            return Page { lines, cursor_ns: from_ns, more: true, unread }.of(sources);
         }
         let share = left / (FIRST_TURN * (behind.len() + 1));
         let source = &sources[index];
         let turn = tape::Turn { source, index, query, from_ns, bytes_max: share.max(BLOCK) };
-        let took = turn.take(&mut picked, &mut buffer).map_err(|it| unreadable(source, &it))?;
+        let took = match turn.take(&mut picked, &mut buffer) {
+            Ok(took) => took,
+            Err(error) => {
+                unread.push(unreadable(source, &error));
+                continue;
+            }
+        };
         left = left.saturating_sub(took.bytes);
         reached_ns = reached_ns.max(took.reached_ns);
         if !took.is_all {
@@ -157,7 +166,7 @@ pub fn forward(sources: &[Source], query: &Query, count_max: usize) -> io::Resul
     }
     let more = picked.is_full();
     let cursor_ns = reached_ns.min(picked.bound());
-    Ok(Page { lines: picked.lines(), cursor_ns, more })
+    Page { lines: picked.lines(), cursor_ns, more, unread }.of(sources)
 }
 
 /// The newest lines that are wanted, at most `count` and 1 MiB of text, oldest first. With `grep`
@@ -165,11 +174,11 @@ pub fn forward(sources: &[Source], query: &Query, count_max: usize) -> io::Resul
 /// `until_ns` just before the first.
 ///
 /// # Errors
-/// When a file or directory cannot be read, with the service's name.
+/// When none of the sources can be read, with the first one's name.
 pub fn latest(sources: &[Source], query: &Query, count: usize) -> io::Result<Page> {
     let mut picked = Picked::newest(count);
     let mut buffer = vec![0; BLOCK];
-    let mut reached_ns = query.after_ns;
+    let (mut reached_ns, mut unread) = (query.after_ns, Vec::new());
     let last_ns = |it: &usize| sources[*it].trail.last_ns.load(Ordering::Acquire);
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_cached_key(|it| Reverse(last_ns(it)));
@@ -179,17 +188,28 @@ pub fn latest(sources: &[Source], query: &Query, count: usize) -> io::Result<Pag
             continue;
         }
         let turn = back::Turn { source, index, query };
-        let seen_ns = turn.take(&mut picked, &mut buffer).map_err(|it| unreadable(source, &it))?;
-        reached_ns = reached_ns.max(seen_ns);
+        match turn.take(&mut picked, &mut buffer) {
+            Ok(seen_ns) => reached_ns = reached_ns.max(seen_ns),
+            Err(error) => unread.push(unreadable(source, &error)),
+        }
     }
     let more = picked.is_full();
     let mut lines = picked.lines();
     // Nobody needs none, but whoever asks for none gets a cursor.
     lines.truncate(count);
-    Ok(Page { lines, cursor_ns: reached_ns, more })
+    Page { lines, cursor_ns: reached_ns, more, unread }.of(sources)
 }
 
-fn unreadable(source: &Source, error: &io::Error) -> io::Error {
-    let why = format!("the log of `{}` cannot be read: {error}", source.service);
-    io::Error::new(error.kind(), why)
+impl Page {
+    /// A page that says of each source only that it cannot be read is none.
+    fn of(self, sources: &[Source]) -> io::Result<Self> {
+        match self.unread.first() {
+            Some(why) if self.unread.len() == sources.len() => Err(io::Error::other(why.clone())),
+            _ => Ok(self),
+        }
+    }
+}
+
+fn unreadable(source: &Source, error: &io::Error) -> String {
+    format!("the log of `{}` cannot be read: {error}", source.service)
 }

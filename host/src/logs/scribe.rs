@@ -10,7 +10,7 @@ use super::format::{Made, Task};
 use super::intake::{Berth, Intake, Number, State, Text};
 use super::line::{Head, Mark};
 use super::plan::Plan;
-use super::segments::CURRENT;
+use super::segments::{CURRENT, open_plain};
 use crate::clock::wall_ns;
 
 /// When the clock is set back by more than this, the times of lines go back with it. Until then they
@@ -250,7 +250,8 @@ impl Scribe {
 
     fn write_again(&mut self, berth: Berth) -> io::Result<()> {
         let dir = self.intake.text(berth, Text::Dir);
-        let file = OpenOptions::new().write(true).open(Path::new(&dir).join(CURRENT))?;
+        let path = Path::new(&dir).join(CURRENT);
+        let file = open_plain(OpenOptions::new().write(true), &path)?;
         file.write_all_at(&self.out, self.intake.get(berth, Number::Offset))
     }
 

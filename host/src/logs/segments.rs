@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
@@ -102,17 +103,18 @@ pub fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     // because it was not there yet, and under the old one because it was there no more. The next
     // look sees the new one.
     let mut seen = look(dir)?;
-    loop {
+    // In a directory that somebody else stirs all the time, what was seen last must do.
+    for _ in 0..LOOKS_MAX {
         let again = look(dir)?;
-        if again == seen {
-            return Ok(seen
-                .into_iter()
-                .map(|(start_ns, kind)| place(dir, start_ns, kind))
-                .collect());
+        if std::mem::replace(&mut seen, again) == seen {
+            break;
         }
-        seen = again;
     }
+    Ok(seen.into_iter().map(|(start_ns, kind)| place(dir, start_ns, kind)).collect())
 }
+
+/// How often a directory is looked at until two looks agree.
+const LOOKS_MAX: usize = 16;
 
 /// Removes the oldest closed segments so that `keep` are left, and what interrupted compressions
 /// of segments that are gone have left behind.
@@ -169,10 +171,19 @@ pub(super) fn end_of(compressed: &File) -> io::Result<Option<i64>> {
     Ok(end_ns.ok().filter(|_| begin == LAST))
 }
 
+/// Opens a file in a directory that may be somebody else's: nothing but a plain file, which nobody can
+/// make us wait for, and which no link leads away from.
+pub(super) fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = options.custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no plain file")) }
+}
+
 fn write_frames(from: &Path, to: &Path) -> io::Result<()> {
-    let mut from = File::open(from)?;
+    let mut from = open_plain(OpenOptions::new().read(true), from)?;
     let facts = from.metadata()?;
-    let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
+    let mut options = OpenOptions::new();
+    let mut to = open_plain(options.write(true).create(true).truncate(true).mode(0o600), to)?;
     let mut compressor = Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut text = vec![0; FRAME_TEXT_MAX];

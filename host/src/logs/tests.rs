@@ -379,3 +379,102 @@ fn the_thread_ends_with_the_last_handle() {
     assert!(news.recv_timeout(PATIENCE).is_err(), "who could tell anything is gone");
     assert!(bell.upgrade().is_none());
 }
+
+/// What both keeper and server have left behind when they die: nobody comes for it.
+#[test]
+fn what_nobody_comes_for_is_written_where_it_belongs_and_what_is_there_stays() {
+    let room = Room::new();
+    let (logs, news) = room.start();
+    let log = Log { rotate_size: Some(200), keep: Some(1000), ..mode(LogMode::File) };
+    let log = Log { compress: Some(false), ..log };
+    let mut alpha = attach(&logs, "alpha", log, 1);
+    for number in 0..100 {
+        alpha.stdout.write_all(format!("line {number}\n").as_bytes()).unwrap();
+        settle(&logs, &news, "alpha");
+    }
+    let mut beta = attach(&logs, "beta", Log::default(), 1);
+    alpha.stdout.write_all(b"half-alpha").unwrap();
+    beta.stderr.write_all(b"half-beta").unwrap();
+    let unread = |it: &str| {
+        let tap = Arc::clone(&logs.taps()[&name(it)]);
+        tap.available(0) + tap.available(1) > 0
+    };
+    let deadline = Deadline::within(PATIENCE);
+    while unread("alpha") || unread("beta") {
+        assert!(!deadline.has_passed());
+    }
+    drop((logs, news, alpha, beta));
+    let (logs, _news) = room.start();
+    logs.claim();
+    let expected = (0..100).map(|it| format!("line {it}")).chain(["half-alpha".to_owned()]);
+    assert!(room.texts("alpha").into_iter().eq(expected), "{:?}", room.texts("alpha"));
+    assert_eq!(room.texts("beta"), ["half-beta"]);
+}
+
+#[test]
+fn a_file_that_is_moved_away_is_let_go_and_another_begun() {
+    let room = Room::new();
+    let (logs, news) = room.start();
+    let log = Log { rotate_size: Some(100), ..Log::default() };
+    let mut a = attach(&logs, "a", log, 1);
+    a.stdout.write_all(b"one\n").unwrap();
+    eventually(&room, "a", &["one"]);
+    fs::rename(room.0.join("a/current.log"), room.0.join("a/old.txt")).unwrap();
+    for line in ["two\n", "three\n", "four\n"] {
+        a.stdout.write_all(line.as_bytes()).unwrap();
+        settle(&logs, &news, "a");
+    }
+    assert_eq!(room.texts("a").last().unwrap(), "four");
+    assert_eq!(fs::read_to_string(room.0.join("a/old.txt")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn whoever_owns_the_directory_of_a_log_leads_us_nowhere_and_holds_up_nobody() {
+    use nix::sys::stat::Mode as Rights;
+    let room = Room::new();
+    let victim = room.0.join("victim");
+    fs::write(&victim, "not ours, without an end").unwrap();
+    for (service, place) in [("link", 0), ("fifo", 1), ("garbage", 2)] {
+        let dir = room.0.join(service);
+        fs::create_dir_all(&dir).unwrap();
+        let current = dir.join(segments::CURRENT);
+        match place {
+            0 => std::os::unix::fs::symlink(&victim, &current).unwrap(),
+            1 => nix::unistd::mkfifo(&current, Rights::S_IRWXU).unwrap(),
+            _ => fs::write(&current, "x\n".repeat(200_000)).unwrap(),
+        }
+    }
+    let (logs, news) = room.start();
+    for service in ["link", "fifo", "garbage", "other"] {
+        let mut it = attach(&logs, service, Log::default(), 1);
+        it.stdout.write_all(b"hello\n").unwrap();
+        settle(&logs, &news, service);
+        let dropped = logs.trails().get(service).unwrap().dropped_lines.load(Ordering::Relaxed);
+        assert_eq!(dropped, u64::from(["link", "fifo"].contains(&service)), "{service}");
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "not ours, without an end");
+    let sources = logs.trails().sources(&[]);
+    let page = read::forward(&sources, &read::Query::default(), 100).unwrap();
+    let found: Vec<&str> = page.lines.iter().map(|it| it.service.as_str()).collect();
+    assert_eq!((found, page.unread.len()), (vec!["garbage", "other"], 2), "{:?}", page.unread);
+}
+
+#[test]
+fn thousands_of_lines_that_are_not_finished_cost_nobody_his_turn() {
+    let room = Room::new();
+    let (logs, news) = room.start();
+    let mut many: Vec<Writer> =
+        (0..300).map(|it| attach(&logs, &format!("s{it}"), Log::default(), 1)).collect();
+    for it in &mut many {
+        it.stdout.write_all(b"begun").unwrap();
+        it.stderr.write_all(b"begun").unwrap();
+    }
+    let mut calm = attach(&logs, "calm", Log::default(), 1);
+    calm.stdout.write_all(b"here\n").unwrap();
+    eventually(&room, "calm", &["here"]);
+    for index in [0, 150, 299] {
+        let service = format!("s{index}");
+        settle(&logs, &news, &service);
+        assert_eq!(room.texts(&service), ["begun", "begun"]);
+    }
+}

@@ -16,6 +16,8 @@ pub struct Trails {
     all: Mutex<BTreeMap<ServiceName, Arc<Trail>>>,
     /// The time of the newest line, in nanoseconds since 1970.
     newest: watch::Sender<u64>,
+    /// No line of an earlier server is later.
+    begun_ns: i64,
 }
 
 /// The log of one service.
@@ -23,7 +25,7 @@ pub struct Trails {
 pub struct Trail {
     /// The directory of its files, which may not exist yet.
     pub dir: PathBuf,
-    /// The time of its newest line that this server knows of, in nanoseconds since 1970.
+    /// No line of it is later, in nanoseconds since 1970.
     pub last_ns: AtomicI64,
     /// Lines that were dropped for want of room since the server began.
     pub dropped_lines: AtomicU64,
@@ -41,9 +43,10 @@ pub struct Source {
 }
 
 impl Trails {
-    /// No services.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self { all: Mutex::default(), newest: watch::Sender::new(0) })
+    /// No services. What is in files already is not later than `begun_ns`, in nanoseconds since 1970.
+    pub fn new(begun_ns: i64) -> Arc<Self> {
+        let newest = watch::Sender::new(begun_ns.unsigned_abs());
+        Arc::new(Self { all: Mutex::default(), newest, begun_ns })
     }
 
     /// Enters a service, or finds it as it is. With another directory it begins anew.
@@ -52,7 +55,7 @@ impl Trails {
         match all.get(service) {
             Some(it) if it.dir == dir => Arc::clone(it),
             _ => {
-                let trail = Arc::new(Trail::new(dir));
+                let trail = Arc::new(Trail::new(dir, self.begun_ns));
                 all.insert(service.clone(), Arc::clone(&trail));
                 trail
             }
@@ -104,10 +107,10 @@ impl Trails {
 }
 
 impl Trail {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path, last_ns: i64) -> Self {
         Self {
             dir: dir.to_owned(),
-            last_ns: AtomicI64::new(0),
+            last_ns: AtomicI64::new(last_ns),
             dropped_lines: AtomicU64::new(0),
             dropped_bytes: AtomicU64::new(0),
         }
@@ -124,10 +127,8 @@ impl Trail {
         self.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether lines later than this may have come. A log that this server has not written to may
-    /// always have some.
+    /// Whether lines later than this may have come.
     pub fn has_after(&self, at_ns: i64) -> bool {
-        let last_ns = self.last_ns.load(Ordering::Acquire);
-        last_ns == 0 || last_ns > at_ns
+        self.last_ns.load(Ordering::Acquire) > at_ns
     }
 }

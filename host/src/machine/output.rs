@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{RealMachine, complain};
@@ -59,6 +60,9 @@ impl RealMachine {
     /// in the alphabet has them.
     pub(super) fn refuse_shared_log(&self, service: &Service) -> Result<(), String> {
         let dir = &service.spec.log.dir;
+        if !dir.is_empty() && Path::new(dir).starts_with(self.logs.root()) {
+            return Err(format!("`{dir}` is among the server's own logs"));
+        }
         match self.outputs.dirs.get(dir).and_then(BTreeSet::first) {
             Some(it) if *it != service.name => Err(format!("`{it}` logs to `{dir}` as well")),
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Who follows the logs: page after page behind a cursor, as lines come.
 //!
-//! A follower reads its next page when the one before is on its way, so one that is not read costs
-//! a page and no more. It looks at most every 20 ms where it is up to date: the lines that came in
+//! A follower reads its next page when the one before is on its way, and of all followers of a
+//! connection one at a time has a page: so a connection that is not read costs a page and no more. It looks at most every 20 ms where it is up to date: the lines that came in
 //! between come together. One that lags behind goes on at once.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use jsonrpsee::types::ErrorObjectOwned;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -65,14 +65,21 @@ impl Follower {
 
     /// The next page that has lines. Whoever gives up waiting for it has lost none.
     pub(super) async fn next(&mut self) -> Result<Page, Refusal> {
+        let (page, _) = self.next_with(&Arc::new(Semaphore::new(1))).await?;
+        Ok(page)
+    }
+
+    /// The same, when a pass is free for it.
+    async fn next_with(&mut self, pass: &Arc<Semaphore>) -> Result<Passed, Refusal> {
         loop {
             if !self.lags {
                 // Its sender lives as long as the office.
                 let _ = self.changes.changed().await;
             }
+            let pass = Arc::clone(pass).acquire_owned().await.expect("it is never closed");
             let page = self.look().await?;
             if !page.is_empty {
-                return Ok(page);
+                return Ok((page, pass));
             }
         }
     }
@@ -104,13 +111,17 @@ pub(super) fn now_ns(office: &Office) -> i64 {
     }
 }
 
-/// The followers of one connection. Each has at most one page under way, and reads the next one
-/// when that has been sent.
-#[derive(Debug, Default)]
+/// A page, and the pass for it, which is given back when it has been sent.
+type Passed = (Page, OwnedSemaphorePermit);
+
+/// The followers of one connection.
+#[derive(Debug)]
 pub(super) struct Follows {
-    reading: JoinSet<(u64, Follower, Result<Page, Refusal>)>,
-    /// Those whose page is being sent.
-    sending: Vec<(u64, Follower)>,
+    reading: JoinSet<(u64, Follower, Result<Passed, Refusal>)>,
+    /// Those whose page is being sent, with its pass; and those that have just begun.
+    sending: Vec<(u64, Follower, Option<OwnedSemaphorePermit>)>,
+    /// Whoever has it may have a page.
+    pass: Arc<Semaphore>,
     live: BTreeMap<u64, Option<AbortHandle>>,
     count: u64,
 }
@@ -131,6 +142,13 @@ struct News<'a> {
     error: Option<ErrorObjectOwned>,
 }
 
+impl Default for Follows {
+    fn default() -> Self {
+        let (reading, sending, live) = (JoinSet::new(), Vec::new(), BTreeMap::new());
+        Self { reading, sending, pass: Arc::new(Semaphore::new(1)), live, count: 0 }
+    }
+}
+
 impl Follows {
     /// Followers of one connection.
     const MAX: usize = 16;
@@ -145,13 +163,13 @@ impl Follows {
         let follower = Follower::of(office, args)?;
         self.count += 1;
         self.live.insert(self.count, None);
-        self.sending.push((self.count, follower));
+        self.sending.push((self.count, follower, None));
         Ok(self.count)
     }
 
     /// Ends a subscription, and answers whether there was one.
     pub(super) fn end(&mut self, id: u64) -> bool {
-        self.sending.retain(|(it, _)| *it != id);
+        self.sending.retain(|(it, ..)| *it != id);
         let ended = self.live.remove(&id);
         ended.iter().flatten().for_each(AbortHandle::abort);
         ended.is_some()
@@ -160,9 +178,10 @@ impl Follows {
     /// Everything has been sent: those whose pages these were go on. Whether there were any.
     pub(super) fn go_on(&mut self) -> bool {
         let any = !self.sending.is_empty();
-        for (id, mut follower) in self.sending.drain(..) {
+        for (id, mut follower, _) in self.sending.drain(..) {
+            let pass = Arc::clone(&self.pass);
             let task = self.reading.spawn(async move {
-                let page = follower.next().await;
+                let page = follower.next_with(&pass).await;
                 (id, follower, page)
             });
             self.live.insert(id, Some(task));
@@ -178,9 +197,9 @@ impl Follows {
                 continue;
             }
             match page {
-                Ok(page) => {
+                Ok((page, pass)) => {
                     notify(out, News { subscription: id, result: Some(&page.told), error: None });
-                    self.sending.push((id, follower));
+                    self.sending.push((id, follower, Some(pass)));
                 }
                 Err(refusal) => {
                     let error = Some(error_object(refusal));

@@ -137,13 +137,14 @@ async fn newest_page(
     let _turn = office.turn().await;
     on_disk(move || {
         // One more tells whether there is more.
-        let page = latest(&sources, &query, count + 1).map_err(unread)?;
-        let lines = &page.lines[page.lines.len().saturating_sub(count)..];
+        let mut page = latest(&sources, &query, count + 1).map_err(unread)?;
+        let older = page.lines.len().saturating_sub(count);
+        page.lines.drain(..older);
         let cursor_ns = match bound_ns {
             i64::MAX => page.cursor_ns.max(after_ns),
             bound_ns => bound_ns.max(after_ns),
         };
-        Page::of(lines, cursor_ns, page.more || lines.len() < page.lines.len())
+        Page::of(&page, cursor_ns, page.more || older > 0)
     })
     .await
 }

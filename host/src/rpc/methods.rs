@@ -94,7 +94,8 @@ const PAGE: (&str, &str) = (
     "object",
     "`lines`, oldest first, each with `time`, `service`, `stream`, `incarnation` (which process of \
      the service wrote it), `text`, and perhaps `mark`: `cut` (it was longer) or `zinit` (it is about \
-     the output); the next `cursor`; and whether there is `more` (with `tail`: older) already.",
+     the output); the next `cursor`; whether there is `more` (with `tail`: older) already; and \
+     perhaps `unread`: sentences about logs that cannot be read.",
 );
 
 const fn now(

@@ -10,7 +10,7 @@ use super::lines::unread;
 use super::office::Office;
 use super::search::Search;
 use crate::logs::line::Mark;
-use crate::logs::read::{Found, forward};
+use crate::logs::read::{self, Found, forward};
 use crate::moment;
 use crate::name::ServiceName;
 use crate::refusal::Refusal;
@@ -33,6 +33,8 @@ struct Told<'a> {
     lines: Vec<Line<'a>>,
     cursor: String,
     more: bool,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    unread: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -48,15 +50,16 @@ struct Line<'a> {
 
 impl Page {
     /// Writes it, which takes a while where there are many lines.
-    pub(super) fn of(lines: &[Found], cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
+    pub(super) fn of(found: &read::Page, cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
+        let read::Page { lines, unread, .. } = found;
         let cursor = moment::text(cursor_ns);
-        let told = Told { lines: lines.iter().map(line).collect(), cursor, more };
+        let told = Told { lines: lines.iter().map(line).collect(), cursor, more, unread };
         Ok(Self { told: said(&told)?, is_empty: lines.is_empty(), cursor_ns, more })
     }
 
     /// A page without lines.
     pub(super) fn nothing(cursor_ns: i64, more: bool) -> Result<Self, Refusal> {
-        Self::of(&[], cursor_ns, more)
+        Self::of(&read::Page::default(), cursor_ns, more)
     }
 }
 
@@ -75,6 +78,9 @@ fn line(it: &Found) -> Line<'_> {
     }
 }
 
+/// So far ahead of all lines no cursor can be that was answered here, unless the clock was set back.
+const AHEAD_NS: i64 = 60_000_000_000;
+
 /// Reads the page behind a moment. Only what is in the files for sure is looked at, so nothing can
 /// come in before its cursor later.
 pub(super) async fn take(
@@ -84,6 +90,9 @@ pub(super) async fn take(
     count: usize,
 ) -> Result<Page, Refusal> {
     let bound_ns = search.bound_ns(office);
+    // Behind a cursor from the future nothing would come: the clock was set back.
+    let newest_ns = office.logs.trails().newest_ns();
+    let after_ns = if after_ns > newest_ns + AHEAD_NS { newest_ns } else { after_ns };
     let mut sources = search.sources(office);
     sources.retain(|it| it.trail.has_after(after_ns));
     let end_ns = if bound_ns == i64::MAX { after_ns } else { bound_ns.max(after_ns) };
@@ -96,7 +105,7 @@ pub(super) async fn take(
         let page = forward(&sources, &query, count).map_err(unread)?;
         let last_ns = page.lines.last().map_or(after_ns, |it| it.head.at_ns);
         let cursor_ns = if page.more { page.cursor_ns } else { end_ns.max(last_ns) };
-        Page::of(&page.lines, cursor_ns, page.more)
+        Page::of(&page, cursor_ns, page.more)
     })
     .await
 }

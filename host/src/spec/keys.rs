@@ -231,7 +231,7 @@ pub(super) const LOG: &[Key] = &[
         "syslog",
         Kind::Shaped("^(/|udp://.+:[0-9]+$)"),
         "",
-        "where each line is sent as well: `true` for `/dev/log`, a path, or `udp://HOST:PORT`",
+        "where each line is sent as well: `true` for `/dev/log`, a path, or `udp://ADDRESS:PORT`",
     ),
 ];
 

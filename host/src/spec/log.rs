@@ -1,5 +1,6 @@
 //! Where a service's output goes: `log`, a word or a map, and `log_to`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::keys::LOG;
 use super::map::Map;
 use super::node::{At, Fault, Node, Written};
-use super::value::{host_port, name, path, period, text, word};
+use super::value::{name, path, period, text, word};
 use super::write::{Yaml, seconds};
 use super::{Full, Log, LogMode, Readiness, Spec, size};
 
@@ -94,7 +95,7 @@ fn mode_with(dir: &str) -> LogMode {
     if dir.is_empty() { LogMode::default() } else { LogMode::File }
 }
 
-/// `true`, the path of a socket, or `udp://HOST:PORT`.
+/// `true`, the path of a socket, or `udp://ADDRESS:PORT`.
 fn syslog(node: Node, key: &str) -> Result<String, Fault> {
     let at = node.at;
     if let Written::Flag(it) = &node.kind {
@@ -103,9 +104,13 @@ fn syslog(node: Node, key: &str) -> Result<String, Fault> {
     }
     let text = text(node, key)?;
     if let Some(address) = text.strip_prefix("udp://") {
-        host_port(at, address.to_owned(), key)?;
+        if address.parse::<SocketAddr>().is_err() {
+            let what = format!("`{key}` must name an address and a port, not `{address}`");
+            let hint = "write `udp://10.0.0.1:514`: looking names up would hold up all logs";
+            return Err(Fault::new(at, key, what).hint(hint));
+        }
     } else if !text.starts_with('/') {
-        let what = format!("`{key}` must be `true`, a path or `udp://HOST:PORT`, not `{text}`");
+        let what = format!("`{key}` must be `true`, a path or `udp://ADDRESS:PORT`, not `{text}`");
         return Err(Fault::new(at, key, what).hint("`true` is `/dev/log`, this machine's own"));
     }
     Ok(text)

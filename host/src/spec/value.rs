@@ -86,14 +86,16 @@ pub(super) fn env_file(at: At, path: String, key: &str) -> Result<String, Fault>
         .hint("a `-` before the path lets the file be missing"))
 }
 
-/// A path from the root.
+/// A path from the root, without detours.
 pub(super) fn path(node: Node, key: &str) -> Result<String, Fault> {
     let at = node.at;
     let path = text(node, key)?;
-    if path.starts_with('/') {
-        return Ok(path);
-    }
-    Err(Fault::new(at, key, format!("`{key}` must be a path that begins with `/`, not `{path}`")))
+    let what = match path.split('/').any(|it| it == "..") {
+        true => format!("`{key}` must say the path itself, without `..`, not `{path}`"),
+        false if path.starts_with('/') => return Ok(path),
+        false => format!("`{key}` must be a path that begins with `/`, not `{path}`"),
+    };
+    Err(Fault::new(at, key, what))
 }
 
 /// A command line that can be split, as `exec` is.

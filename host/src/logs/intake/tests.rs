@@ -58,14 +58,16 @@ impl World {
     fn serve(&self, drops: bool, ends: bool) -> bool {
         let life = || {
             let (mut scribe, held) = Scribe::begin(Intake::open(&self.dir.join(".intake")).0);
-            let mut file = LogFile::new(Arc::new(Trail::new(&self.logs)));
+            let mut file = LogFile::new(Arc::new(Trail::new(&self.logs, 0)));
             let mut berth = held.first().copied();
             loop {
                 let available = available(&self.end);
                 if available == 0 {
                     break;
                 }
-                let taken = berth.or_else(|| scribe.intake.take("a", false, 1)).unwrap();
+                let taken = berth
+                    .or_else(|| scribe.intake.take(("a", &self.logs.to_string_lossy()), false, 1))
+                    .unwrap();
                 let room = scribe.intake.begin_reading(taken, available.min(100));
                 let count = read(&self.end, room).unwrap();
                 scribe.intake.end_reading(taken, count);
@@ -210,7 +212,7 @@ fn a_file_of_something_else_is_begun_anew_and_a_directory_in_its_place_costs_onl
     let (mut intake, error) = Intake::open(&path);
     assert!(error.is_none() && intake.taken().is_empty());
     let many: Vec<Berth> =
-        (0..20).map(|it| intake.take("a", false, it).expect("there is room")).collect();
+        (0..20).map(|it| intake.take(("a", "/a"), false, it).expect("there is room")).collect();
     intake.begin_reading(many[19], 5).copy_from_slice(b"hello");
     intake.end_reading(many[19], 5);
     drop(intake);
@@ -221,6 +223,6 @@ fn a_file_of_something_else_is_begun_anew_and_a_directory_in_its_place_costs_onl
     fs::create_dir(&path).unwrap();
     let (mut intake, error) = Intake::open(&path);
     assert!(error.is_some());
-    let berth = intake.take("a", true, 1).expect("memory serves");
+    let berth = intake.take(("a", "/a"), true, 1).expect("memory serves");
     assert_eq!(intake.text(berth, Text::Name), "a");
 }

@@ -6,7 +6,7 @@
 //! anybody asks for. A segment that has been compressed since is there under its other name; one
 //! that is there under neither was the oldest and is not kept any more.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -113,7 +113,7 @@ impl Piece {
     /// Files that were copied have all been changed late, so it is looked at cheaply what they say.
     fn ends_after(&self, at_ns: i64) -> io::Result<bool> {
         let Place::Closed(segment) = &self.place else { return Ok(true) };
-        let file = File::open(&segment.path)?;
+        let file = segments::open_plain(OpenOptions::new().read(true), &segment.path)?;
         let end_ns = match segment.kind {
             Kind::Plain => end_of_text(&file)?,
             Kind::Zstd => segments::end_of(&file)?,
@@ -143,7 +143,7 @@ fn end_of_text(file: &File) -> io::Result<Option<i64>> {
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    match segments::open_plain(OpenOptions::new().read(true), path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         file => file.map(Some),
     }

@@ -38,7 +38,7 @@ fn name(text: &str) -> ServiceName {
 }
 
 fn source(service: &str, dir: &Path) -> Source {
-    Source { service: name(service), trail: Trails::new().enter(&name(service), dir) }
+    Source { service: name(service), trail: Trails::new(i64::MAX).enter(&name(service), dir) }
 }
 
 /// A line whose number is its time.
@@ -204,7 +204,7 @@ fn a_found_line_says_everything() {
     // Who has nothing gets nothing, and a cursor where it was.
     let nobody = [source("db", &dir.0.join("none"))];
     let query = Query { after_ns: 7, ..Query::default() };
-    let nothing = Page { lines: Vec::new(), cursor_ns: 7, more: false };
+    let nothing = Page { lines: Vec::new(), cursor_ns: 7, more: false, unread: vec![] };
     assert_eq!(forward(&nobody, &query, 10).unwrap(), nothing);
     assert_eq!(latest(&nobody, &query, 10).unwrap(), nothing);
     let file = [source("db", &dir.0.join(CURRENT))];

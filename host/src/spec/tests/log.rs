@@ -134,8 +134,8 @@ fn what_a_log_cannot_be_is_said() {
         ("keep: 100001", "`log.keep` must be a whole number from 0 to 100000, not `100001`"),
         ("compress: gzip", "`log.compress` cannot be `gzip`"),
         ("full: wait", "`log.full` cannot be `wait`"),
-        ("syslog: udp://here", "`log.syslog` must be `host:port`, not `here`"),
-        ("syslog: here", "`log.syslog` must be `true`, a path or `udp://HOST:PORT`, not `here`"),
+        ("syslog: udp://here:514", "`log.syslog` must name an address and a port, not `here:514`"),
+        ("syslog: here", "`log.syslog` must be `true`, a path or `udp://ADDRESS:PORT`, not `here`"),
     ];
     for (said, what) in told {
         let no = refused(&format!("exec: ls\nlog: {{ {said} }}\n"));
