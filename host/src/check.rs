@@ -19,7 +19,7 @@ use crate::identity;
 use crate::name::ServiceName;
 use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal, nearest};
-use crate::spec::{Spec, Status, resource_of};
+use crate::spec::{Spec, Status, comes_back, resource_of};
 use crate::store::Store;
 
 /// What was found in a directory.
@@ -172,7 +172,8 @@ impl Files<'_> {
     fn loops(&self, name: &ServiceName, spec: &Spec) -> Option<Refusal> {
         let what = "its output would be its own input";
         let hint = "name another service in `log_to`";
-        let loops = spec.log_to.as_ref() == Some(name);
+        let reader = |it: &ServiceName| self.specs.get(it)?.log_to.as_ref();
+        let loops = comes_back(name, spec.log_to.as_ref(), reader);
         loops.then(|| self.refusal(name, "log_to", what).hint(hint))
     }
 

@@ -31,6 +31,7 @@ use serde_json::Value;
 pub(crate) use duration::parse as duration_ms;
 pub use keys::{KEYS, Key, Kind};
 pub use limit::{limit_names, resource_of};
+pub(crate) use log::comes_back;
 pub use schema::schema;
 
 use crate::name::ServiceName;

@@ -211,6 +211,8 @@ fn outputs_that_would_meet_are_refused_and_nothing_is_changed() {
         100 define api log_dir=srv/
         100 reload web/log_dir=srv api/log_dir=srv
         100 reload web api/log_dir=srv
+        200 define web log_to=api
+        200 define api log_to=web
         ",
         expect![[r#"
             100 define api log_to=api
@@ -229,6 +231,30 @@ fn outputs_that_would_meet_are_refused_and_nothing_is_changed() {
               arm api 110
             110 elapsed api
               api is Running: it is up
+            200 define web log_to=api
+              signal api SIGTERM
+              arm api 10200
+              api is Stopping: its configuration changed
+              signal web SIGTERM
+              arm web 10200
+              web is Stopping: its configuration changed
+            200 ends (SIGTERM) api
+              launch api (with input)
+              api is Spawned: it was launched
+            200 ends (SIGTERM) web
+              web is Blocked: it waits for `api`
+            200 started api
+              arm api 210
+            200 define api log_to=web
+              refused: cannot change `api`: its output would be its own input
+            210 elapsed api
+              api is Running: it is up
+              launch web
+              web is Spawned: it was launched
+            210 started web
+              arm web 220
+            220 elapsed web
+              web is Running: it is up
         "#]],
     );
 }

@@ -88,12 +88,17 @@ fn outputs_that_would_meet_are_a_problem() {
         ("c.yaml", "exec: sleep 1\nlog: { dir: /srv/logs/c }\n"),
         ("d.yaml", "exec: sleep 1\nlog_to: d\n"),
         ("e.yaml", "exec: sleep 1\nlog_to: aa\n"),
+        ("f.yaml", "exec: sleep 1\nlog_to: g\n"),
+        ("g.yaml", "exec: sleep 1\nlog_to: f\n"),
+        ("h.yaml", "exec: sleep 1\nlog_to: f\n"),
     ];
     let scratch = Scratch::new("outputs", &files);
     let checked = check(&scratch.0);
     let want = [
         "b.yaml: `a` logs to `/srv//logs/` as well (give each of them a `dir` of its own)",
         "d.yaml: its output would be its own input (name another service in `log_to`)",
+        "f.yaml: its output would be its own input (name another service in `log_to`)",
+        "g.yaml: its output would be its own input (name another service in `log_to`)",
     ];
     assert_eq!(scratch.told(&checked.problems), want);
     let want = ["e.yaml: `log_to` names `aa`, which has no file (did you mean `a`?)"];

@@ -8,7 +8,7 @@ use crate::desk::{Reload, Step, Verb};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::spec::Spec;
+use crate::spec::{Spec, comes_back};
 
 impl Core {
     /// Whether a service gets the output of another as its input.
@@ -74,7 +74,7 @@ impl Core {
             known.is_none_or(|it| it.spec.log != spec.log || it.spec.log_to != spec.log_to)
         };
         for (name, spec) in files.iter().filter(|(name, spec)| is_new(name, spec)) {
-            if spec.log_to.as_ref() == Some(name) {
+            if comes_back(name, spec.log_to.as_ref(), |it| self.reader_of(it, files)) {
                 let why = "its output would be its own input".to_owned();
                 return Err(no(name, why, "name another service in `log_to`"));
             }
@@ -84,6 +84,18 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whom a service writes to, when these are changed.
+    fn reader_of<'a>(
+        &'a self,
+        name: &ServiceName,
+        files: &'a [(ServiceName, Spec)],
+    ) -> Option<&'a ServiceName> {
+        match files.iter().find(|(it, _)| it == name) {
+            Some((_, spec)) => spec.log_to.as_ref(),
+            None => self.service(name.as_str())?.spec.log_to.as_ref(),
+        }
     }
 
     /// Another service with the same directory for its log.

@@ -1,5 +1,6 @@
 //! Where a service's output goes: `log`, a word or a map, and `log_to`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::node::{At, Fault, Node, Written};
 use super::value::{name, path, period, text, word};
 use super::write::{Yaml, seconds};
 use super::{Full, Log, LogMode, Readiness, Spec, size};
+use crate::name::ServiceName;
 
 /// The socket of the machine's own syslog.
 const SYSLOG: &str = "/dev/log";
@@ -32,6 +34,24 @@ impl Log {
     fn is_word(&self) -> bool {
         *self == Self { mode: self.mode, ..Self::default() }
     }
+}
+
+/// Whether what a service writes comes back to it, from one `log_to` to the next.
+pub(crate) fn comes_back<'a>(
+    name: &ServiceName,
+    to: Option<&'a ServiceName>,
+    next: impl Fn(&ServiceName) -> Option<&'a ServiceName>,
+) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut reader = to;
+    while let Some(it) = reader {
+        if it == name {
+            return true;
+        }
+        // A circle of others is their affair.
+        reader = if seen.insert(it) { next(it) } else { None };
+    }
+    false
 }
 
 /// Reads both keys, which may not contradict each other.
