@@ -15,7 +15,7 @@ use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
 use crate::commands::{Context, Outcome};
-use crate::render::{self, Paint, items, word};
+use crate::render::{self, Paint, harmless, items, word};
 use crate::when::{self, When};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -125,9 +125,14 @@ impl Logs {
     /// Shows page after page, each as soon as it is there.
     fn show_all(&self, client: &mut Client, look: Look) -> Result<(Value, Reader), Refusal> {
         let mut cursor = Value::Null;
+        let end = json!(moment::text(When::now().0));
         loop {
-            let mut page =
-                client.call("logs.read", self.asked(json!({ "n": PAGE, "cursor": cursor })))?;
+            let mut asked = json!({ "n": PAGE, "cursor": cursor });
+            // What is written meanwhile is for those who follow.
+            if !cursor.is_null() && !self.follow && self.until.is_none() {
+                asked["until"] = end.clone();
+            }
+            let mut page = client.call("logs.read", self.asked(asked))?;
             cursor = page["cursor"].take();
             remark_unread(&page);
             let reader = look.show(&page);
@@ -188,6 +193,7 @@ impl Logs {
             let asked = self.asked(json!({ "cursor": cursor, "secs": 60 }));
             match client.call("logs.wait", asked) {
                 Ok(mut page) => {
+                    remark_unread(&page);
                     if look.show(&page) == Reader::Gone {
                         return Ok(());
                     }
@@ -248,9 +254,9 @@ fn again(cx: &Context, interrupt: &Interrupt) -> Result<Client, Refusal> {
     }
 }
 
-/// Logs that cannot be read do not keep the others from being shown.
+/// Says what cannot be shown: logs that cannot be read, and lines that were removed before that.
 fn remark_unread(page: &Value) {
-    items(&page["unread"]).filter_map(Value::as_str).for_each(render::remark);
+    items(&page["unread"]).filter_map(Value::as_str).for_each(render::warn);
 }
 
 fn nanoseconds(time: &str) -> i64 {
@@ -292,7 +298,7 @@ impl Look {
         *out += " ";
         *out += &self.paint.name(word(line, "service"));
         *out += ": ";
-        *out += text;
+        *out += &if self.is_here { harmless(text) } else { text.to_owned() };
         // A colour that the service has begun ends with its line.
         if self.paint.is_on() && text.contains('\u{1b}') {
             *out += "\u{1b}[0m";

@@ -10,6 +10,11 @@ use zinit_host::moment;
 pub(crate) struct When(pub(crate) i64);
 
 impl When {
+    /// This moment.
+    pub(crate) fn now() -> Self {
+        Self(nanoseconds(&ZonedDateTime::now()))
+    }
+
     /// The moment that a text means now and here.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         at(text, &ZonedDateTime::now()).map(Self)

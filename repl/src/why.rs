@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, Outcome};
-use crate::render::{Paint, ago, in_secs, items, number, secs_since, word};
+use crate::render::{Paint, ago, harmless, in_secs, items, number, secs_since, word};
 
 /// Asks for it and draws it.
 pub(crate) fn run(cx: &Context, names: &[String]) -> Outcome {
@@ -83,7 +83,7 @@ fn facts(it: &Value) -> Vec<String> {
     let lines = || items(&it["last_lines"]).filter_map(Value::as_str);
     if lines().next().is_some() {
         facts.push("its last words:".to_owned());
-        facts.extend(lines().map(|it| format!("  {}", it.trim_end())));
+        facts.extend(lines().map(|it| format!("  {}", harmless(it.trim_end()))));
     }
     facts
 }

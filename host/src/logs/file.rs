@@ -33,8 +33,8 @@ struct Open {
     /// The time of its first line, and of its last; 0 while there is none.
     first_ns: i64,
     last_ns: i64,
-    /// The closed ones, oldest first.
-    closed: VecDeque<PathBuf>,
+    /// The closed ones, oldest first, and the times of their last lines; 0 where nobody has looked.
+    closed: VecDeque<(PathBuf, i64)>,
 }
 
 impl LogFile {
@@ -57,11 +57,11 @@ impl LogFile {
         self.open.take_if(|it| !it.is_there(&self.trail.dir));
         let open = match self.open.take() {
             Some(it) => it,
-            None => Box::new(Open::of(&self.trail.dir, plan, packer)?),
+            None => Box::new(Open::of(&self.trail, plan, packer)?),
         };
         let open = self.open.insert(open);
         if open.is_over(plan, at_ns)
-            && let Err(error) = open.rotate(&self.trail.dir, plan, packer)
+            && let Err(error) = open.rotate(&self.trail, plan, packer)
         {
             self.open = None;
             return Err(error);
@@ -88,7 +88,8 @@ impl LogFile {
 }
 
 impl Open {
-    fn of(dir: &Path, plan: &Plan, packer: &Packer) -> io::Result<Self> {
+    fn of(trail: &Trail, plan: &Plan, packer: &Packer) -> io::Result<Self> {
+        let dir = &trail.dir;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let file = create(dir)?;
         // A server may have died before it came to that.
@@ -96,11 +97,11 @@ impl Open {
         let closed = segments::list(dir)?;
         let plain = closed.iter().filter(|it| plan.compresses && it.kind == Kind::Plain);
         plain.for_each(|it| packer.pack(it.path.clone()));
-        let closed = closed.into_iter().map(|it| it.path).collect();
+        let closed = closed.into_iter().map(|it| (it.path, 0)).collect();
         let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, closed };
         if !it.find_end()? {
             it.first_ns = wall_ns();
-            it.rotate(dir, plan, packer)?;
+            it.rotate(trail, plan, packer)?;
         }
         Ok(it)
     }
@@ -144,12 +145,15 @@ impl Open {
         self.len > 0 && (self.len >= plan.rotate_size || is_old || at_ns <= self.last_ns)
     }
 
-    fn rotate(&mut self, dir: &Path, plan: &Plan, packer: &Packer) -> io::Result<()> {
+    fn rotate(&mut self, trail: &Trail, plan: &Plan, packer: &Packer) -> io::Result<()> {
+        let dir = &trail.dir;
         let closed = free_name(dir, self.first_ns);
         fs::rename(dir.join(CURRENT), &closed)?;
-        self.closed.push_back(closed.clone());
+        self.closed.push_back((closed.clone(), self.last_ns));
         while self.closed.len() > plan.keep {
-            self.closed.pop_front().iter().for_each(|it| remove(it));
+            let Some((path, end_ns)) = self.closed.pop_front() else { break };
+            remove(&path);
+            trail.removed(end_ns);
         }
         if plan.compresses {
             packer.pack(closed);
@@ -173,11 +177,12 @@ fn free_name(dir: &Path, first_ns: i64) -> PathBuf {
     free.next().expect("there are more names than files")
 }
 
-/// Removes a closed file, which may have been compressed meanwhile, or be gone.
+/// Removes a closed file, which may have been compressed meanwhile, or be gone. Whoever is just
+/// compressing it looks for the plain one last.
 fn remove(closed: &Path) {
     let text = closed.to_string_lossy();
     let plain = text.strip_suffix(".zst").unwrap_or(&text);
-    for path in [format!("{plain}.zst"), plain.to_owned()] {
+    for path in [plain.to_owned(), format!("{plain}.zst")] {
         // It has one of the two names.
         let _ = fs::remove_file(path);
     }

@@ -155,8 +155,13 @@ pub fn compress(path: &Path) -> io::Result<()> {
         let _ = remove(&part);
         return Err(error);
     }
-    fs::rename(&part, path.with_file_name(stem_of(start_ns) + Kind::Zstd.suffix()))?;
-    remove(path)
+    let packed = path.with_file_name(stem_of(start_ns) + Kind::Zstd.suffix());
+    fs::rename(&part, &packed)?;
+    match fs::remove_file(path) {
+        // It was too old to be kept meanwhile, and so is this.
+        Err(error) if error.kind() == ErrorKind::NotFound => remove(&packed),
+        other => other,
+    }
 }
 
 /// The time of the last line of a compressed segment, if it was compressed here.

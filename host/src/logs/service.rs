@@ -107,8 +107,8 @@ impl Service {
         }
         let path = self.file.trail().dir.join(CURRENT);
         let follows = match self.plan.full {
-            Full::Drop => "its lines are dropped until there is room",
-            Full::Block => "it waits in its writing until there is room",
+            Full::Drop => "its lines are dropped until it can",
+            Full::Block => "it waits in its writing until it can",
         };
         let why = format!("its log `{}` cannot be written: {error}: {follows}", path.display());
         teller.tell(News::Noted { service: self.name.clone(), why });

@@ -478,3 +478,23 @@ fn thousands_of_lines_that_are_not_finished_cost_nobody_his_turn() {
         assert_eq!(room.texts(&service), ["begun", "begun"]);
     }
 }
+
+#[test]
+fn no_more_files_are_kept_than_said_however_fast_they_come_and_slowly_they_are_compressed() {
+    let room = Room::new();
+    let (logs, news) = room.start();
+    let log = Log { rotate_size: Some(100_000), keep: Some(3), ..mode(LogMode::File) };
+    let mut a = attach(&logs, "a", log, 1);
+    let text: String = (0..300_000).map(|it| format!("a line with the number {it}\n")).collect();
+    a.stdout.write_all(text.as_bytes()).unwrap();
+    settle(&logs, &news, "a");
+    let names = || -> Vec<String> {
+        let files = fs::read_dir(room.0.join("a")).unwrap().map(|it| it.unwrap().file_name());
+        files.map(|it| it.into_string().unwrap()).collect()
+    };
+    let deadline = Deadline::within(PATIENCE);
+    while names().iter().filter(|it| it.ends_with(".log.zst")).count() != 3 || names().len() != 4 {
+        assert!(!deadline.has_passed(), "{:?}", names());
+    }
+    assert!(logs.trails().get("a").unwrap().gone_ns.load(Ordering::Relaxed) > 0);
+}

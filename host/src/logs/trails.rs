@@ -27,6 +27,9 @@ pub struct Trail {
     pub dir: PathBuf,
     /// No line of it is later, in nanoseconds since 1970.
     pub last_ns: AtomicI64,
+    /// Lines up to this time are gone, because their files were too many, in nanoseconds since 1970;
+    /// 0 while none are.
+    pub gone_ns: AtomicI64,
     /// Lines that were dropped for want of room since the server began.
     pub dropped_lines: AtomicU64,
     /// Their bytes, without newlines.
@@ -111,6 +114,7 @@ impl Trail {
         Self {
             dir: dir.to_owned(),
             last_ns: AtomicI64::new(last_ns),
+            gone_ns: AtomicI64::new(0),
             dropped_lines: AtomicU64::new(0),
             dropped_bytes: AtomicU64::new(0),
         }
@@ -119,6 +123,11 @@ impl Trail {
     /// A line of this time is in its file.
     pub(super) fn wrote(&self, at_ns: i64) {
         self.last_ns.store(at_ns, Ordering::Release);
+    }
+
+    /// A file that ended with a line of this time is removed.
+    pub(super) fn removed(&self, end_ns: i64) {
+        self.gone_ns.fetch_max(end_ns, Ordering::Release);
     }
 
     /// So many lines of so many bytes were dropped.

@@ -20,7 +20,7 @@ use super::answer::error_object;
 use super::args::Args;
 use super::lines::moment;
 use super::office::Office;
-use super::page::{Page, take};
+use super::page::{Page, take_next};
 use super::search::Search;
 use crate::clock::wall_ns;
 use crate::refusal::{Kind, Refusal};
@@ -88,7 +88,7 @@ impl Follower {
     pub(super) async fn look(&mut self) -> Result<Page, Refusal> {
         self.gather().await;
         self.changes.mark_unchanged();
-        let page = take(&self.office, &self.search, self.after_ns, Self::LINES).await?;
+        let page = take_next(&self.office, &self.search, self.after_ns, Self::LINES).await?;
         (self.after_ns, self.lags) = (page.cursor_ns, page.more);
         Ok(page)
     }

@@ -132,8 +132,8 @@ async fn newest_page(
     after_ns: i64,
     count: usize,
 ) -> Result<Page, Refusal> {
-    let bound_ns = search.bound_ns(office);
-    let (query, sources) = (search.query(after_ns, bound_ns), search.sources(office));
+    let (sources, bound_ns) = search.aim(office);
+    let query = search.query(after_ns, bound_ns);
     let _turn = office.turn().await;
     on_disk(move || {
         // One more tells whether there is more.

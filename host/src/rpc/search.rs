@@ -75,6 +75,16 @@ impl Search {
         }
     }
 
+    /// Where the lines are, and until when they are looked at: of several services, only until when all
+    /// that were written are in their files.
+    pub(super) fn aim(&self, office: &Office) -> (Vec<Source>, i64) {
+        // First the bound: what is known then is known of each of them.
+        let bound_ns = self.bound_ns(office);
+        let sources = self.sources(office);
+        let is_alone = sources.len() == 1;
+        (sources, if is_alone { self.until_ns } else { bound_ns })
+    }
+
     /// What is asked of the files between these moments, the first exclusive.
     pub(super) fn query(&self, after_ns: i64, until_ns: i64) -> Query {
         Query { after_ns, until_ns, ..Query::clone(&self.query) }
