@@ -90,6 +90,8 @@ const BEFORE_FOLLOWING: usize = 10;
 /// How long a server may be away, and what it gets to know its services again.
 const AWAY: Duration = Duration::from_secs(30);
 const TO_LEARN: Duration = Duration::from_secs(5);
+/// What is missing is told at most so often.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -189,11 +191,16 @@ impl Logs {
         interrupt: &Arc<Interrupt>,
     ) -> Result<(), Refusal> {
         let mut learns_until = Deadline::within(Duration::ZERO);
+        let mut told_until = learns_until;
         loop {
             let asked = self.asked(json!({ "cursor": cursor, "secs": 60 }));
             match client.call("logs.wait", asked) {
                 Ok(mut page) => {
-                    remark_unread(&page);
+                    // In a flood there is more of it with every page.
+                    if told_until.has_passed() {
+                        told_until = Deadline::within(TOLD);
+                        remark_unread(&page);
+                    }
                     if look.show(&page) == Reader::Gone {
                         return Ok(());
                     }

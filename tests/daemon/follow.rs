@@ -41,3 +41,30 @@ fn no_line_is_missed_or_seen_twice_while_servers_are_killed_and_restarted() {
         .expect("it runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
 }
+
+#[test]
+fn a_script_that_follows_goes_on_with_the_next_server() {
+    let home = Home::new();
+    let dir = format!("dir: {}\n", home.root.display());
+    home.write("cfg/zinit/counter.yaml", &format!("{COUNTER}{dir}"));
+    let home = home.start();
+    home.up("counter");
+    let mut zinit = home.command("zinit");
+    zinit.args(["-c", "zinit_logs_follow_filter(\"counter\", 60)"]);
+    let mut child = zinit.stdout(Stdio::piped()).spawn().expect("our programs run");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+    let mut last = None;
+    for round in 0..3 {
+        for _ in 0..100 {
+            let line = lines.next().expect("it goes on").expect("it is text");
+            let number: u64 = line["[+] counter: ".len()..].parse().expect("a number");
+            assert!(last.is_none_or(|it: u64| it + 1 == number), "{last:?}, {number}");
+            last = Some(number);
+        }
+        if round < 2 {
+            home.signal_brain(Signal::SIGKILL);
+        }
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
