@@ -15,7 +15,8 @@ use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
 use crate::commands::{Context, Outcome};
-use crate::render::{self, Paint, harmless, items, word};
+use crate::harmless::harmless;
+use crate::render::{self, Paint, items, word};
 use crate::when::{self, When};
 
 pub(crate) const EXAMPLES: &str = "\

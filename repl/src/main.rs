@@ -9,6 +9,7 @@
 mod check;
 mod commands;
 mod events;
+mod harmless;
 mod logs;
 mod progress;
 mod reload;
