@@ -22,6 +22,9 @@ pub(super) struct LogFile {
     open: Option<Box<Open>>,
 }
 
+/// A file that was moved away is written to for so long at most.
+const SEEN_NS: i64 = 100_000_000;
+
 /// How much of a file's end is searched for its last line.
 const TAIL: usize = 128 * 1024;
 
@@ -33,6 +36,8 @@ struct Open {
     /// The time of its first line, and of its last; 0 while there is none.
     first_ns: i64,
     last_ns: i64,
+    /// When it was looked at under its name.
+    seen_ns: i64,
     /// The closed ones, oldest first, and the times of their last lines; 0 where nobody has looked.
     closed: VecDeque<(PathBuf, i64)>,
 }
@@ -54,7 +59,7 @@ impl LogFile {
     /// Makes the file ready for a line of this time, in a new one if it is time for that. Answers
     /// where in it the line begins.
     pub(super) fn prepare(&mut self, plan: &Plan, at_ns: i64, packer: &Packer) -> io::Result<u64> {
-        self.open.take_if(|it| !it.is_there(&self.trail.dir));
+        self.open.take_if(|it| !it.is_there(&self.trail.dir, at_ns));
         let open = match self.open.take() {
             Some(it) => it,
             None => Box::new(Open::of(&self.trail, plan, packer)?),
@@ -98,7 +103,7 @@ impl Open {
         let plain = closed.iter().filter(|it| plan.compresses && it.kind == Kind::Plain);
         plain.for_each(|it| packer.pack(it.path.clone()));
         let closed = closed.into_iter().map(|it| (it.path, 0)).collect();
-        let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, closed };
+        let mut it = Self { file, len: 0, first_ns: 0, last_ns: 0, seen_ns: wall_ns(), closed };
         if !it.find_end()? {
             it.first_ns = wall_ns();
             it.rotate(trail, plan, packer)?;
@@ -130,12 +135,18 @@ impl Open {
         Ok(Head::parse(&block[..count]).map(|it| it.0))
     }
 
-    /// Whether it still is the one of that name, and nobody has cut it.
-    fn is_there(&self, dir: &Path) -> bool {
-        let identity = |it: Metadata| (it.dev(), it.ino(), it.len());
-        let there = fs::symlink_metadata(dir.join(CURRENT)).map(identity);
-        let mine = self.file.metadata().map(|it| (it.dev(), it.ino(), self.len));
-        matches!((there, mine), (Ok(one), Ok(other)) if one == other)
+    /// Whether nobody has removed or cut it; and, now and then, whether it still has its name.
+    fn is_there(&mut self, dir: &Path, at_ns: i64) -> bool {
+        let Ok(mine) = self.file.metadata() else { return false };
+        if mine.nlink() == 0 || mine.len() != self.len {
+            return false;
+        }
+        if (at_ns - self.seen_ns).abs() < SEEN_NS {
+            return true;
+        }
+        self.seen_ns = at_ns;
+        let identity = |it: Metadata| (it.dev(), it.ino());
+        fs::symlink_metadata(dir.join(CURRENT)).is_ok_and(|it| identity(it) == identity(mine))
     }
 
     /// A file's times increase, so when the clock was set back, another is begun as well.
