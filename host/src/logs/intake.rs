@@ -15,7 +15,7 @@
 //! One thread uses them. All that describes a step is one word, which changes at once.
 
 use std::ffi::c_void;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::num::NonZero;
 use std::path::Path;
@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::poll::poll;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// How much of a pipe is read at once.
@@ -53,8 +54,11 @@ const UNREAD_LEN: usize = 16;
 /// The mapped file.
 pub(super) struct Intake {
     map: NonNull<c_void>,
-    /// `None` when there is no such file here, and the bytes are lost with the server.
+    /// Locked for as long as it is mapped. `None` when there is no such file here, and the bytes are lost
+    /// with the server.
     file: Option<File>,
+    /// The disk has no room for further berths.
+    is_full: bool,
     /// How many berths there are.
     count: usize,
     free: Vec<Berth>,
@@ -167,13 +171,14 @@ impl Intake {
         match mapped {
             Ok((map, file, length)) => {
                 let count = (length.saturating_sub(PAGE) / STRIDE).min(BERTHS_MAX);
-                let mut it = Self { map, file: Some(file), count, free: Vec::new() };
+                let mut it =
+                    Self { map, file: Some(file), is_full: false, count, free: Vec::new() };
                 it.begin();
                 (it, None)
             }
             Err(error) => {
                 let map = map(None).expect("there are addresses for another map");
-                let mut it = Self { map, file: None, count: 0, free: Vec::new() };
+                let mut it = Self { map, file: None, is_full: true, count: 0, free: Vec::new() };
                 it.begin();
                 (it, Some(error))
             }
@@ -196,8 +201,8 @@ impl Intake {
     fn grow_to(&mut self, count: usize) {
         let length = i64::try_from(PAGE + count * STRIDE).expect("the maximum fits");
         let full = |file: &File| fallocate(file, FallocateFlags::empty(), 0, length).is_err();
-        if self.file.as_ref().is_some_and(full) {
-            self.file = None;
+        if !self.is_full && self.file.as_ref().is_some_and(full) {
+            self.is_full = true;
             self.cover(PAGE + self.count * STRIDE);
         }
         self.count = count;
@@ -389,6 +394,7 @@ fn open(path: &Path) -> io::Result<(File, usize)> {
     let mut options = File::options();
     let file =
         options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    lock(&file)?;
     let mut length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if length < PAGE + GROWTH * STRIDE {
         length = PAGE + GROWTH * STRIDE;
@@ -399,11 +405,29 @@ fn open(path: &Path) -> io::Result<(File, usize)> {
     Ok((file, length))
 }
 
+/// The server before this one may not be quite gone, when its keeper has died.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        // Interrupted, it looks again at once.
+        let _ = poll(&mut [], LOCK_PAUSE_MS);
+    }
+    Err(io::Error::other("another server uses it"))
+}
+
+/// How often it is tried, and how long is waited in between.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE_MS: u8 = 10;
+
 /// Addresses for the largest file there can be; pages come with the file.
 #[expect(unsafe_code, reason = "a map is made")]
 fn map(file: Option<&File>) -> io::Result<NonNull<c_void>> {
     let length = NonZero::new(LENGTH_MAX).expect("it is not 0");
-    // SAFETY: the kernel chooses the addresses; the file is ours alone, by the lock of the home.
+    // SAFETY: the kernel chooses the addresses; the file is ours alone, by its lock.
     let map = unsafe {
         match file {
             Some(file) => mmap(None, length, RIGHTS, MapFlags::MAP_SHARED, file, 0),
