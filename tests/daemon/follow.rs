@@ -12,13 +12,19 @@ const COUNTER: &str = "
 exec: sh -c 'n=$(cat n 2>/dev/null || echo 0); while :; do echo $n; n=$((n + 1)); echo $n > n; sleep 0.003; done'
 ";
 
-#[test]
-fn no_line_is_missed_or_seen_twice_while_servers_are_killed_and_restarted() {
+/// A server with that service.
+fn counting() -> Home {
     let home = Home::new();
     let dir = format!("dir: {}\n", home.root.display());
     home.write("cfg/zinit/counter.yaml", &format!("{COUNTER}{dir}"));
     let home = home.start();
     home.up("counter");
+    home
+}
+
+#[test]
+fn no_line_is_missed_or_seen_twice_while_servers_are_killed_and_restarted() {
+    let home = counting();
     let mut zinit = home.command("zinit");
     zinit.args(["logs", "-f", "-n", "100000", "counter"]);
     let mut child = zinit.stdout(Stdio::piped()).spawn().expect("our programs run");
@@ -44,11 +50,7 @@ fn no_line_is_missed_or_seen_twice_while_servers_are_killed_and_restarted() {
 
 #[test]
 fn a_script_that_follows_goes_on_with_the_next_server() {
-    let home = Home::new();
-    let dir = format!("dir: {}\n", home.root.display());
-    home.write("cfg/zinit/counter.yaml", &format!("{COUNTER}{dir}"));
-    let home = home.start();
-    home.up("counter");
+    let home = counting();
     let mut zinit = home.command("zinit");
     zinit.args(["-c", "zinit_logs_follow_filter(\"counter\", 60)"]);
     let mut child = zinit.stdout(Stdio::piped()).spawn().expect("our programs run");
