@@ -26,6 +26,8 @@ pub struct Descriptors {
     /// The end at which the incarnation says that it is ready: a notify socket or a pipe. It is
     /// non-blocking.
     pub ready: Option<OwnedFd>,
+    /// What names the process, whoever has its number later.
+    pub pidfd: Option<OwnedFd>,
 }
 
 /// The connection of a brain to its keeper.
@@ -116,14 +118,15 @@ fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
     let mut fds = fds.drain(..);
     for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
         let report: Report = serde_json::from_slice(line).unwrap_or(Report::Unknown);
-        let (pipes, ready) = match &report {
-            Report::Launched { pipes, ready, .. } => (*pipes, *ready),
-            Report::Slot(slot) => (slot.pipes, slot.ready),
-            _ => (false, false),
+        let (pipes, ready, pidfd) = match &report {
+            Report::Launched { pipes, ready, pidfd, .. } => (*pipes, *ready, *pidfd),
+            Report::Slot(slot) => (slot.pipes, slot.ready, slot.pidfd),
+            _ => (false, false, false),
         };
         let pipes = pipes.then(|| Some([fds.next()?, fds.next()?])).flatten();
         let ready = ready.then(|| fds.next()).flatten();
-        out.push((report, Descriptors { pipes, ready }));
+        let pidfd = pidfd.then(|| fds.next()).flatten();
+        out.push((report, Descriptors { pipes, ready, pidfd }));
     }
 }
 
@@ -217,7 +220,7 @@ mod tests {
         let (service, incarnation, pid, pipes) = ("a".to_owned(), 1, 7, true);
         let launched = |ready| {
             let service = service.clone();
-            Report::Launched { service, incarnation, pid, pipes, ready }
+            Report::Launched { service, incarnation, pid, pipes, ready, pidfd: false }
         };
         assert_eq!(
             with,
@@ -230,7 +233,8 @@ mod tests {
         );
         out_writer.write_all(b"hello").expect("written");
         drop(ready);
-        let (_, Descriptors { pipes: Some([stdout, _]), ready: Some(ready) }) = &heard[1] else {
+        let (_, Descriptors { pipes: Some([stdout, _]), ready: Some(ready), .. }) = &heard[1]
+        else {
             panic!("no descriptors")
         };
         let mut text = [0; 5];

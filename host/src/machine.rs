@@ -22,7 +22,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
 use zinit_keeper::thrift;
-use zinit_keeper::wire::{Exit, Ready, Report, Request};
+use zinit_keeper::wire::{Exit, Ready, Report, Request, Then};
 
 use alarms::Alarms;
 use output::Outputs;
@@ -433,7 +433,7 @@ impl Machine for RealMachine {
                 let (service, note) = (SERVER_SLOT.to_owned(), ENDING.to_owned());
                 self.ask(vec![Request::Note { service, note, config: None }]);
             }
-            Effect::Ended => self.ask(vec![Request::Farewell { code: 0 }]),
+            Effect::Ended => self.ask(vec![Request::Farewell { code: 0, then: Then::Exit }]),
         }
     }
 

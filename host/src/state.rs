@@ -281,6 +281,7 @@ pub fn describe(exit: &Exit) -> String {
                 Err(_) => format!("signal {signal}{core}"),
             }
         }
+        Exit::Unknown => "an unknown status".to_owned(),
         Exit::Launch { step, errno: 0 } => step.clone(),
         Exit::Launch { step, errno } => {
             let errno = nix::errno::Errno::from_raw(*errno);

@@ -425,6 +425,7 @@ fn in_words(exit: &Exit) -> String {
             let core = if *core { " and dumped core" } else { "" };
             format!("was ended by {name}{core}")
         }
+        Exit::Unknown => "ended".to_owned(),
         Exit::Launch { step, errno } => {
             format!("cannot begin: {step}: {}", Errno::from_raw(*errno).desc())
         }
@@ -436,6 +437,7 @@ fn status(exit: &Exit) -> i32 {
     match exit {
         Exit::Code(code) => *code,
         Exit::Signal { signal, .. } => 128 + signal,
+        Exit::Unknown => 1,
         Exit::Launch { .. } => 127,
     }
 }

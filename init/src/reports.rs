@@ -117,6 +117,7 @@ impl Reports {
                     slots: slots.table_len(),
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
+                    machine: false,
                 },
             );
         }

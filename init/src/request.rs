@@ -56,8 +56,8 @@ impl Keep {
                 self.brain.serves();
                 self.settled_at = Some(clock::now() + QUIET);
             }
-            Request::Farewell { code } => self.brain.says_farewell(code),
-            Request::Unknown => {}
+            Request::Farewell { code, .. } => self.brain.says_farewell(code),
+            Request::Renew | Request::Unknown => {}
         }
     }
 

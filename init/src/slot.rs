@@ -183,7 +183,14 @@ impl Slot {
         }
         if self.due & due::LAUNCHED != 0 {
             let service = service.clone();
-            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes, ready });
+            out.push(Report::Launched {
+                service,
+                incarnation,
+                pid: self.pid,
+                pipes,
+                ready,
+                pidfd: false,
+            });
         }
         if self.due & due::STARTED != 0 {
             out.push(Report::Started { service: service.clone(), incarnation });
@@ -219,6 +226,7 @@ impl Slot {
             config: self.config.to_string(),
             pipes,
             ready,
+            pidfd: false,
         }
     }
 }

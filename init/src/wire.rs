@@ -6,13 +6,13 @@
 //! may be of different versions, so unknown messages and unknown fields are ignored.
 //!
 //! Descriptors travel beside the packet (`SCM_RIGHTS`), in the order of the reports: each that says
-//! `pipes: true` owns the next two, the reading ends of stdout and stderr, and then each that says
-//! `ready: true` the next one.
+//! `pipes: true` owns the next two, the reading ends of stdout and stderr, then each that says
+//! `ready: true` the next one, and each that says `pidfd: true` one more.
 
 use serde::{Deserialize, Serialize};
 
 /// The version of this language; it grows when an old reader would misunderstand a new message.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The largest packet, in bytes. A launch with a larger environment is refused before it is sent.
 pub const PACKET_MAX: usize = 128 * 1024;
@@ -34,6 +34,10 @@ pub enum Request {
     Hello {
         /// The brain's [`VERSION`].
         version: u32,
+        /// The file in which the keeper writes down what the next one takes over when it dies; empty
+        /// for none. A keeper that has launched nothing yet takes over what it finds there.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        ledger: String,
     },
     /// Start a process in the service's slot, which is made when there is none. Refused while a
     /// process of the slot lives or an exit of it is not acknowledged.
@@ -72,14 +76,33 @@ pub enum Request {
     },
     /// The brain answers its clients now; whoever waits for the start may go on.
     Serving,
+    /// Begin the program of the keeper anew, in the same process: its file has changed. Everything
+    /// that it holds stays, and the brain as well.
+    Renew,
     /// Everything is down: the keeper ends with this status, and no brain is started again.
     Farewell {
         /// The exit status of the keeper.
         code: i32,
+        /// What becomes of the machine. Only its first process can do more than end.
+        #[serde(default)]
+        then: Then,
     },
     /// A request of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// What follows the end of the keeper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// Nothing of the keeper's doing.
+    #[default]
+    Exit,
+    /// The machine is switched off.
+    Poweroff,
+    /// The machine begins anew.
+    Reboot,
 }
 
 /// A process to start.
@@ -206,6 +229,9 @@ pub enum Report {
         /// Whether one more comes after those: the end at which it says that it is ready.
         #[serde(default)]
         ready: bool,
+        /// And one more: what names the process, whoever has its number later.
+        #[serde(default)]
+        pidfd: bool,
     },
     /// The process runs its own program (`exec` succeeded).
     Started {
@@ -259,6 +285,9 @@ pub enum Report {
         /// The controllers that those have.
         #[serde(default)]
         controllers: Vec<String>,
+        /// Whether the keeper is the first process of the machine itself, which it may switch off.
+        #[serde(default)]
+        machine: bool,
     },
     /// One slot, as it is now.
     Slot(Slot),
@@ -296,6 +325,8 @@ pub struct Slot {
     pub pipes: bool,
     /// Whether one more comes after those: the end at which it says that it is ready.
     pub ready: bool,
+    /// And one more: what names the process, whoever has its number later.
+    pub pidfd: bool,
 }
 
 /// How a process ended.
@@ -311,6 +342,9 @@ pub enum Exit {
         /// Whether it left a core dump.
         core: bool,
     },
+    /// It is gone, and nobody knows how it ended: it was not a child of this keeper, and the kernel
+    /// does not tell others (Linux before 6.15).
+    Unknown,
     /// It never ran: preparing the process failed.
     Launch {
         /// The step that failed: `pipe`, `fork`, `setuid` ..., and with their paths `chdir /srv` and

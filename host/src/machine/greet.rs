@@ -34,7 +34,7 @@ impl RealMachine {
     /// # Errors
     /// When the keeper does not answer.
     pub fn greet(&mut self) -> io::Result<Vec<Slot>> {
-        self.keeper.send(&[Request::Hello { version: VERSION }])?;
+        self.keeper.send(&[Request::Hello { version: VERSION, ledger: String::new() }])?;
         self.keeper.flush()?;
         let mut expected = None;
         let mut slots = Vec::new();
@@ -47,7 +47,7 @@ impl RealMachine {
             }
             for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { version, slots, keeper, cgroup, controllers } => {
+                    Report::Welcome { version, slots, keeper, cgroup, controllers, .. } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {

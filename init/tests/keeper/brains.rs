@@ -152,7 +152,9 @@ pub(crate) fn what_a_dead_brain_has_said_still_counts() {
 
 pub(crate) fn farewell_ends_the_keeper_with_the_code() {
     let mut world = World::serving();
-    world.brain.say(&[Request::Farewell { code: 5 }, sh("a", 1, "exec sleep 1000")]);
+    world
+        .brain
+        .say(&[Request::Farewell { code: 5, then: Then::Exit }, sh("a", 1, "exec sleep 1000")]);
     world.brain.control.write_all(&[9]).expect("it lives");
     assert_eq!(world.ends(), Some(5));
 }
@@ -161,7 +163,7 @@ pub(crate) fn farewell_kills_what_the_brain_forgot() {
     let mut world = World::serving();
     world.brain.launch("a", 1, "exec sleep 1000");
     let (pid, _) = world.brain.launched("a");
-    world.brain.say(&[Request::Farewell { code: 0 }]);
+    world.brain.say(&[Request::Farewell { code: 0, then: Then::Exit }]);
     world.brain.control.write_all(&[0]).expect("it lives");
     assert_eq!(world.ends(), Some(0));
     assert!(!alive(pid));

@@ -31,7 +31,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getpgid, getsid, read};
 use zinit_keeper::packet::{self, Heard};
 use zinit_keeper::wire::{
-    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Ready, Report, Request, Slot, VERSION,
+    Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Ready, Report, Request, Slot, Then, VERSION,
 };
 
 /// A test that waits longer than this for something has failed.
@@ -252,7 +252,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let lives = |keeper: &mut Child| keeper.try_wait().is_ok_and(|it| it.is_none());
         if lives(&mut self.keeper) {
-            self.brain.say_if_possible(&[Request::Farewell { code: 0 }]);
+            self.brain.say_if_possible(&[Request::Farewell { code: 0, then: Then::Exit }]);
             let _ = self.brain.control.write_all(&[0]);
             let end = Instant::now() + PATIENCE;
             while lives(&mut self.keeper) && Instant::now() < end {
@@ -279,7 +279,7 @@ impl Brain {
 
     /// Says `Hello` and takes the table.
     fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
-        self.say(&[Request::Hello { version: VERSION }]);
+        self.say(&[Request::Hello { version: VERSION, ledger: String::new() }]);
         let (slots, cgroup) = self.hear_until(|report, _| match report {
             Report::Welcome { version: VERSION, slots, cgroup, .. } => Some((slots, cgroup)),
             _ => None,

@@ -214,7 +214,7 @@ pub(crate) fn a_farewell_leaves_nobody_and_no_cgroup() {
         world.brain.launch("b", 1, &format!("setsid {DEAF} & exit"));
         pids.extend(died(world, "b").1);
         let cgroup = PathBuf::from(&world.brain.cgroup);
-        world.brain.say(&[Request::Farewell { code: 0 }]);
+        world.brain.say(&[Request::Farewell { code: 0, then: Then::Exit }]);
         world.brain.control.write_all(&[0]).expect("it lives");
         assert_eq!(world.ends(), Some(0));
         assert!(!pids.iter().any(|it| runs(*it)), "{pids:?}");
