@@ -131,7 +131,11 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
     }
-    let slots = machine.greet()?;
+    let slots = match machine.greet() {
+        Ok(slots) => slots,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Outcome::Orphaned),
+        Err(error) => return Err(error),
+    };
     if machine.keeper_is_init() {
         core.set_init();
     }

@@ -2,7 +2,7 @@
 //! background if asked to, and becomes the keeper.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -30,6 +30,13 @@ pub const KEEPER: &str = "zinit-keeper";
 
 /// The first argument of a process that is to be nothing but a keeper.
 pub const KEEP: &str = "--keep";
+
+/// Tells the keeper where to write down what the next one takes over.
+const LEDGER_ENV: &str = "ZINIT_KEEPER_LEDGER";
+
+/// How often, and how long each time, a home is waited for whose keeper has just died.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT_MS: u8 = 10;
 
 /// Takes the home, or says who has it.
 ///
@@ -88,7 +95,46 @@ fn storage(verb: &str, path: &Path, error: &io::Error) -> Refusal {
 
 /// Becomes the keeper: this program begins anew, so that nothing of getting here stays in the
 /// memory of a process that lives for years and forks often. Returns only when that fails.
-pub fn become_keeper(held: &Held, ready: Option<&OwnedFd>, args: &[OsString]) -> Refusal {
+pub fn become_keeper(
+    home: &Home,
+    held: &Held,
+    ready: Option<&OwnedFd>,
+    args: &[OsString],
+) -> Refusal {
+    begin_anew(home, held, ready, args, &[])
+}
+
+/// Becomes the keeper in place of one that is dead, whose brain this process is. What it has open of
+/// the services stays open. Returns only when that fails.
+pub fn succeed_keeper(home: &Home, args: &[OsString]) -> Refusal {
+    match take_soon(home) {
+        Ok(held) => {
+            zinit_keeper::leave_what_can_be_told();
+            begin_anew(home, &held, None, args, &[(zinit_keeper::HEIR_ENV, OsStr::new("1"))])
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// Takes a home of which the keeper has just died. Children of it that have not begun their programs
+/// hold it for a moment more.
+fn take_soon(home: &Home) -> Result<Held, Refusal> {
+    for _ in 0..LOCK_TRIES {
+        if let Ok(held) = take(home) {
+            return Ok(held);
+        }
+        let _ = nix::poll::poll(&mut [], LOCK_WAIT_MS);
+    }
+    take(home)
+}
+
+fn begin_anew(
+    home: &Home,
+    held: &Held,
+    ready: Option<&OwnedFd>,
+    args: &[OsString],
+    variables: &[(&str, &OsStr)],
+) -> Refusal {
     let begin = || -> io::Result<Infallible> {
         let mut argv = vec![CString::new(KEEPER)?, CString::new(KEEP)?];
         for fd in [Some(held.0.as_fd()), ready.map(AsFd::as_fd)].into_iter().flatten() {
@@ -100,10 +146,27 @@ pub fn become_keeper(held: &Held, ready: Option<&OwnedFd>, args: &[OsString]) ->
             argv.push(CString::new(arg.as_bytes())?);
         }
         let program = CString::new(program()?.into_os_string().into_vec())?;
-        Ok(nix::unistd::execv(&program, &argv)?)
+        let ledger = home.state_dir.join(".ledger");
+        let variables =
+            [(LEDGER_ENV, ledger.as_os_str())].into_iter().chain(variables.iter().copied());
+        Ok(nix::unistd::execve(&program, &argv, &environment(variables)?)?)
     };
     let Err(error) = begin();
     Refusal::new(Kind::Internal, format!("cannot begin anew as the keeper: {error}"))
+}
+
+/// The environment of this process, with these variables.
+fn environment<'a>(
+    variables: impl Iterator<Item = (&'a str, &'a OsStr)> + Clone,
+) -> io::Result<Vec<CString>> {
+    let set = variables.clone().map(|(key, value)| (key.into(), value.to_owned()));
+    let own = std::env::vars_os().filter(|(key, _)| variables.clone().all(|(it, _)| key != it));
+    let joined = own.chain(set).map(|(mut key, value): (OsString, OsString)| {
+        key.push("=");
+        key.push(value);
+        CString::new(key.into_vec()).map_err(io::Error::from)
+    });
+    joined.collect()
 }
 
 /// The life of a process that was begun by [`become_keeper`], with the arguments after [`KEEP`].
@@ -115,6 +178,7 @@ pub fn keep(mut args: impl Iterator<Item = OsString>) -> i32 {
             brain,
             brain_args: args.collect(),
             ready: ready.map(inherited),
+            ledger: std::env::var_os(LEDGER_ENV).map(PathBuf::from),
         }),
         Err(error) => {
             eprintln!("error: cannot find this program's own file: {error}");

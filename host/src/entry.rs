@@ -73,9 +73,13 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
         let in_foreground = args.ready_fd.is_none();
         // A keeper that is somebody else's program holds no lock for us.
         let held = if daemon::is_held_by_parent(&home) { None } else { Some(daemon::take(&home)?) };
-        let code = be_brain(Settings { home, port: args.port, in_foreground });
+        let settings = Settings { home: home.clone(), port: args.port, in_foreground };
+        let outcome = brain::run(settings)?;
         drop(held);
-        return code;
+        return match outcome {
+            Outcome::Ended | Outcome::HandedOver => Ok(ExitCode::SUCCESS),
+            Outcome::Orphaned => Err(daemon::succeed_keeper(&home, given)),
+        };
     }
     let given: Vec<_> =
         given.iter().filter(|it| *it != "--background" && *it != "-b").cloned().collect();
@@ -87,7 +91,7 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
     if ready.is_some() {
         daemon::leave_terminal();
     }
-    Err(daemon::become_keeper(&held, ready.as_ref(), &given))
+    Err(daemon::become_keeper(&home, &held, ready.as_ref(), &given))
 }
 
 fn code(code: i32) -> ExitCode {
@@ -108,16 +112,6 @@ fn home(args: &Args) -> Result<Home, Refusal> {
         home.socket = absolute(socket)?;
     }
     Ok(home)
-}
-
-fn be_brain(settings: Settings) -> Result<ExitCode, Refusal> {
-    match brain::run(settings)? {
-        Outcome::Ended | Outcome::HandedOver => Ok(ExitCode::SUCCESS),
-        Outcome::Orphaned => Err(Refusal::new(
-            Kind::Internal,
-            "the keeper is gone: services run on, and nobody supervises them",
-        )),
-    }
 }
 
 fn go_to_background(home: &Home, given: &[OsString]) -> Result<ExitCode, Refusal> {

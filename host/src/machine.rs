@@ -10,7 +10,7 @@ mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,6 +76,8 @@ pub struct RealMachine {
     /// How the process of a service says that it is ready.
     ways: HashMap<ServiceName, Ready>,
     latest: HashMap<ServiceName, Latest>,
+    /// What names the processes, for the keeper that this one becomes when its own is dead.
+    pidfds: HashMap<ServiceName, OwnedFd>,
     /// What the keeper says of itself.
     about: About,
     /// What was warned of; once is enough.
@@ -162,6 +164,7 @@ impl RealMachine {
             tasks: Tasks::default(),
             ways: HashMap::new(),
             latest: HashMap::new(),
+            pidfds: HashMap::new(),
             about: About::default(),
             warned: BTreeSet::new(),
             ending: false,
@@ -272,6 +275,7 @@ impl RealMachine {
             Report::Launched { service, incarnation, pid, .. } => {
                 self.attach(&service, incarnation, descriptors.pipes);
                 self.listen(&service, incarnation, pid, descriptors.ready);
+                self.hold(&service, descriptors.pidfd);
                 (service, Happening::Launched { incarnation, pid })
             }
             Report::Started { service, incarnation } => {
@@ -294,6 +298,7 @@ impl RealMachine {
         };
         match ServiceName::parse(&service) {
             Ok(name) if matches!(what, Happening::Exited { .. }) => {
+                self.pidfds.remove(&name);
                 // What it said before its end came before it.
                 self.read_news(wakes);
                 wakes.extend(self.settle(name, what));

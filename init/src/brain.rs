@@ -1,5 +1,7 @@
 //! The brain's process and the socket to it.
 
+mod passed;
+
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ use crate::reap::{self, Dead};
 use crate::slot::Slot;
 use crate::thrift;
 use crate::wire::{Exit, SOCKET_ENV};
+
+pub(crate) use passed::Passed;
 
 /// A brain that lived longer than this after its `Hello` is started again at once.
 const STABLE: Duration = Duration::from_secs(1);
@@ -144,6 +148,14 @@ impl Brain {
 }
 
 impl Keep {
+    /// Hears the brain that the program before has started.
+    pub(crate) fn listen_again(&mut self) {
+        let Some(link) = &self.brain.link else { return };
+        if let Err(errno) = self.epoll.add(&link.socket, EpollEvent::new(link.interest, BRAIN)) {
+            self.complaints.say(format_args!("cannot listen to the brain: {errno}"));
+        }
+    }
+
     pub(crate) fn start_brain(&mut self) {
         self.brain.start_at = None;
         self.reports.take_back(libc::SIGUSR1);
@@ -163,7 +175,14 @@ impl Keep {
             Command::brain(brain.program.as_os_str(), &brain.args, variable, &self.environ)
                 .map_err(|_| ("exec", libc::EINVAL))?;
         let streams = Streams::Own(theirs.as_fd());
-        let start = Start { command, streams, rights: Rights::default(), leaf: None, ready: None };
+        let start = Start {
+            command,
+            streams,
+            rights: Rights::default(),
+            leaf: None,
+            ready: None,
+            sign: None,
+        };
         let born = self.launcher.launch(place, start)?;
         self.watch_launch(place);
         self.brain.pid = Some(born.pid);
@@ -196,7 +215,7 @@ impl Keep {
         for _ in 0..PACKETS_PER_TURN {
             let Some(link) = &mut self.brain.link else { return };
             link.full = false;
-            if link.unanswered || self.reports.greeting() {
+            if link.unanswered || self.reports.greeting() || self.renew_until.is_some() {
                 self.notice_hang_up();
                 return;
             }
@@ -273,6 +292,10 @@ impl Keep {
     fn after_brain(&mut self, exit: Exit) {
         let served = std::mem::take(&mut self.brain.served_last);
         let told_to = std::mem::take(&mut self.brain.renewing);
+        if !served {
+            // Whoever waits for the start need not wait for the next attempt.
+            self.brain.ready = None;
+        }
         // One that served and ends well hands over to the next.
         let renewing = (served || told_to) && exit == Exit::Code(0);
         let stable = std::mem::take(&mut self.brain.stable);
@@ -405,7 +428,9 @@ impl Keep {
     fn set_interest(&mut self) {
         let Some(link) = &mut self.brain.link else { return };
         let mut interest = EpollFlags::empty();
-        interest.set(EpollFlags::EPOLLIN, !link.unanswered && !self.reports.greeting());
+        let waits = self.renew_until.is_some();
+        let welcome = !link.unanswered && !self.reports.greeting() && !waits;
+        interest.set(EpollFlags::EPOLLIN, welcome);
         interest.set(EpollFlags::EPOLLOUT, link.full);
         if interest != link.interest {
             let mut event = EpollEvent::new(interest, BRAIN);

@@ -67,6 +67,23 @@ impl Cgroups {
         Some(made)
     }
 
+    /// Takes over the directory of a keeper that is gone, and what is in it.
+    pub(crate) fn again(path: &Path, enabled: Vec<String>) -> Option<Self> {
+        let lock = lock(path)?;
+        let controllers = words(&path.join("cgroup.subtree_control"));
+        Some(Self { path: path.to_owned(), _lock: lock, controllers, enabled })
+    }
+
+    /// Those that the own cgroup did not pass on before.
+    pub(crate) fn enabled(&self) -> &[String] {
+        &self.enabled
+    }
+
+    /// The leaf of a service as it is there.
+    pub(crate) fn leaf_again(&self, service: &str, limited: Vec<String>) -> Option<Leaf> {
+        Leaf::again(self.path.join(leaf_name(service)), limited).ok()
+    }
+
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -26,6 +26,7 @@ pub(crate) fn shared(rights: &Rights) -> c_int {
 enum Step {
     Setpgid,
     Unshare,
+    Keeper,
     Stdio,
     Ready,
     Rlimit,
@@ -42,9 +43,10 @@ enum Step {
 }
 
 /// The names of the steps, in their order.
-pub(crate) const STEPS: [&str; 15] = [
+pub(crate) const STEPS: [&str; 16] = [
     "setpgid",
     "unshare",
+    "keeper",
     "stdio",
     "ready",
     "rlimit",
@@ -77,11 +79,21 @@ pub(crate) struct Task {
     pub(crate) ready: Option<(RawFd, RawFd)>,
     /// The cgroup to join, where the kernel has not put the child there.
     pub(crate) join: Option<RawFd>,
+    /// What is to be written down before the program runs.
+    pub(crate) sign: Option<Sign>,
     /// The writing end of the launch's pipe.
     pub(crate) report: RawFd,
     /// Descriptors from here on are not the child's.
     pub(crate) first: u32,
     pub(crate) rights: Rights,
+}
+
+/// A line of the ledger, up to the number of the process, which only the child knows for sure to exist.
+pub(crate) struct Sign {
+    pub(crate) ledger: RawFd,
+    pub(crate) line: Vec<u8>,
+    /// Whose child it is while nobody else can have taken over.
+    pub(crate) keeper: i32,
 }
 
 /// What a process may do and may use.
@@ -146,7 +158,29 @@ fn separate(task: &Task) -> Result<(), Failed> {
         .map_err(at(Step::Unshare))?;
     let word = if inside { &ALONE } else { &OUTSIDE };
     let _ = call(libc::SYS_write, [num(task.report), addr(word), 1, 0]);
-    Ok(())
+    task.sign.as_ref().map_or(Ok(()), sign)
+}
+
+/// Writes down that it lives, and gives up if its keeper does not any more: whoever takes over by then
+/// may have read before this was written.
+fn sign(sign: &Sign) -> Result<(), Failed> {
+    let pid = call(libc::SYS_getpid, [0; 4]).map_err(at(Step::Keeper))?;
+    let mut rest = *b"          }\n";
+    let mut left = pid;
+    for digit in rest[..10].iter_mut().rev() {
+        if left > 0 {
+            *digit = b'0' + (left % 10) as u8;
+        }
+        left /= 10;
+    }
+    let part = |bytes: &[u8]| [bytes.as_ptr() as usize, bytes.len()];
+    let parts = [part(&sign.line), part(&rest)];
+    // A full disk keeps nobody from running.
+    let _ = call(libc::SYS_writev, [num(sign.ledger), addr(&parts), parts.len(), 0]);
+    match call(libc::SYS_getppid, [0; 4]) {
+        Ok(parent) if parent != sign.keeper as usize => Err((Step::Keeper, libc::ESRCH)),
+        _ => Ok(()),
+    }
 }
 
 fn join(leaf: RawFd) -> Result<(), c_int> {

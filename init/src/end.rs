@@ -17,6 +17,7 @@ use crate::launch::Progress;
 use crate::leaf::populated;
 use crate::reap::{self, Dead};
 use crate::slot::{Emptying, Life, SlotId, due};
+use crate::who::has_ended;
 use crate::wire::Exit;
 
 /// Deaths that are taken before everything else has its turn again: when all are told to end, that
@@ -82,19 +83,33 @@ impl Keep {
             self.notice_outside(place);
             self.leave(place);
         }
-        reap::reap(dead.pid);
-        self.slots.unbind(dead.pid);
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
+        self.write_down_end(id);
+        reap::reap(dead.pid);
+        self.slots.unbind(dead.pid);
+        self.empties(id);
+    }
+
+    /// The main process is gone: with the last of the others the incarnation is over.
+    pub(crate) fn empties(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get(id) else { return };
+        let pid = slot.pid;
         if slot.leaf.is_none() || !self.watch_leaf(id) {
-            self.track(id, dead.pid);
+            self.track(id, pid);
         }
     }
 
     /// Leaves it to [`look_at_kin`](Self::look_at_kin) to find out whether anybody is left.
     fn track(&mut self, id: SlotId, pid: i32) {
         let Some(slot) = self.slots.get(id) else { return };
-        self.leaders.push((pid, Rc::clone(&slot.name)));
+        if slot.foreign {
+            // No child of ours tells that it is over: somebody has to look.
+            self.kin.looks_wide = true;
+            self.look_again.get_or_insert_with(clock::now);
+        } else {
+            self.leaders.push((pid, Rc::clone(&slot.name)));
+        }
         self.emptying.push(id);
     }
 
@@ -139,13 +154,15 @@ impl Keep {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             let Life::Emptying(it) = &mut slot.life else { continue };
             let orphans = self.kin.orphans(&slot.name);
-            if sure && orphans.is_empty() {
+            let marked = self.kin.marked(&slot.name);
+            if sure && orphans.is_empty() && marked.is_empty() {
                 self.empty(id);
                 continue;
             }
             self.emptying.push(id);
-            if it.left.is_empty() && !orphans.is_empty() {
-                it.left = self.kin.tree(orphans).iter().map(|it| it.pid).collect();
+            if it.left.is_empty() && !(orphans.is_empty() && marked.is_empty()) {
+                let tree = self.kin.tree(orphans);
+                it.left = tree.iter().chain(&marked).map(|it| it.pid).collect();
                 it.left.truncate(LEFT_MAX);
                 self.slots.mark(id, due::DIED);
             }
@@ -156,18 +173,22 @@ impl Keep {
         if sure {
             self.leaders.clear();
         }
+        self.watch_strays();
         self.look_again = (!sure).then(|| clock::now() + LOOK);
         self.looks = if sure { 0 } else { self.looks + 1 };
     }
 
     fn look_for_orphans(&mut self, must: bool) -> bool {
         let Self { kin, slots, brain, leaders, .. } = self;
+        kin.looks_wide &= slots.iter().any(|it| it.foreign && it.leaf.is_none() && it.lives());
         let died = |group| Some(Rc::clone(&leaders.iter().find(|(pid, _)| *pid == group)?.1));
         let led = |group| {
             let living = slots.of_pid(group).and_then(|it| slots.get(it));
             living.map(|it| Rc::clone(&it.name)).or_else(|| died(group))
         };
-        kin.look(must, |pid| brain.is(pid) || slots.of_pid(pid).is_some(), led)
+        let leads =
+            |pid| brain.is(pid) || slots.of_pid(pid).is_some() || slots.is_foreign_leader(pid);
+        kin.look(must, leads, led)
     }
 
     /// The last process of an incarnation is gone.
@@ -191,7 +212,8 @@ impl Keep {
         if signal == libc::SIGKILL {
             leaf.kill();
             // One that joins by itself may not be in it yet.
-            return slot.signal_group(signal);
+            slot.signal_group(signal);
+            return;
         }
         let Some(leader) = slot.leader() else { return leaf.signal(signal, |_| true) };
         if signal == libc::SIGTERM {
@@ -235,9 +257,10 @@ impl Keep {
         if signal == libc::SIGKILL {
             return self.kill_kin(id);
         }
-        slot.signal_group(signal);
-        let in_group =
-            |it: &kin::Process| leader.is_some_and(|pid| it.pid == pid || it.group == pid);
+        let grouped = slot.signal_group(signal);
+        let in_group = |it: &kin::Process| {
+            leader.is_some_and(|pid| it.pid == pid || grouped && it.group == pid)
+        };
         found.iter().filter(|it| !in_group(it)).for_each(|it| it.signal(signal));
     }
 
@@ -245,8 +268,18 @@ impl Keep {
     fn kin_of(&self, id: SlotId) -> Vec<kin::Process> {
         let Some(slot) = self.slots.get(id) else { return Vec::new() };
         let mut roots = self.kin.orphans(&slot.name);
-        roots.extend(slot.leader());
-        self.kin.tree(roots)
+        if !slot.foreign {
+            roots.extend(slot.leader());
+            return self.kin.tree(roots);
+        }
+        let mut found = self.kin.tree(roots);
+        found.extend(self.kin.marked(&slot.name));
+        if let Life::Up { pidfd, .. } = &slot.life {
+            let below = kin::below(slot.pid);
+            // What was found below its number was not if it is gone by now.
+            found.extend(below.into_iter().filter(|_| !has_ended(pidfd)));
+        }
+        found
     }
 
     fn kill_kin(&mut self, id: SlotId) {

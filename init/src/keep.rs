@@ -1,21 +1,32 @@
 //! The loop: one thread that waits for signals, the brain, and launches under way.
 
 use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
+use nix::poll::poll;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::getpid;
 
+use crate::adopt::Estate;
 use crate::brain::Brain;
 use crate::cgroup::Cgroups;
 use crate::clock;
 use crate::command::Environ;
 use crate::complain::Complaints;
 use crate::end::Leaders;
+use crate::foreign::Zombie;
 use crate::kin::Kin;
 use crate::launch::{Launcher, Progress};
+use crate::ledger::Ledger;
+use crate::renew::{self, Legacy};
 use crate::reports::Reports;
 use crate::setup::{self, Setup};
 use crate::slot::{Life, SlotId, Slots, due};
@@ -29,15 +40,22 @@ const LAUNCHES_PER_CPU: usize = 8;
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
+/// How often, and how long each time, a keeper waits that finds another one at its ledger.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT_MS: u8 = 10;
+
 /// When nothing is launched for so long after a brain has begun to serve, the start is over.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
-/// What an event is about: these two, the launch in place `token - PLACES`, or the cgroup of the slot
-/// `token - LEAVES`.
+/// What an event is about: these two, the launch in place `token - PLACES`, the cgroup of the slot
+/// `token - LEAVES`, the main process of the slot `token - FOREIGN`, which is not our child, or others
+/// that are not.
 const SIGNALS: u64 = 0;
 pub(crate) const BRAIN: u64 = 1;
 pub(crate) const PLACES: u64 = 2;
 pub(crate) const LEAVES: u64 = 1 << 32;
+pub(crate) const FOREIGN: u64 = 1 << 33;
+pub(crate) const STRAYS: u64 = 1 << 34;
 
 /// Everything the keeper has.
 pub(crate) struct Keep {
@@ -71,21 +89,36 @@ pub(crate) struct Keep {
     /// count of those looks.
     pub(crate) look_again: Option<Instant>,
     pub(crate) looks: u32,
+    /// Main processes that have ended and that somebody else has not reaped, and when it is looked again.
+    pub(crate) zombies: Vec<Zombie>,
+    pub(crate) zombies_at: Option<Instant>,
+    /// Where it is written down what the next keeper takes over.
+    pub(crate) ledger: Option<Ledger>,
     pub(crate) brain: Brain,
     pub(crate) reports: Reports,
     pub(crate) inbox: Box<[u8]>,
     pub(crate) outbox: Vec<u8>,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) complaints: Complaints,
+    /// The program that this is, in a file that may change.
+    pub(crate) program: PathBuf,
+    /// It is to begin anew, and is tried until then.
+    pub(crate) renew_until: Option<Instant>,
+    /// What whoever started the first program has left to us beside the standard streams.
+    pub(crate) heirlooms: Vec<OwnedFd>,
 }
 
 impl Keep {
-    pub(crate) fn new(setup: Setup, brain: Brain) -> nix::Result<Self> {
+    pub(crate) fn new(setup: Setup, brain: Brain, legacy: &Legacy) -> nix::Result<Self> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let places = cpus.min(64) * LAUNCHES_PER_CPU;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&setup.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
-        let cgroups = Cgroups::new();
+        let estate = legacy.estate.as_ref();
+        let enabled = legacy.passed.as_ref().map_or(Vec::new(), |it| it.enabled.clone());
+        let cgroups = estate
+            .and_then(|it| Cgroups::again(Path::new(&it.reign.cgroup), enabled))
+            .or_else(Cgroups::new);
         let mut reports = Reports::default();
         if let Some(it) = &cgroups {
             reports.cgroups = (it.path().display().to_string(), it.controllers().to_vec());
@@ -100,7 +133,7 @@ impl Keep {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             cgroups,
-            kin: Kin::new(),
+            kin: estate.map_or_else(Kin::new, |it| Kin::after(&it.reign.mark)),
             emptying: Vec::new(),
             leaders: Leaders::new(),
             others: Vec::new(),
@@ -109,12 +142,18 @@ impl Keep {
             more_dead: false,
             look_again: None,
             looks: 0,
+            zombies: Vec::new(),
+            zombies_at: None,
+            ledger: None,
             brain,
             reports,
             inbox: vec![0; PACKET_MAX].into_boxed_slice(),
             outbox: Vec::new(),
             retry_at: None,
             complaints: Complaints::default(),
+            program: renew::own_program(),
+            renew_until: None,
+            heirlooms: setup.heirlooms,
         })
     }
 
@@ -127,8 +166,32 @@ impl Keep {
         code
     }
 
+    /// Goes on with what others have left, and writes down from now on what is to be left.
+    fn take_over(&mut self, legacy: Legacy, ledger: Option<&Path>) {
+        let Legacy { estate, passed, mut pool } = legacy;
+        if let Some(estate) = estate {
+            self.adopt(estate.found, &mut pool);
+        }
+        if let Some(passed) = passed {
+            self.brain.go_on(passed.brain, &mut pool);
+            self.listen_again();
+            self.reports.go_on(passed.reports);
+            for (name, telling) in passed.told {
+                self.slots.go_on_telling(&name, telling);
+            }
+            self.settled_at = Some(clock::now() + QUIET);
+        }
+        // Somebody may have died while nobody listened.
+        self.more_dead = true;
+        if let Some(path) = ledger {
+            self.begin_ledger(path);
+        }
+    }
+
     fn keep(&mut self) -> i32 {
-        self.start_brain();
+        if !self.brain.goes_on() {
+            self.start_brain();
+        }
         let mut events = [EpollEvent::empty(); 32];
         loop {
             if let Some(code) = self.finished() {
@@ -147,6 +210,8 @@ impl Keep {
                 match event.data() {
                     SIGNALS => self.hear_signals(),
                     BRAIN => self.hear_brain(),
+                    STRAYS => self.look_at_kin(),
+                    token if token >= FOREIGN => self.hear_foreign((token - FOREIGN) as usize),
                     token if token >= LEAVES => self.look_at_leaf((token - LEAVES) as usize),
                     token => self.hear_launch((token - PLACES) as usize),
                 }
@@ -155,8 +220,11 @@ impl Keep {
                 self.bury_dead();
             }
             self.look_at_clock();
+            self.keep_ledger();
             self.launch_waiting();
+            self.keep_ledger();
             self.tell_brain();
+            self.renew_if_quiet();
         }
     }
 
@@ -234,7 +302,10 @@ impl Keep {
         if self.more_dead {
             return EpollTimeout::ZERO;
         }
-        let own = [self.look_again, self.others_at, self.retry_at, self.settled_at];
+        let own =
+            [self.look_again, self.others_at, self.zombies_at, self.retry_at, self.settled_at]
+                .into_iter()
+                .chain([self.renew_until]);
         let alarms = self.brain.alarms().into_iter().chain(own);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);
@@ -248,6 +319,9 @@ impl Keep {
         if self.look_again.is_some_and(|it| it <= clock::now()) {
             self.look_at_kin();
         }
+        if self.zombies_at.is_some_and(|it| it <= clock::now()) {
+            self.look_at_zombies();
+        }
         if self.settled_at.is_some_and(|it| it <= clock::now()) {
             self.settled_at = None;
             thrift::give_back();
@@ -260,13 +334,43 @@ impl Keep {
 }
 
 /// Makes this process a keeper, and keeps.
-pub(crate) fn run(brain: Brain) -> i32 {
-    let kept = setup::become_keeper().and_then(|setup| Keep::new(setup, brain));
+pub(crate) fn run(brain: Brain, ledger: Option<PathBuf>) -> i32 {
+    let mut legacy = Legacy::inherited();
+    let held = ledger.as_deref().filter(|_| getpid().as_raw() != 1).and_then(lock);
+    if legacy.estate.is_none() && held.is_some() {
+        legacy.estate = ledger.as_deref().and_then(Estate::of_file);
+    }
+    let kept = setup::become_keeper(&legacy).and_then(|setup| Keep::new(setup, brain, &legacy));
     match kept {
-        Ok(keep) => keep.run(),
+        Ok(mut keep) => {
+            keep.take_over(legacy, ledger.as_deref().filter(|_| held.is_some()));
+            keep.run()
+        }
         Err(errno) => {
             Complaints::default().say(format_args!("cannot begin: {errno}"));
             1
         }
     }
+}
+
+/// Makes sure that nobody else keeps by this ledger. A keeper that was just killed may hold it for a
+/// moment more, by a child that has not begun its program.
+fn lock(ledger: &Path) -> Option<Flock<File>> {
+    let path = ledger.with_extension("lock");
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(false).mode(0o600);
+    let mut file = how.open(&path).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((again, _)) => file = again,
+        }
+        // Nothing is kept yet that could wait for us.
+        let _ = poll(&mut [], LOCK_WAIT_MS);
+    }
+    Complaints::default().say(format_args!(
+        "another keeper holds `{}`: what runs is not handed over when this one dies",
+        path.display()
+    ));
+    None
 }

@@ -16,8 +16,9 @@ use std::rc::Rc;
 use nix::libc;
 use nix::unistd::{getpid, getsid};
 
-use crate::proc::{Says, Stat, children, environ_says, own_children, stat};
+use crate::proc::{Says, Stat, children, environ_says, everybody, own_children, stat};
 use crate::reap;
+use crate::who::has_ended;
 
 /// The variable that marks the processes of a service: whose keeper, which incarnation, its name.
 const MARK: &str = "ZINIT_KEEPER_MARK";
@@ -50,8 +51,21 @@ pub(crate) struct Kin {
     orphans: HashMap<i32, Orphan>,
     /// Processes without parents of their own as yet, which were seen below a main process.
     seen: HashMap<(i32, u64), Rc<str>>,
+    /// Those who carry a mark and are not our children: who they are, whose, and what names them.
+    strays: HashMap<i32, Stray>,
+    /// Strays of which it is not waited for the end yet.
+    unwatched: Vec<i32>,
+    /// There are services whose processes are not our children.
+    pub(crate) looks_wide: bool,
     /// The list of children was read after the last event.
     pub(crate) fresh: bool,
+}
+
+struct Stray {
+    owner: Rc<str>,
+    start: u64,
+    group: i32,
+    pidfd: OwnedFd,
 }
 
 impl Kin {
@@ -62,8 +76,28 @@ impl Kin {
         let born = stat(me).map_or(0, |it| it.start);
         let mark = format!("{MARK}={boot}-{me}-{born}:");
         let session = getsid(None).map_or(0, nix::unistd::Pid::as_raw);
-        let (orphans, seen, fresh) = (HashMap::new(), HashMap::new(), false);
-        Self { mark, me, session, orphans, seen, fresh }
+        Self {
+            mark,
+            me,
+            session,
+            orphans: HashMap::new(),
+            seen: HashMap::new(),
+            strays: HashMap::new(),
+            unwatched: Vec::new(),
+            looks_wide: false,
+            fresh: false,
+        }
+    }
+
+    /// The same for who goes on with the services of another keeper, and their marks.
+    pub(crate) fn after(mark: &str) -> Self {
+        let own = Self::new();
+        Self { mark: mark.to_owned(), ..own }
+    }
+
+    /// What the mark of all services begins with.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// The variable that an incarnation's processes have in their environment.
@@ -100,8 +134,46 @@ impl Kin {
             let Stat { group, session, dead, .. } = found;
             self.orphans.insert(pid, Orphan { owner, group, session, dead });
         }
+        if self.looks_wide {
+            self.look_wide(leads);
+        }
         self.fresh = sure;
         sure
+    }
+
+    /// Reads who carries a mark among all processes.
+    fn look_wide(&mut self, leads: impl Fn(i32) -> bool) {
+        self.strays.retain(|_, it| !has_ended(&it.pidfd));
+        for pid in everybody() {
+            let known = self.strays.contains_key(&pid) || self.orphans.contains_key(&pid);
+            if known || leads(pid) {
+                continue;
+            }
+            let Says::This(mark) = environ_says(pid, &self.mark) else { continue };
+            let Some((_, service)) = mark.split_once(':') else { continue };
+            // Who said it is alive still, so the number is that one's.
+            if let (Ok(pidfd), Some(it)) = (reap::pidfd_of(pid), stat(pid))
+                && environ_says(pid, &self.mark) == Says::This(mark.clone())
+                && !it.dead
+            {
+                let owner = service.into();
+                self.strays.insert(pid, Stray { owner, start: it.start, group: it.group, pidfd });
+                self.unwatched.push(pid);
+            }
+        }
+    }
+
+    /// The living strays of a service.
+    pub(crate) fn marked(&self, service: &str) -> Vec<Process> {
+        let its = self.strays.iter().filter(|(_, it)| &*it.owner == service);
+        let living = its.filter(|(_, it)| !has_ended(&it.pidfd));
+        living.map(|(pid, it)| Process { pid: *pid, start: it.start, group: it.group }).collect()
+    }
+
+    /// What names the strays whose ends nobody waits for yet.
+    pub(crate) fn take_unwatched(&mut self) -> Vec<&OwnedFd> {
+        let new = std::mem::take(&mut self.unwatched);
+        new.iter().filter_map(|it| Some(&self.strays.get(it)?.pidfd)).collect()
     }
 
     fn likely_owner(
@@ -151,14 +223,7 @@ impl Kin {
 
     /// These children of ours, and all below them.
     pub(crate) fn tree(&self, roots: Vec<i32>) -> Vec<Process> {
-        let mut found = Vec::new();
-        let mut next: Vec<(i32, i32)> = roots.into_iter().map(|it| (self.me, it)).collect();
-        while let Some((parent, pid)) = next.pop() {
-            let Some(it) = stat(pid).filter(|it| it.parent == parent && !it.dead) else { continue };
-            found.push(Process { pid, start: it.start, group: it.group });
-            next.extend(children(pid).into_iter().map(|it| (pid, it)));
-        }
-        found
+        tree(roots.into_iter().map(|it| (self.me, it)).collect())
     }
 
     /// Remembers whose these are, should they become orphans. What was remembered of the service before
@@ -178,6 +243,22 @@ impl Kin {
             self.seen.retain(|_, it| **it != *service);
         }
     }
+}
+
+/// This process and all below it.
+pub(crate) fn below(pid: i32) -> Vec<Process> {
+    stat(pid).map_or(Vec::new(), |it| tree(vec![(it.parent, pid)]))
+}
+
+/// These, each with the number of its parent, and all below them.
+fn tree(mut next: Vec<(i32, i32)>) -> Vec<Process> {
+    let mut found = Vec::new();
+    while let Some((parent, pid)) = next.pop() {
+        let Some(it) = stat(pid).filter(|it| it.parent == parent && !it.dead) else { continue };
+        found.push(Process { pid, start: it.start, group: it.group });
+        next.extend(children(pid).into_iter().map(|it| (pid, it)));
+    }
+    found
 }
 
 impl Process {

@@ -20,9 +20,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, dup3, pipe2};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, dup3, getpid, pipe2};
 
-use crate::child::{self, ALONE, OUTSIDE, Rights, STEPS, Task};
+use crate::child::{self, ALONE, OUTSIDE, Rights, STEPS, Sign, Task};
 use crate::clone::{Born, can_clone_into, clone, clone_into};
 use crate::command::Command;
 
@@ -38,6 +38,8 @@ pub(crate) struct Start<'a> {
     pub(crate) leaf: Option<BorrowedFd<'a>>,
     /// A descriptor, and the number at which the program is to find it.
     pub(crate) ready: Option<(BorrowedFd<'a>, RawFd)>,
+    /// What the child writes into the ledger before its number.
+    pub(crate) sign: Option<Vec<u8>>,
 }
 
 /// Where the standard streams of a child go.
@@ -87,6 +89,9 @@ struct Place {
 pub(crate) struct Launcher {
     places: Vec<Place>,
     null: OwnedFd,
+    /// The ledger, and whether it is there; a low descriptor, for all children.
+    ledger: (OwnedFd, bool),
+    keeper: i32,
     /// Descriptors from here on are nothing to a child.
     first: u32,
     /// The soft and the hard limit of open files that the keeper was given, and its children get.
@@ -107,9 +112,21 @@ impl Launcher {
             Ok(Place { low, reader: None, holds, outside, failure: None, task: None, stack })
         };
         let places = (0..places).map(|_| place()).collect::<nix::Result<Vec<_>>>()?;
-        let numbers = places.iter().flat_map(|it| &it.low).chain([&null]).map(AsRawFd::as_raw_fd);
-        let first = numbers.max().unwrap_or(2) as u32 + 1;
-        Ok(Self { places, null, first, nofile: [nofile.0, nofile.1], clones_into: None })
+        let ledger = (low()?, false);
+        let all = places.iter().flat_map(|it| &it.low).chain([&null, &ledger.0]);
+        let first = all.map(AsRawFd::as_raw_fd).max().unwrap_or(2) as u32 + 1;
+        let (nofile, keeper) = ([nofile.0, nofile.1], getpid().as_raw());
+        Ok(Self { places, null, ledger, keeper, first, nofile, clones_into: None })
+    }
+
+    /// The limits of open files that children get.
+    pub(crate) fn nofile(&self) -> (u64, u64) {
+        (self.nofile[0], self.nofile[1])
+    }
+
+    /// The file in which children write that they live.
+    pub(crate) fn sign_in(&mut self, ledger: BorrowedFd<'_>) {
+        self.ledger.1 = dup3(ledger, &mut self.ledger.0, OFlag::O_CLOEXEC).is_ok();
     }
 
     /// Makes a process in a free place. From here on the launch is told by [`progress`](Self::progress).
@@ -240,6 +257,11 @@ impl Launcher {
             keep: own.then(|| low(0)),
             ready: start.ready.map(|(_, number)| (low(4), number)),
             join: None,
+            sign: start.sign.filter(|_| self.ledger.1).map(|line| Sign {
+                ledger: self.ledger.0.as_raw_fd(),
+                line,
+                keeper: self.keeper,
+            }),
             report: low(3),
             first: self.first,
             rights,

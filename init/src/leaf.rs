@@ -41,6 +41,18 @@ impl Leaf {
         Ok(Self { path, dir, limited: Vec::new(), killed: Cell::new(false) })
     }
 
+    /// One that a keeper before this one made, with the files that its launches have written to.
+    pub(crate) fn again(path: PathBuf, limited: Vec<String>) -> io::Result<Self> {
+        let dir = open_dir(&path)?;
+        // Whether it was ever killed is not known, and matters to the next launch.
+        Ok(Self { path, dir, limited, killed: Cell::new(true) })
+    }
+
+    /// The files that a launch has written to.
+    pub(crate) fn limited(&self) -> &[String] {
+        &self.limited
+    }
+
     /// Whether another launch may have it as it is: nothing was set that it does not set again, and
     /// nobody was killed. A kernel from 6.14 on kills whoever is cloned into a cgroup that was killed
     /// ever: it compares the count of its kills with that of the parent's cgroup (seen in 6.18).

@@ -35,6 +35,7 @@
 //!
 //! Start reading at [`run`], then `keep.rs`.
 
+mod adopt;
 mod begin;
 mod brain;
 mod cgroup;
@@ -44,26 +45,36 @@ mod clone;
 mod command;
 mod complain;
 mod end;
+mod foreign;
 mod keep;
 mod kin;
 mod launch;
 mod leaf;
+mod ledger;
 mod mounts;
 pub mod packet;
+mod pool;
 mod proc;
 mod ready;
 mod reap;
+mod renew;
 mod reports;
 mod request;
 mod setup;
 mod slot;
 mod stream;
 pub mod thrift;
+mod who;
 pub mod wire;
+
+pub use pool::leave_what_can_be_told;
+pub use renew::HEIR_ENV;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 /// What a keeper is started with.
 #[derive(Debug)]
@@ -75,6 +86,9 @@ pub struct Keeper {
     pub brain_args: Vec<OsString>,
     /// Gets one byte, and is closed, when the first brain serves. Closed without it, the start failed.
     pub ready: Option<OwnedFd>,
+    /// Where it is written down what the next keeper takes over when this one dies; the beginning of a
+    /// file's path in a directory that is there. What another one has written there is taken over.
+    pub ledger: Option<PathBuf>,
 }
 
 /// Turns this process into a keeper, and returns its exit status when the brain has said farewell, or
@@ -83,5 +97,15 @@ pub struct Keeper {
 /// To be called while the process has only one thread. Every descriptor above the standard streams
 /// becomes close-on-exec.
 pub fn run(keeper: Keeper) -> i32 {
-    keep::run(brain::Brain::new(keeper.brain, keeper.brain_args, keeper.ready))
+    let Keeper { brain, brain_args, ready, ledger } = keeper;
+    let ready = ready.and_then(|it| {
+        if renew::is_again() {
+            // The number names something else by now. The state says what it is.
+            std::mem::forget(it);
+            return None;
+        }
+        let _ = fcntl(&it, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        Some(it)
+    });
+    keep::run(brain::Brain::new(brain, brain_args, ready), ledger)
 }

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         eprintln!("error: cannot begin: there is no `zinit-server` beside this program or in PATH");
         return ExitCode::FAILURE;
     };
-    let code = zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None });
+    let code =
+        zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None, ledger: None });
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 

@@ -20,6 +20,21 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// How a zombie ended, as `wait` would tell it, where that is for us to see.
+pub(crate) fn exit_status(pid: i32) -> Option<i32> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let dead = parse(&line).is_some_and(|it| it.dead);
+    // The last field, which is 0 for those who may not see it; but that is an end as well.
+    let last = line.trim_ascii_end().rsplit(|it| *it == b' ').next()?;
+    let status = str::from_utf8(last).ok()?.parse().ok()?;
+    (dead && may_look_into(pid)).then_some(status)
+}
+
+/// Whether a process lets us see what is in it.
+fn may_look_into(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok()
+}
+
 fn parse(line: &[u8]) -> Option<Stat> {
     // The name is in parentheses, and may contain any byte.
     let name_end = line.iter().rposition(|it| *it == b')')?;
@@ -62,9 +77,13 @@ fn list(path: &Path) -> Option<Vec<i32>> {
 
 /// The children of a process, among all processes.
 fn search(parent: i32) -> Vec<i32> {
+    everybody().filter(|it| stat(*it).is_some_and(|it| it.parent == parent)).collect()
+}
+
+/// All processes that are to be seen.
+pub(crate) fn everybody() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|it| stat(*it).is_some_and(|it| it.parent == parent)).collect()
+    entries.filter_map(|it| it.file_name().to_str()?.parse().ok())
 }
 
 /// What a process's environment says.

@@ -10,6 +10,9 @@ use nix::sys::socket::{
 };
 use nix::unistd::pipe2;
 
+use crate::pool::{Key, Pool, inode_of, reopen};
+use crate::slot::ReadyEnd;
+use crate::stream::opened_again;
 use crate::wire::Ready;
 
 /// Linux 6.5: each datagram comes with the identity of its sender.
@@ -18,7 +21,7 @@ const SO_PASSPIDFD: i32 = 76;
 /// What one incarnation says it by.
 pub(crate) struct Ends {
     /// The brain's, of which the keeper holds a copy as long as the incarnation lives.
-    pub(crate) reader: Option<OwnedFd>,
+    pub(crate) reader: Option<ReadyEnd>,
     writer: Option<(OwnedFd, RawFd)>,
     /// What the process has in its environment for it.
     pub(crate) variable: Option<String>,
@@ -30,13 +33,16 @@ impl Ends {
         let (reader, writer, variable) = match ready {
             Ready::Silent => (None, None, None),
             Ready::Notify => {
-                let (socket, name) = notify_socket()?;
-                (Some(socket), None, Some(format!("NOTIFY_SOCKET=@{name}")))
+                let name = format!("zinit-{:032x}", random()?);
+                let variable = format!("NOTIFY_SOCKET=@{name}");
+                (Some(ReadyEnd::of(notify_socket(&name)?, Some(&name))), None, Some(variable))
             }
             Ready::Fd(number) => {
                 let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
                 fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                (Some(reader), Some((writer, number)), None)
+                // Who says it when everybody else is dead does not die of it.
+                let writer = opened_again(&writer, OFlag::O_RDWR).unwrap_or(writer);
+                (Some(ReadyEnd::of(reader, None)), Some((writer, number)), None)
             }
         };
         Ok(Self { reader, writer, variable })
@@ -48,9 +54,26 @@ impl Ends {
     }
 }
 
-/// A socket with a name that nobody can guess, which tells who has sent what.
+impl ReadyEnd {
+    /// The end of which this is the reading one.
+    pub(crate) fn of(reader: OwnedFd, name: Option<&str>) -> Self {
+        Self { inode: inode_of(&reader), reader, name: name.map(Into::into) }
+    }
+
+    /// One that a keeper before this one had: the descriptor itself, if somebody has it, else another
+    /// one of the same name, or opened by the process that says it there.
+    pub(crate) fn again(pool: &mut Pool, inode: u64, name: Option<&str>, pid: i32) -> Option<Self> {
+        let opened = || match name {
+            Some(name) => notify_socket(name).ok(),
+            None => reopen(pid, inode, OFlag::O_RDONLY),
+        };
+        pool.take(Key::Reads(inode)).or_else(opened).map(|it| Self::of(it, name))
+    }
+}
+
+/// A socket of that name, which nobody can guess; it tells who has sent what.
 #[expect(unsafe_code, reason = "a socket option that nix does not know")]
-fn notify_socket() -> nix::Result<(OwnedFd, String)> {
+fn notify_socket(name: &str) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     setsockopt(&socket, PassCred, &true)?;
@@ -60,9 +83,8 @@ fn notify_socket() -> nix::Result<(OwnedFd, String)> {
         let on = (&raw const on).cast();
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, on, size);
     }
-    let name = format!("zinit-{:032x}", random()?);
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
-    Ok((socket, name))
+    Ok(socket)
 }
 
 #[expect(unsafe_code, reason = "getrandom has no wrapper")]

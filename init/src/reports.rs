@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::libc::{SIGINT, SIGTERM};
 use nix::unistd::getpid;
+use serde::{Deserialize, Serialize};
 
 use crate::slot::Slots;
 use crate::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, VERSION};
@@ -43,7 +44,36 @@ pub(crate) struct Told {
     slots: usize,
 }
 
+/// What goes through to the next program.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Passed {
+    welcome: bool,
+    table_left: usize,
+    signals: Vec<i32>,
+    ending: Option<i32>,
+    refusals: VecDeque<Report>,
+}
+
 impl Reports {
+    /// What the next program is to tell.
+    pub(crate) fn pass_on(&self) -> Passed {
+        Passed {
+            welcome: self.welcome,
+            table_left: self.table_left,
+            signals: self.signals.clone(),
+            ending: self.ending,
+            refusals: self.refusals.clone(),
+        }
+    }
+
+    /// Goes on where the program before has stopped.
+    pub(crate) fn go_on(&mut self, passed: Passed) {
+        (self.welcome, self.table_left) = (passed.welcome, passed.table_left);
+        (self.signals, self.ending) = (passed.signals, passed.ending);
+        self.refusals = passed.refusals;
+    }
+
     pub(crate) fn signalled(&mut self, signal: i32) {
         if matches!(signal, SIGTERM | SIGINT) {
             self.ending = Some(signal);

@@ -50,14 +50,20 @@ impl Keep {
                 self.signal(&service, incarnation, signal);
             }
             Request::Ack { service, incarnation } => self.acknowledge(&service, incarnation),
-            Request::Note { service, note, config } => self.note(&service, note, config),
+            Request::Note { service, note, config } => {
+                self.note(&service, note, config);
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.add(line);
+                }
+            }
             Request::Forget { service } => self.forget(&service),
             Request::Serving => {
                 self.brain.serves();
                 self.settled_at = Some(clock::now() + QUIET);
             }
             Request::Farewell { code, .. } => self.brain.says_farewell(code),
-            Request::Renew | Request::Unknown => {}
+            Request::Renew => self.ask_for_renewal(),
+            Request::Unknown => {}
         }
     }
 
@@ -117,10 +123,12 @@ impl Keep {
     }
 
     fn acknowledge(&mut self, service: &str, incarnation: u64) {
-        if let Some(slot) = self.of(service, incarnation).and_then(|id| self.slots.get_mut(id))
+        let Some(id) = self.of(service, incarnation) else { return };
+        if let Some(slot) = self.slots.get_mut(id)
             && matches!(slot.life, Life::Ended(_))
         {
             slot.life = Life::Down;
+            self.slots.touch(id);
         }
     }
 
@@ -155,6 +163,9 @@ impl Keep {
                 // Its place may be another service's at once.
                 self.others.retain(|(it, ..)| *it != id);
                 let Some(mut slot) = self.slots.remove(id) else { return };
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.forget(&slot.name);
+                }
                 if let Some(leaf) = slot.leaf.take() {
                     leaf.remove();
                 }

@@ -1,5 +1,7 @@
 //! What the process becomes before it keeps anything.
 
+use std::os::fd::OwnedFd;
+
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
@@ -10,6 +12,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, setsid, tcgetpgrp};
 
 use crate::launch;
+use crate::pool::heirlooms;
+use crate::renew::Legacy;
 
 /// The signals that reach the brain as reports.
 const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
@@ -19,13 +23,16 @@ pub(crate) struct Setup {
     pub(crate) signals: SignalFd,
     /// The soft and hard limit of open files as they were.
     pub(crate) nofile: (u64, u64),
+    /// What was left to us beside the standard streams.
+    pub(crate) heirlooms: Vec<OwnedFd>,
 }
 
 /// Names the process, makes it the reaper of all its descendants, and takes its signals in hand.
-pub(crate) fn become_keeper() -> nix::Result<Setup> {
+pub(crate) fn become_keeper(legacy: &Legacy) -> nix::Result<Setup> {
     prctl::set_name(c"zinit-keeper")?;
     prctl::set_child_subreaper(true)?;
     lead_session();
+    let heirlooms = heirlooms();
     launch::close_all_on_exec();
     // Blocked first: a signal that comes now waits for the signalfd.
     SigSet::all().thread_set_mask()?;
@@ -33,7 +40,9 @@ pub(crate) fn become_keeper() -> nix::Result<Setup> {
     let mut heard = SigSet::from_iter(PASSED_ON);
     heard.add(Signal::SIGCHLD);
     let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    Ok(Setup { signals, nofile: raise_nofile()? })
+    let raised = raise_nofile()?;
+    let nofile = legacy.passed.as_ref().map_or(raised, |it| it.nofile);
+    Ok(Setup { signals, nofile, heirlooms })
 }
 
 /// One session for the keeper and all services (one of its own for each service would double the

@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use crate::clone::Born;
+use crate::foreign;
 use crate::leaf::Leaf;
 use crate::reap;
 use crate::stream::{Input, Pipes};
+use crate::who::Who;
 use crate::wire::{self, Exit, Report};
 
 /// The most services. A brain that asks for more is told so.
@@ -16,6 +18,10 @@ const SLOTS_MAX: usize = 16 * 1024;
 
 /// The longest name of a service, in bytes.
 const NAME_MAX: usize = 255;
+
+/// Beside what is due: this brain has the descriptors.
+const PIPES_TOLD: u8 = 64;
+const READY_TOLD: u8 = 128;
 
 /// Names a slot while it exists.
 pub(crate) type SlotId = usize;
@@ -43,7 +49,13 @@ pub(crate) struct Slot {
     /// The latest incarnation is to be killed, to its last process.
     pub(crate) killing: bool,
     /// Where the latest incarnation says that it is ready.
-    pub(crate) ready: Option<OwnedFd>,
+    pub(crate) ready: Option<ReadyEnd>,
+    /// Who its process is, so that nobody who has its number later is taken for it.
+    pub(crate) who: Option<Who>,
+    /// Its process is not our child: a keeper before this one made it, and somebody else reaps it.
+    pub(crate) foreign: bool,
+    /// The ledger does not have it as it is now.
+    unwritten: bool,
     /// What this brain has not been told yet; a set of [`due`] bits.
     due: u8,
     /// Whether this brain has the reading ends.
@@ -76,6 +88,14 @@ pub(crate) struct Emptying {
     pub(crate) events: Option<File>,
 }
 
+/// Where an incarnation says that it is ready.
+pub(crate) struct ReadyEnd {
+    pub(crate) reader: OwnedFd,
+    pub(crate) inode: u64,
+    /// What its socket is called, if it is one.
+    pub(crate) name: Option<Box<str>>,
+}
+
 /// What may be due to be told.
 pub(crate) mod due {
     pub(crate) const LAUNCHED: u8 = 1;
@@ -103,6 +123,9 @@ impl Slot {
             unlimited: false,
             killing: false,
             ready: None,
+            who: None,
+            foreign: false,
+            unwritten: false,
             due: 0,
             pipes_told: false,
             ready_told: false,
@@ -111,10 +134,11 @@ impl Slot {
     }
 
     /// A process has just been made for it.
-    pub(crate) fn begins(&mut self, born: Born, ready: Option<OwnedFd>) {
+    pub(crate) fn begins(&mut self, born: Born) {
         self.pid = born.pid;
+        self.who = Who::of(&born.pidfd, born.pid);
         self.life = Life::Up { pidfd: born.pidfd, started: false };
-        (self.killing, self.ready, self.ready_told) = (false, ready, false);
+        (self.killing, self.foreign, self.ready_told) = (false, false, false);
     }
 
     /// Nothing of the incarnation is left.
@@ -151,13 +175,30 @@ impl Slot {
         matches!(self.life, Life::Up { .. }).then_some(self.pid)
     }
 
-    /// Signals the process group, if its leader is not reaped.
-    pub(crate) fn signal_group(&self, signal: i32) {
-        let Life::Up { pidfd, .. } = &self.life else { return };
+    /// Signals the process group, if its leader is not reaped; false when only the leader was.
+    pub(crate) fn signal_group(&self, signal: i32) -> bool {
+        let Life::Up { pidfd, .. } = &self.life else { return false };
+        let reached = match self.foreign {
+            // Its number may be somebody else's by now.
+            true => foreign::signal_group(pidfd.as_fd(), signal),
+            false => reap::signal_group(self.pid, signal),
+        };
         // Just born, it may not lead a group yet, and is alone.
-        if !reap::signal_group(self.pid, signal) {
+        if !reached {
             reap::signal_one(pidfd.as_fd(), signal);
         }
+        reached
+    }
+
+    /// What is still to be told, and whether the descriptors were, for the next program.
+    pub(crate) fn telling(&self) -> u8 {
+        let told = |it: bool, bit: u8| if it { bit } else { 0 };
+        self.due | told(self.pipes_told, PIPES_TOLD) | told(self.ready_told, READY_TOLD)
+    }
+
+    fn sends_pidfd(&self) -> Option<BorrowedFd<'_>> {
+        let Life::Up { pidfd, .. } = &self.life else { return None };
+        (self.due & (due::LAUNCHED | due::TABLE) != 0).then(|| pidfd.as_fd())
     }
 
     fn sends_pipes(&self) -> bool {
@@ -175,22 +216,17 @@ impl Slot {
             fds.extend([both.out.0.as_fd(), both.err.0.as_fd()]);
         }
         let ready = self.sends_ready();
-        fds.extend(self.ready.iter().filter(|_| ready).map(AsFd::as_fd));
+        fds.extend(self.ready.iter().filter(|_| ready).map(|it| it.reader.as_fd()));
+        fds.extend(self.sends_pidfd());
+        let pidfd = self.sends_pidfd().is_some();
         let (service, incarnation) = (self.name.to_string(), self.incarnation);
         if self.due & due::TABLE != 0 {
-            out.push(Report::Slot(self.as_told(pipes, ready)));
+            out.push(Report::Slot(self.as_told(pipes, ready, pidfd)));
             return;
         }
         if self.due & due::LAUNCHED != 0 {
             let service = service.clone();
-            out.push(Report::Launched {
-                service,
-                incarnation,
-                pid: self.pid,
-                pipes,
-                ready,
-                pidfd: false,
-            });
+            out.push(Report::Launched { service, incarnation, pid: self.pid, pipes, ready, pidfd });
         }
         if self.due & due::STARTED != 0 {
             out.push(Report::Started { service: service.clone(), incarnation });
@@ -204,7 +240,7 @@ impl Slot {
         }
     }
 
-    fn as_told(&self, pipes: bool, ready: bool) -> wire::Slot {
+    fn as_told(&self, pipes: bool, ready: bool, pidfd: bool) -> wire::Slot {
         let (pid, started) = match &self.life {
             Life::Up { started, .. } => (self.pid, *started),
             Life::Emptying(_) => (self.pid, true),
@@ -226,7 +262,7 @@ impl Slot {
             config: self.config.to_string(),
             pipes,
             ready,
-            pidfd: false,
+            pidfd,
         }
     }
 }
@@ -240,6 +276,8 @@ pub(crate) struct Slots {
     pids: HashMap<i32, SlotId>,
     /// Slots with something due, in the order in which it came up; each is here at most once.
     told_next: VecDeque<SlotId>,
+    /// Slots that the ledger does not have as they are now, if there is a ledger.
+    unwritten: Option<Vec<SlotId>>,
 }
 
 impl Slots {
@@ -317,12 +355,45 @@ impl Slots {
         self.pids.remove(&pid)
     }
 
+    /// Whether this is the number of a main process that is not our child.
+    pub(crate) fn is_foreign_leader(&self, pid: i32) -> bool {
+        self.iter().any(|it| it.foreign && it.leader() == Some(pid))
+    }
+
     pub(crate) fn of_pid(&self, pid: i32) -> Option<SlotId> {
         self.pids.get(&pid).copied()
     }
 
+    /// From now on, who changes is remembered for the ledger.
+    pub(crate) fn keep_track(&mut self) {
+        self.unwritten = Some(Vec::new());
+        self.all.iter_mut().flatten().for_each(|it| it.unwritten = false);
+    }
+
+    /// A slot has changed in what the ledger is to have of it.
+    pub(crate) fn touch(&mut self, id: SlotId) {
+        if let (Some(list), Some(Some(slot))) = (&mut self.unwritten, self.all.get_mut(id))
+            && !std::mem::replace(&mut slot.unwritten, true)
+        {
+            list.push(id);
+        }
+    }
+
+    /// The slots that are to be written down.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<SlotId> {
+        let mut list = self.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
+        list.retain(|id| {
+            let slot = self.all.get_mut(*id).and_then(Option::as_mut);
+            slot.is_some_and(|it| std::mem::take(&mut it.unwritten))
+        });
+        list
+    }
+
     /// Makes something due to be told.
     pub(crate) fn mark(&mut self, id: SlotId, what: u8) {
+        if what & (due::LAUNCHED | due::DIED | due::EXITED) != 0 {
+            self.touch(id);
+        }
         let Some(slot) = self.all.get_mut(id).and_then(Option::as_mut) else { return };
         slot.due |= what;
         if !slot.queued {
@@ -360,6 +431,19 @@ impl Slots {
 
     pub(crate) fn anything_due(&self) -> bool {
         !self.told_next.is_empty()
+    }
+
+    /// Goes on telling where the program before has stopped.
+    pub(crate) fn go_on_telling(&mut self, name: &str, telling: u8) {
+        let Some(id) = self.find(name) else { return };
+        if let Some(slot) = self.get_mut(id) {
+            slot.pipes_told = telling & PIPES_TOLD != 0;
+            slot.ready_told = telling & READY_TOLD != 0;
+        }
+        let due = telling & !(PIPES_TOLD | READY_TOLD);
+        if due != 0 {
+            self.mark(id, due);
+        }
     }
 
     /// The first `count` of [`due`](Self::due) have been told.

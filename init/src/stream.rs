@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 
 use crate::launch::Failure;
+use crate::pool::inode_of;
 use crate::slot::{Slot, SlotId, Slots};
 use crate::wire::{Launch, Output};
 
@@ -20,13 +21,17 @@ use crate::wire::{Launch, Output};
 pub(crate) struct Pipes {
     pub(crate) out: (OwnedFd, Rc<OwnedFd>),
     pub(crate) err: (OwnedFd, Rc<OwnedFd>),
+    /// By which they are known, stdout's first.
+    pub(crate) inodes: [u64; 2],
 }
 
 /// Both ends of what is a service's stdin. Each process gets an end that it shares with no other
-/// service, whose flags would be its own too.
+/// service, whose flags would be its own too. The reader's is open for writing as well: it does not end
+/// when the keeper is dead and nobody happens to write.
 pub(crate) struct Input {
-    reader: OwnedFd,
-    writer: OwnedFd,
+    pub(crate) reader: OwnedFd,
+    pub(crate) writer: OwnedFd,
+    pub(crate) inode: u64,
 }
 
 impl Pipes {
@@ -37,7 +42,22 @@ impl Pipes {
             let writer = opened_again(&writer, OFlag::O_RDWR).unwrap_or(writer);
             Ok((reader, Rc::new(writer)))
         };
-        Ok(Self { out: pair()?, err: pair()? })
+        Ok(Self::of([pair()?, pair()?]))
+    }
+
+    fn of([out, err]: [(OwnedFd, Rc<OwnedFd>); 2]) -> Self {
+        let inodes = [inode_of(&out.0), inode_of(&err.0)];
+        Self { out, err, inodes }
+    }
+
+    /// Those of which a keeper before this one had both ends, and these are the reading ones.
+    pub(crate) fn again(readers: [OwnedFd; 2]) -> Option<Self> {
+        let [out, err] = readers.map(|reader| {
+            fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
+            let writer = opened_again(&reader, OFlag::O_RDWR)?;
+            Some((reader, Rc::new(writer)))
+        });
+        Some(Self::of([out?, err?]))
     }
 
     /// That the process before did not want to wait in its writing is not the next one's wish.
@@ -57,11 +77,19 @@ impl Pipes {
 impl Input {
     fn new() -> nix::Result<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Self { reader, writer })
+        Ok(Self { inode: inode_of(&reader), reader, writer })
+    }
+
+    /// One of which a keeper before this one had both ends, and this is an end.
+    pub(crate) fn again(end: &OwnedFd) -> Option<Self> {
+        let reader = opened_again(end, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
+        let writer = opened_again(end, OFlag::O_RDWR)?;
+        Some(Self { inode: inode_of(&reader), reader, writer })
     }
 
     fn reader(&self) -> nix::Result<OwnedFd> {
-        opened_again(&self.reader, OFlag::O_RDONLY).map_or_else(|| copy(&self.reader), Ok)
+        opened_again(&self.reader, OFlag::O_RDWR).map_or_else(|| copy(&self.reader), Ok)
     }
 
     fn writer(&self) -> nix::Result<OwnedFd> {
@@ -148,7 +176,7 @@ pub(crate) fn outlive(slots: &mut Slots, gone: Slot) {
 }
 
 /// An end of the same pipe with flags of its own; `None` where `/proc` is not there.
-fn opened_again(end: &OwnedFd, flags: OFlag) -> Option<OwnedFd> {
+pub(crate) fn opened_again(end: &OwnedFd, flags: OFlag) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", end.as_raw_fd());
     open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).ok()
 }

@@ -34,10 +34,6 @@ pub enum Request {
     Hello {
         /// The brain's [`VERSION`].
         version: u32,
-        /// The file in which the keeper writes down what the next one takes over when it dies; empty
-        /// for none. A keeper that has launched nothing yet takes over what it finds there.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        ledger: String,
     },
     /// Start a process in the service's slot, which is made when there is none. Refused while a
     /// process of the slot lives or an exit of it is not acknowledged.

@@ -34,7 +34,7 @@ impl RealMachine {
     /// # Errors
     /// When the keeper does not answer.
     pub fn greet(&mut self) -> io::Result<Vec<Slot>> {
-        self.keeper.send(&[Request::Hello { version: VERSION, ledger: String::new() }])?;
+        self.keeper.send(&[Request::Hello { version: VERSION }])?;
         self.keeper.flush()?;
         let mut expected = None;
         let mut slots = Vec::new();
@@ -111,6 +111,15 @@ impl RealMachine {
             self.logs.end(&name);
         }
         self.listen(&slot.service, slot.incarnation, slot.pid, descriptors.ready);
+        self.hold(&slot.service, descriptors.pidfd);
+    }
+
+    /// Holds on to what names a process as long as it lives: should the keeper die, the kernel tells its
+    /// end to nobody else.
+    pub(super) fn hold(&mut self, service: &str, pidfd: Option<OwnedFd>) {
+        if let (Ok(name), Some(pidfd)) = (ServiceName::parse(service), pidfd) {
+            self.pidfds.insert(name, pidfd);
+        }
     }
 
     pub(super) fn launching(&self, name: &ServiceName, incarnation: u64, readiness: &Readiness) {

@@ -12,6 +12,8 @@ mod ready;
 mod rights;
 mod stop;
 mod streams;
+mod takeover;
+mod world;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -29,6 +31,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, getpgid, getsid, read};
+use world::{Brain, World};
 use zinit_keeper::packet::{self, Heard};
 use zinit_keeper::wire::{
     Exit, Launch, NOTE_MAX, Output, PACKET_MAX, Ready, Report, Request, Slot, Then, VERSION,
@@ -89,6 +92,15 @@ tests![
     ready::a_line_arrives_by_whichever_descriptor_was_chosen,
     ready::the_standard_descriptors_are_not_for_readiness,
     ready::a_failed_exec_is_told_whichever_descriptor_was_chosen,
+    takeover::a_keeper_takes_over_what_a_killed_one_has_left,
+    takeover::what_ended_while_nobody_kept_is_told_as_far_as_it_is_known,
+    takeover::a_stranger_with_the_number_of_a_service_is_left_alone,
+    takeover::a_process_that_nobody_wrote_down_but_itself_is_found_by_its_mark,
+    takeover::without_cgroups_all_of_an_adopted_service_is_stopped,
+    takeover::readiness_is_heard_after_a_takeover,
+    takeover::a_keeper_begins_anew_in_place,
+    takeover::a_program_that_is_gone_or_broken_does_not_replace_the_keeper,
+    takeover::a_ledger_that_cannot_be_written_stops_nothing,
     brains::nonsense_is_survived,
     brains::mutated_requests_are_survived,
     brains::a_brain_that_does_not_read_hears_everything_later,
@@ -143,6 +155,7 @@ fn be_keeper(args: &[OsString]) -> ExitCode {
         brain: args.get(1).map_or(itself, PathBuf::from),
         brain_args: vec!["be-brain".into(), args[0].clone()],
         ready: std::io::stdout().as_fd().try_clone_to_owned().ok(),
+        ledger: Some(PathBuf::from(&args[0]).with_extension("ledger")),
     });
     ExitCode::from(code as u8)
 }
@@ -167,235 +180,6 @@ fn be_notifier(text: &OsString) -> ExitCode {
     socket.send_to_addr(text.as_encoded_bytes(), &address).expect("the keeper listens");
     loop {
         std::thread::park();
-    }
-}
-
-/// A keeper and, in the role of its brain, the test.
-struct World {
-    keeper: Child,
-    listener: UnixListener,
-    dir: PathBuf,
-    brain: Brain,
-}
-
-/// One brain: the stub process, and the socket that the test has from it.
-struct Brain {
-    control: UnixStream,
-    link: OwnedFd,
-    pid: i32,
-    /// Where the keeper says that the services' cgroups are.
-    cgroup: String,
-    /// Reports that were received and not looked at yet, each with the descriptors that came with it.
-    heard: VecDeque<(Report, Vec<OwnedFd>)>,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with(&[])
-    }
-
-    fn with(env: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("zinit-keeper-test-{}-{count}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).expect("a directory");
-        let listener = UnixListener::bind(dir.join("sock")).expect("a socket");
-        let keeper =
-            keeper_command(&dir).envs(env.iter().copied()).spawn().expect("the keeper starts");
-        let brain = Brain::accept(&listener);
-        Self { keeper, listener, dir, brain }
-    }
-
-    /// A keeper whose first brain has said `Hello` and serves.
-    fn serving() -> Self {
-        Self::new().served()
-    }
-
-    /// The same with a variable in its environment.
-    fn serving_with(variable: (&str, &str)) -> Self {
-        Self::with(&[variable]).served()
-    }
-
-    fn served(mut self) -> Self {
-        self.brain.greet();
-        self.brain.say(&[Request::Serving]);
-        self
-    }
-
-    /// Ends the brain like `kill -9`, and is the next one.
-    fn replace_brain(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
-        kill(Pid::from_raw(self.brain.pid), Signal::SIGKILL).expect("the brain lives");
-        self.next_brain()
-    }
-
-    fn next_brain(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
-        self.brain = Brain::accept(&self.listener);
-        self.brain.greet()
-    }
-
-    fn keeper_pid(&self) -> i32 {
-        self.keeper.id() as i32
-    }
-
-    fn signal_keeper(&self, signal: Signal) {
-        kill(Pid::from_raw(self.keeper_pid()), signal).expect("the keeper lives");
-    }
-
-    /// The exit status of the keeper, which ends by itself.
-    fn ends(&mut self) -> Option<i32> {
-        patiently("the keeper ends", || self.keeper.try_wait().expect("it is ours")).code()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let lives = |keeper: &mut Child| keeper.try_wait().is_ok_and(|it| it.is_none());
-        if lives(&mut self.keeper) {
-            self.brain.say_if_possible(&[Request::Farewell { code: 0, then: Then::Exit }]);
-            let _ = self.brain.control.write_all(&[0]);
-            let end = Instant::now() + PATIENCE;
-            while lives(&mut self.keeper) && Instant::now() < end {
-                pause();
-            }
-            let _ = self.keeper.kill();
-            let _ = self.keeper.wait();
-        }
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl Brain {
-    fn accept(listener: &UnixListener) -> Self {
-        await_input(listener.as_fd(), "a brain connects");
-        let (control, _) = listener.accept().expect("the brain connects");
-        await_input(control.as_fd(), "a brain hands its socket over");
-        let mut fds = Vec::new();
-        let got = packet::receive(control.as_fd(), &mut [0; 8], &mut fds).expect("a message");
-        assert_eq!((got, fds.len()), (Heard::Packet(1), 1));
-        let pid = getsockopt(&control, PeerCredentials).expect("credentials").pid();
-        Self { control, link: fds.remove(0), pid, cgroup: String::new(), heard: VecDeque::new() }
-    }
-
-    /// Says `Hello` and takes the table.
-    fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
-        self.say(&[Request::Hello { version: VERSION, ledger: String::new() }]);
-        let (slots, cgroup) = self.hear_until(|report, _| match report {
-            Report::Welcome { version: VERSION, slots, cgroup, .. } => Some((slots, cgroup)),
-            _ => None,
-        });
-        self.cgroup = cgroup;
-        let table = (0..slots).map(|_| match self.hear() {
-            (Report::Slot(slot), pipes) => (slot, pipes),
-            (other, _) => panic!("no slot but {other:?}"),
-        });
-        table.collect()
-    }
-
-    fn say(&mut self, group: &[Request]) {
-        assert!(self.say_if_possible(group), "the keeper takes a packet");
-    }
-
-    fn say_if_possible(&mut self, group: &[Request]) -> bool {
-        let lines = group.iter().map(|it| serde_json::to_string(it).expect("JSON") + "\n");
-        self.say_raw(lines.collect::<String>().as_bytes())
-    }
-
-    fn say_raw(&mut self, bytes: &[u8]) -> bool {
-        loop {
-            match packet::send(self.link.as_fd(), bytes, &[]) {
-                Ok(true) => return true,
-                Ok(false) => await_event(self.link.as_fd(), PollFlags::POLLOUT, "there is room"),
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// The next report, and the pipes that came with it.
-    fn hear(&mut self) -> (Report, Vec<OwnedFd>) {
-        let mut buffer = vec![0; PACKET_MAX];
-        let mut fds = Vec::new();
-        while self.heard.is_empty() {
-            await_input(self.link.as_fd(), "the keeper reports");
-            match packet::receive(self.link.as_fd(), &mut buffer, &mut fds).expect("a packet") {
-                Heard::Packet(length) => self.take(&buffer[..length], &mut fds),
-                Heard::Nothing => {}
-                other => panic!("the keeper is not well: {other:?}"),
-            }
-        }
-        self.heard.pop_front().expect("something was heard")
-    }
-
-    fn take(&mut self, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
-        for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
-            let report: Report = serde_json::from_slice(line).expect("a report");
-            let (pipes, ready) = match &report {
-                Report::Launched { pipes, ready, .. } => (*pipes, *ready),
-                Report::Slot(slot) => (slot.pipes, slot.ready),
-                _ => (false, false),
-            };
-            let count = if pipes { 2 } else { 0 } + usize::from(ready);
-            self.heard.push_back((report, fds.drain(..count).collect()));
-        }
-        assert!(fds.is_empty(), "nobody owns {} descriptors", fds.len());
-    }
-
-    /// Skips reports until one is what `wanted` makes something of.
-    fn hear_until<T>(&mut self, mut wanted: impl FnMut(Report, Vec<OwnedFd>) -> Option<T>) -> T {
-        loop {
-            let (report, pipes) = self.hear();
-            if let Some(found) = wanted(report, pipes) {
-                return found;
-            }
-        }
-    }
-
-    fn launch(&mut self, service: &str, incarnation: u64, script: &str) {
-        self.say(&[sh(service, incarnation, script)]);
-    }
-
-    fn launched(&mut self, name: &str) -> (i32, Vec<OwnedFd>) {
-        self.hear_until(|report, pipes| match report {
-            Report::Launched { service, pid, .. } if service == name => Some((pid, pipes)),
-            _ => None,
-        })
-    }
-
-    fn started(&mut self, name: &str) {
-        self.hear_until(|report, _| match report {
-            Report::Started { service, .. } if service == name => Some(()),
-            Report::Exited { service, exit, .. } if service == name => panic!("exited: {exit:?}"),
-            _ => None,
-        });
-    }
-
-    fn exit_of(&mut self, name: &str) -> Exit {
-        self.hear_until(|report, _| match report {
-            Report::Exited { service, exit, .. } if service == name => Some(exit),
-            _ => None,
-        })
-    }
-
-    fn refusal_of(&mut self, name: &str) -> String {
-        self.hear_until(|report, _| match report {
-            Report::Refused { service, why, .. } if service == name => Some(why),
-            _ => None,
-        })
-    }
-
-    /// Runs a script to its end, and acknowledges that.
-    fn run(&mut self, service: &str, incarnation: u64, script: &str) -> Exit {
-        self.launch(service, incarnation, script);
-        let exit = self.exit_of(service);
-        self.say(&[ack(service, incarnation)]);
-        exit
-    }
-
-    /// Proof that the keeper has handled everything that was said, and is well.
-    fn is_heard(&mut self) {
-        self.say(&[forget("probe"), argv("probe", 1, &["/bin/true"], "/")]);
-        assert_eq!(self.exit_of("probe"), Exit::Code(0));
-        self.say(&[ack("probe", 1)]);
     }
 }
 

@@ -1,0 +1,306 @@
+//! How a keeper takes over from one before it: what was written down is compared with what lives.
+//!
+//! Nobody is taken for a service's process by its number or its looks: it is who was written down
+//! ([`Who`]), or it says the mark of exactly this incarnation. Whoever cannot be told is left alone.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::unistd::getpid;
+
+use crate::keep::Keep;
+use crate::ledger::{Entry, Record, Reign, Stands, VERSION, boot_id};
+use crate::pool::{Key, Pool, reopen};
+use crate::proc::{Says, environ_says, stat};
+use crate::reap::pidfd_of;
+use crate::slot::{Emptying, Life, ReadyEnd, SlotId};
+use crate::stream::{Input, Pipes};
+use crate::who::{Who, end_of, has_ended};
+use crate::wire::{Exit, Request};
+
+/// What a keeper has left.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Estate {
+    pub(crate) reign: Reign,
+    pub(crate) found: Vec<Found>,
+}
+
+/// A slot, and the notes that go with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) record: Record,
+    pub(crate) note: Option<String>,
+    pub(crate) config: String,
+}
+
+impl Estate {
+    /// What is left in this file of somebody who kept on this boot.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        let estate = Self::read(&fs::read(path).ok()?)?;
+        (estate.reign.boot == boot_id()).then_some(estate)
+    }
+
+    /// Reads the lines of a ledger. What means nothing is not there, as a last line that is torn.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut lines = bytes.split(|it| *it == b'\n');
+        let Ok(Entry::Keeper(reign)) = serde_json::from_slice(lines.next()?) else { return None };
+        if reign.version > VERSION {
+            return None;
+        }
+        let mut slots: HashMap<String, Found> = HashMap::new();
+        let mut order = Vec::new();
+        for line in lines {
+            let mut of = |service: &str| {
+                if !slots.contains_key(service) {
+                    order.push(service.to_owned());
+                    let record = Record { service: service.to_owned(), ..Record::default() };
+                    slots.insert(service.to_owned(), Found { record, ..Found::default() });
+                }
+            };
+            match serde_json::from_slice::<Entry>(line) {
+                Ok(Entry::Slot(record)) => {
+                    of(&record.service);
+                    if let Some(it) = slots.get_mut(&record.service) {
+                        it.record = *record;
+                    }
+                }
+                Ok(Entry::Born { service, incarnation, pid }) => {
+                    of(&service);
+                    if let Some(it) = slots.get_mut(&service) {
+                        it.record.is_born(incarnation, pid);
+                    }
+                }
+                Ok(Entry::Forgotten { service }) => {
+                    slots.remove(&service);
+                }
+                Ok(Entry::Keeper(_)) => {}
+                Err(_) => {
+                    let Ok(Request::Note { service, note, config }) = serde_json::from_slice(line)
+                    else {
+                        continue;
+                    };
+                    of(&service);
+                    if let Some(it) = slots.get_mut(&service) {
+                        it.note = Some(note);
+                        it.config = config.unwrap_or(std::mem::take(&mut it.config));
+                    }
+                }
+            }
+        }
+        let found = order.iter().filter_map(|it| slots.remove(it)).collect();
+        Some(Self { reign, found })
+    }
+}
+
+impl Record {
+    /// Its child says that it lives; often this is known already.
+    fn is_born(&mut self, incarnation: u64, pid: i32) {
+        let known = self.incarnation == incarnation && self.stands != Stands::Begins;
+        if incarnation >= self.incarnation && !known {
+            (self.incarnation, self.pid, self.who) = (incarnation, pid, None);
+            self.stands = Stands::Up;
+        }
+    }
+}
+
+impl Keep {
+    /// Takes over what another keeper has left, with the descriptors that are there.
+    pub(crate) fn adopt(&mut self, found: Vec<Found>, pool: &mut Pool) {
+        let mut inputs = Vec::new();
+        for Found { record, note, config } in found {
+            let Ok(id) = self.slots.obtain(&record.service) else { continue };
+            let main = self.main_of(&record, pool);
+            let pid = main.as_ref().map_or(0, |_| record.pid);
+            let leaf = record
+                .leaf
+                .clone()
+                .and_then(|limited| self.cgroups.as_ref()?.leaf_again(&record.service, limited));
+            let Some(slot) = self.slots.get_mut(id) else { continue };
+            (slot.incarnation, slot.pid, slot.killing) =
+                (record.incarnation, record.pid, record.killing);
+            slot.noted = note.is_some();
+            slot.note = note.unwrap_or_default().into_boxed_str();
+            slot.config = config.into_boxed_str();
+            slot.writes_to = record.writes_to.clone();
+            slot.leaf = leaf;
+            slot.pipes = pipes_again(&record, pid, pool);
+            if record.ready != 0 && main.is_some() {
+                let name = record.ready_name.as_deref();
+                slot.ready = ReadyEnd::again(pool, record.ready, name, pid);
+            }
+            if record.input != 0 {
+                inputs.push((id, record.input));
+            }
+            self.stands_again(id, record.stands, main);
+        }
+        // Who writes to it may hold it as well as who reads it.
+        for (id, inode) in inputs {
+            let input = self.input_again(id, inode, pool);
+            if let Some(slot) = self.slots.get_mut(id) {
+                slot.input = input;
+            }
+        }
+    }
+
+    /// The main process of a slot, dead or alive, if it can be told.
+    fn main_of(&self, record: &Record, pool: &mut Pool) -> Option<OwnedFd> {
+        if record.stands != Stands::Up {
+            return None;
+        }
+        match record.who {
+            Some(who @ Who::Inode(number)) => {
+                pool.take(Key::Process(number)).or_else(|| who.find(record.pid))
+            }
+            Some(who) => who.find(record.pid),
+            None => self.marked(record),
+        }
+    }
+
+    /// A process of that number which says that it is of this incarnation: nobody else can.
+    fn marked(&self, record: &Record) -> Option<OwnedFd> {
+        let pidfd = pidfd_of(record.pid).ok()?;
+        let mark = self.kin.mark_of(&record.service, record.incarnation);
+        // A program that is just being started says so in a moment.
+        for _ in 0..1000 {
+            match environ_says(record.pid, &mark) {
+                Says::This(rest) => return rest.is_empty().then_some(pidfd),
+                Says::Nothing => return None,
+                Says::Later => std::thread::yield_now(),
+            }
+        }
+        None
+    }
+
+    fn stands_again(&mut self, id: SlotId, stands: Stands, main: Option<OwnedFd>) {
+        let lost = Exit::Launch { step: "its launch was lost".to_owned(), errno: 0 };
+        match (stands, main) {
+            (Stands::Down, _) => {}
+            (Stands::Ended(exit), _) => {
+                if let Some(slot) = self.slots.get_mut(id) {
+                    slot.life = Life::Ended(exit);
+                }
+            }
+            (Stands::Emptying(exit), _) => self.is_left(id, exit),
+            (Stands::Begins, _) => self.is_left(id, lost),
+            (Stands::Up, None) => self.is_left(id, Exit::Unknown),
+            (Stands::Up, Some(pidfd)) => self.lives_again(id, pidfd),
+        }
+    }
+
+    fn lives_again(&mut self, id: SlotId, pidfd: OwnedFd) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let pid = slot.pid;
+        let ours = stat(pid).is_some_and(|it| it.parent == getpid().as_raw());
+        if !ours && has_ended(&pidfd) {
+            let exit = end_of(&pidfd, pid);
+            return self.is_left(id, exit);
+        }
+        slot.who = Who::of(&pidfd, pid);
+        slot.foreign = !ours;
+        slot.life = Life::Up { pidfd, started: true };
+        if ours {
+            self.slots.bind(pid, id);
+        } else {
+            self.watch_foreign(id);
+        }
+    }
+
+    /// The main process is gone; whether others are left is still to be seen.
+    fn is_left(&mut self, id: SlotId, exit: Exit) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.foreign = true;
+        slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
+        self.empties(id);
+    }
+
+    fn input_again(&self, id: SlotId, inode: u64, pool: &mut Pool) -> Option<Input> {
+        let held = pool.take(Key::Writes(inode)).or_else(|| pool.take(Key::Reads(inode)));
+        let name = self.slots.get(id)?.name.clone();
+        let near = self
+            .slots
+            .iter()
+            .filter(|it| it.name == name || it.writes_to.as_deref() == Some(&*name));
+        let mut living = near.filter(|it| it.leader().is_some());
+        let end = held.or_else(|| living.find_map(|it| reopen(it.pid, inode, OFlag::O_RDWR)))?;
+        Input::again(&end)
+    }
+}
+
+/// The pipes that a slot had: handed over, or opened where its process has them.
+fn pipes_again(record: &Record, pid: i32, pool: &mut Pool) -> Option<Pipes> {
+    let mut end = |inode: u64| {
+        let held = pool.take(Key::Reads(inode));
+        held.or_else(|| (pid != 0).then(|| reopen(pid, inode, OFlag::O_RDONLY))?)
+    };
+    (record.out != 0).then(|| Pipes::again([end(record.out)?, end(record.err)?]))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{born_line, line_of};
+
+    fn record(service: &str, incarnation: u64, pid: i32, stands: Stands) -> Record {
+        let service = service.to_owned();
+        Record { service, incarnation, pid, stands, ..Record::default() }
+    }
+
+    fn file(lines: &[Vec<u8>]) -> Vec<u8> {
+        let reign = Reign { version: VERSION, ..Reign::default() };
+        let mut all = vec![line_of(&Entry::Keeper(reign))];
+        all.extend_from_slice(lines);
+        all.join(&b'\n')
+    }
+
+    fn slot(record: Record) -> Vec<u8> {
+        line_of(&Entry::Slot(Box::new(record)))
+    }
+
+    fn born(service: &str, incarnation: u64, rest: &str) -> Vec<u8> {
+        [&born_line(service, incarnation), rest.as_bytes()].concat()
+    }
+
+    #[test]
+    fn the_last_line_about_a_thing_holds_and_a_torn_one_does_not() {
+        let note = |service: &str, note: &str, config: Option<&str>| {
+            let (service, note) = (service.to_owned(), note.to_owned());
+            line_of(&Request::Note { service, note, config: config.map(str::to_owned) })
+        };
+        let bytes = file(&[
+            note("web", "one", Some("exec: x")),
+            slot(record("web", 1, 0, Stands::Begins)),
+            born("web", 1, "        77}"),
+            note("web", "two", None),
+            slot(record("db", 4, 5, Stands::Up)),
+            line_of(&Entry::Forgotten { service: "db".to_owned() }),
+            b"{\"entry\":\"from the future\"}".to_vec(),
+            note("web", "three", None)[..20].to_vec(),
+        ]);
+        let estate = Estate::read(&bytes).expect("a ledger");
+        let [web] = &estate.found[..] else { panic!("{estate:?}") };
+        assert_eq!(web.record, record("web", 1, 77, Stands::Up));
+        assert_eq!((web.note.as_deref(), &*web.config), (Some("two"), "exec: x"));
+    }
+
+    #[test]
+    fn what_a_child_says_late_changes_nothing() {
+        let ended = record("web", 2, 78, Stands::Ended(Exit::Code(1)));
+        let bytes = file(&[slot(ended.clone()), born("web", 2, "78}"), born("web", 1, "77}")]);
+        let estate = Estate::read(&bytes).expect("a ledger");
+        assert_eq!(estate.found[0].record, ended);
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_nothing() {
+        for bytes in
+            [&b""[..], b"{}", b"nonsense\n", b"{\"entry\":\"forgotten\",\"service\":\"a\"}"]
+        {
+            assert_eq!(Estate::read(bytes), None);
+        }
+        let newer = Reign { version: VERSION + 1, ..Reign::default() };
+        assert_eq!(Estate::read(&line_of(&Entry::Keeper(newer))), None);
+    }
+}
