@@ -4,10 +4,10 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -68,10 +68,10 @@ pub fn is_held_by_parent(home: &Home) -> bool {
 
 /// Writes down who holds the lock.
 fn sign(lock: &mut File, home: &Home) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.seek(SeekFrom::Start(0))?;
-    writeln!(lock, "pid {}", std::process::id())?;
-    writeln!(lock, "socket {}", home.socket.display())
+    let text = format!("pid {}\nsocket {}\n", std::process::id(), home.socket.display());
+    // Whoever looks meanwhile finds somebody's name.
+    lock.write_all_at(text.as_bytes(), 0)?;
+    lock.set_len(text.len() as u64)
 }
 
 fn taken(file: &mut File, path: &Path) -> Refusal {

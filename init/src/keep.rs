@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::renew::{self, Legacy};
 use crate::reports::Reports;
 use crate::setup::{self, Setup};
-use crate::slot::{Life, SlotId, Slots, due};
+use crate::slot::{Life, Slot, SlotId, Slots, due};
 use crate::thrift;
 use crate::wire::PACKET_MAX;
 
@@ -160,6 +160,9 @@ impl Keep {
     /// Keeps, until the brain says farewell or cannot be started at all.
     pub(crate) fn run(mut self) -> i32 {
         let code = self.keep();
+        if !self.slots.iter().any(Slot::lives) {
+            self.end_ledger();
+        }
         if let Some(cgroups) = self.cgroups.take() {
             cgroups.remove();
         }

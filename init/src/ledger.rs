@@ -242,6 +242,13 @@ impl Keep {
         }
     }
 
+    /// Nothing is left for anybody to take over.
+    pub(crate) fn end_ledger(&mut self) {
+        if let Some(ledger) = self.ledger.take() {
+            let _ = fs::remove_file(&ledger.path);
+        }
+    }
+
     /// All that a next keeper needs, as lines.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         let mut lines = line_of(&Entry::Keeper(self.reign()));

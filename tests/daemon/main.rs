@@ -8,5 +8,6 @@ mod logs;
 mod outputs;
 mod refusals;
 mod seed;
+mod successions;
 mod trust;
 mod words;

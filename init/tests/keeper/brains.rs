@@ -184,7 +184,7 @@ pub(crate) fn a_first_brain_that_never_serves_ends_the_keeper() {
 }
 
 pub(crate) fn a_brain_that_cannot_be_run_ends_the_keeper() {
-    let mut command = keeper_command(&std::env::temp_dir());
+    let mut command = keeper_command(&std::env::temp_dir().join("zinit-keeper-test-nowhere"));
     let output = command.arg("/no/such/brain").stderr(Stdio::piped()).output();
     let output = output.expect("the keeper starts");
     assert_eq!(output.status.code(), Some(127));
