@@ -131,12 +131,15 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
     }
-    let slots = machine.greet()?;
+    let (slots, ending) = machine.greet()?;
     if machine.keeper_is_init() {
         core.set_init();
     }
-    if machine.is_ending() {
-        core.set_ending();
+    if machine.keeper_is_machines() {
+        core.set_machine();
+    }
+    if let Some(ending) = ending {
+        core.set_ending(ending);
     }
     core.boot(machine.now(), merge(store, loaded.specs, slots));
     Ok(supervise::run(&mut core, &mut machine))

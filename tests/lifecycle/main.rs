@@ -2,6 +2,7 @@
 //! happened into the source. `watch` leaves out how everything came up, where that is not the point.
 
 mod dependencies;
+mod endings;
 mod health;
 mod leftovers;
 mod needs;

@@ -10,13 +10,14 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use zinit_host::core::{Core, Effect, Survivor};
 use zinit_host::desk::{Answer, Command, Desk, Letter, Reply, Step};
+use zinit_host::ending::{Asker, Ending};
 use zinit_host::event::{Happening, Task, Tick};
 use zinit_host::name::ServiceName;
 use zinit_host::policy::Policy;
 use zinit_host::spec::Spec;
 use zinit_host::state::Service;
 use zinit_host::supervise::{self, Machine, Outcome, Wake};
-use zinit_keeper::wire::Exit;
+use zinit_keeper::wire::{Exit, Then};
 
 use script::{Line, Manner, exit_of, parse};
 
@@ -30,8 +31,10 @@ use script::{Line, Manner, exit_of, parse};
 /// | `T boot` | the server starts with the services above |
 /// | `T up NAME`, `T down NAME`, `T restart NAME`, `T delete NAME` | somebody asks for it |
 /// | `T define NAME ...` | a new configuration |
-/// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
+/// | `T exit NAME CODE`, `T exit NAME SIGNAL` or `T exit NAME unknown` | its process ends |
 /// | `T start_all`, `T stop_all`, `T delete_all`, `T shutdown` | for all of them |
+/// | `T reboot` | and of the machine, if the timeline says that it is `on_machine` |
+/// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
@@ -92,7 +95,11 @@ struct World {
     booting: bool,
     crashed: bool,
     /// Everything is brought down: the keeper keeps what it knows as it is.
-    ending: bool,
+    ending: Option<Ending>,
+    /// The signal that the keeper has passed on, and tells each new brain again.
+    repeated: Option<Line>,
+    /// The keeper is the first process of the machine.
+    on_machine: bool,
     deadline: Option<i64>,
     waits: usize,
     told: String,
@@ -113,7 +120,9 @@ impl World {
             shown: BTreeMap::new(),
             booting: false,
             crashed: false,
-            ending: false,
+            ending: None,
+            repeated: None,
+            on_machine: false,
             deadline: None,
             waits: 0,
             told: String::new(),
@@ -123,10 +132,12 @@ impl World {
     fn run(mut world: Self, script: VecDeque<(i64, Line)>, policy: impl Fn() -> Policy) -> String {
         world.script = script;
         let mut core = Core::new(policy());
+        if world.on_machine {
+            core.set_machine();
+        }
         loop {
             let outcome = supervise::run(&mut core, &mut world);
             if outcome == Outcome::Ended {
-                world.tell("ended");
                 return world.told;
             }
             if world.booting {
@@ -139,10 +150,14 @@ impl World {
                 core = Core::new(policy());
                 world.soon.clear();
                 world.alarms.clear();
-                if world.ending {
-                    core.set_ending();
-                    let shutdown = Line::Ask("shutdown".to_owned(), Command::Shutdown);
-                    world.script.push_front((world.now, shutdown));
+                if world.on_machine {
+                    core.set_machine();
+                }
+                if let Some(ending) = &world.ending {
+                    core.set_ending(ending.clone());
+                }
+                if let Some(signal) = &world.repeated {
+                    world.script.push_front((world.now, signal.clone()));
                 }
                 let found = world.survivors();
                 core.boot(Tick(world.now), found);
@@ -304,6 +319,14 @@ impl World {
                 self.tell(&format!("{at} {text}"));
                 vec![Wake::Asked(letter(command))]
             }
+            Line::Signal(text, by) => {
+                self.tell(&format!("{at} {text}"));
+                if by == Asker::Keeper {
+                    let again = Line::Signal("sigterm keeper (again)".to_owned(), by);
+                    self.repeated = Some(again);
+                }
+                vec![Wake::Shutdown(by)]
+            }
             Line::Exit(service, exit) => {
                 self.ends(&service, exit);
                 self.wait()
@@ -378,7 +401,7 @@ impl Machine for World {
                 self.signalled(&service, signal);
             }
             Effect::Acknowledge { service, .. } => {
-                if !self.ending {
+                if self.ending.is_none() {
                     self.slots.remove(&service);
                 }
             }
@@ -393,7 +416,7 @@ impl Machine for World {
             Effect::Changed(service) => {
                 let standing = &service.standing;
                 let shown = format!("{}: {}", standing.state.word(), standing.why);
-                if !self.ending {
+                if self.ending.is_none() {
                     self.notes.insert(service.name.clone(), Rc::clone(&service));
                 }
                 if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
@@ -406,8 +429,11 @@ impl Machine for World {
                 self.tell(&format!("  {service} is forgotten"));
             }
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
-            Effect::Ending => self.ending = true,
-            Effect::Ended => {}
+            Effect::Ending(ending) => self.ending = Some(ending),
+            Effect::Ended { code: 0, then: Then::Exit } => self.tell("ended"),
+            Effect::Ended { code, then: Then::Exit } => self.tell(&format!("ended with {code}")),
+            Effect::Ended { code, then } => self.tell(&format!("ended with {code}: {then:?}")),
+            Effect::HandOver { .. } => {}
         }
     }
 

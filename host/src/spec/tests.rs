@@ -408,6 +408,7 @@ impl Dice {
             env,
             dir: self.text(),
             oneshot: self.roll(2) == 0,
+            essential: self.roll(2) == 0,
             status: Status::WORDS[self.roll(3)].1,
             log,
             log_to,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use zinit_host::desk::{Command, Reload};
+use zinit_host::ending::Asker;
 use zinit_host::name::ServiceName;
 use zinit_host::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
-use zinit_keeper::wire::Exit;
+use zinit_keeper::wire::{Exit, Then};
 
 use super::World;
 
@@ -35,6 +36,8 @@ pub(super) enum Line {
     Watch,
     End,
     Ask(String, Command),
+    /// A signal that asks for the end.
+    Signal(String, Asker),
     Exit(ServiceName, Exit),
     /// Its checks hold from now on, fail, or hang.
     Health(ServiceName, String),
@@ -49,6 +52,7 @@ pub(super) fn parse(timeline: &str) -> (World, VecDeque<(i64, Line)>) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0].parse::<i64>() {
             Ok(at) => script.push_back((at, world.line(&words[1..]))),
+            Err(_) if words[0] == "on_machine" => world.on_machine = true,
             Err(_) => world.define(words[0], &words[1..]),
         }
     }
@@ -81,7 +85,10 @@ impl World {
             ["start_all"] => ask(Command::StartAll),
             ["stop_all"] => ask(Command::StopAll),
             ["delete_all"] => ask(Command::DeleteAll),
-            ["shutdown"] => ask(Command::Shutdown),
+            ["shutdown"] => ask(Command::Shutdown(Then::Exit)),
+            ["reboot"] => ask(Command::Shutdown(Then::Reboot)),
+            ["sigterm", "server"] => Line::Signal(text, Asker::Signal),
+            ["sigterm", "keeper"] => Line::Signal(text, Asker::Keeper),
             ["define", it, options @ ..] => {
                 let (spec, manner) = spec_of(options);
                 self.manners.entry(name(it)).or_insert(manner);
@@ -114,6 +121,9 @@ impl World {
 }
 
 pub(super) fn exit_of(how: &str) -> Exit {
+    if how == "unknown" {
+        return Exit::Unknown;
+    }
     match how.parse() {
         Ok(code) => Exit::Code(code),
         Err(_) => {
@@ -132,6 +142,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
         match key {
             "after" => spec.after = value.split(',').map(name).collect(),
             "oneshot" => spec.oneshot = true,
+            "essential" => spec.essential = true,
             "grace_ms" => spec.shutdown_timeout_ms = number(),
             "delay_ms" => spec.restart_delay_ms = Some(number()),
             "exec" => value.clone_into(&mut spec.exec),
