@@ -31,6 +31,7 @@ use crate::spec::Spec;
 use crate::state::{Standing, Target};
 use crate::store::Store;
 use crate::supervise::{self, Machine, Outcome};
+use crate::updates;
 
 /// The interpreter needs this for the call depth that it allows.
 const CORE_STACK: usize = 16 * 1024 * 1024;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub home: Home,
     /// A TCP port or address to serve as well.
     pub port: Option<String>,
+    /// The program that looks for updates, to be run as a service.
+    pub updates: Option<String>,
     /// Whether somebody watches the terminal.
     pub in_foreground: bool,
 }
@@ -72,11 +75,12 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
+    let program = settings.updates;
     let begin = move || {
         let prober = Prober::new(teller);
         let parts =
             Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
-        let outcome = supervise(RealMachine::new(parts), &store);
+        let outcome = supervise(RealMachine::new(parts), &store, program.as_deref());
         // The clients' thread ends when this sender is gone.
         drop(stop);
         outcome
@@ -115,7 +119,11 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 }
 
 /// The life of the core's thread.
-fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
+fn supervise(
+    mut machine: RealMachine,
+    store: &Store,
+    updates: Option<&str>,
+) -> io::Result<Outcome> {
     let loaded = store.load();
     for problem in &loaded.problems {
         complain_of(problem);
@@ -141,7 +149,9 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     if let Some(ending) = ending {
         core.set_ending(ending);
     }
-    core.boot(machine.now(), merge(store, loaded.specs, slots));
+    let mut found = merge(store, loaded.specs, slots);
+    updates::settle(&mut found, updates);
+    core.boot(machine.now(), found);
     Ok(supervise::run(&mut core, &mut machine))
 }
 

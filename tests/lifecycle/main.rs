@@ -11,9 +11,11 @@ mod policy;
 mod readiness;
 mod reload;
 mod restarts;
+mod shutdowns;
 mod stopping;
 mod storms;
 mod successors;
+mod unknown;
 mod worlds;
 
 use expect_test::Expect;

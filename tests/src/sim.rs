@@ -41,10 +41,11 @@ use script::{Line, Manner, exit_of, parse};
 /// | `T reload NAME/OPTION/... ...`, `T plan ...` | these are the files now |
 /// | `T end` | nothing more; without it a timeline ends when nothing is due |
 /// | `T crash` | the brain dies and a new one begins |
+/// | `T unseen NAME HOW` | the same, and just before that the process has ended |
 /// | `T watch` | nothing; what happened so far is not told |
 ///
 /// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
-/// program does not exist). It ends when it is told to, unless it is `deaf`; if it leaves `litter`,
+/// program does not exist). It ends when it is told to, unless it is `deaf` (only SIGKILL ends it) or `stuck` (nothing does); if it leaves `litter`,
 /// others of it live on until SIGKILL. Its checks hold, unless it is `ill` or they are `hangs`.
 pub fn play(timeline: &str) -> String {
     let (world, script) = parse(timeline);
@@ -263,7 +264,8 @@ impl World {
 
     fn signalled(&mut self, service: &ServiceName, signal: Signal) {
         let deaf = self.manners.get(service).is_some_and(|it| it.deaf);
-        if signal == Signal::SIGKILL || !deaf {
+        let stuck = self.manners.get(service).is_some_and(|it| it.stuck);
+        if !stuck && (signal == Signal::SIGKILL || !deaf) {
             self.ends(service, Exit::Signal { signal: signal as i32, core: false });
         }
     }
@@ -293,6 +295,12 @@ impl World {
         vec![Wake::Happened(service, Happening::Elapsed)]
     }
 
+    fn crash(&mut self, at: i64) -> Vec<Wake> {
+        self.tell(&format!("{at} crash"));
+        self.crashed = true;
+        vec![Wake::HandOver]
+    }
+
     fn read_script(&mut self) -> Vec<Wake> {
         let (at, line) = self.script.pop_front().expect("there is a line");
         match line {
@@ -301,10 +309,10 @@ impl World {
                 self.booting = true;
                 vec![Wake::HandOver]
             }
-            Line::Crash => {
-                self.tell(&format!("{at} crash"));
-                self.crashed = true;
-                vec![Wake::HandOver]
+            Line::Crash => self.crash(at),
+            Line::Unseen(service, exit) => {
+                self.ends(&service, exit);
+                self.crash(at)
             }
             Line::Watch => {
                 self.told.clear();

@@ -16,6 +16,8 @@ use super::World;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Manner {
     pub(super) deaf: bool,
+    /// Not even SIGKILL ends it: the kernel is busy with it.
+    pub(super) stuck: bool,
     pub(super) mute: bool,
     pub(super) lost: bool,
     /// Others of it live on when its main process ends.
@@ -39,6 +41,8 @@ pub(super) enum Line {
     /// A signal that asks for the end.
     Signal(String, Asker),
     Exit(ServiceName, Exit),
+    /// It ends, and the brain with it.
+    Unseen(ServiceName, Exit),
     /// Its checks hold from now on, fail, or hang.
     Health(ServiceName, String),
     /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
@@ -95,6 +99,7 @@ impl World {
                 ask(Command::Define(name(it), Box::new(spec)))
             }
             ["exit", it, how] => Line::Exit(name(it), exit_of(how)),
+            ["unseen", it, how] => Line::Unseen(name(it), exit_of(how)),
             ["health", it, how] => Line::Health(name(it), (*how).to_owned()),
             ["ready" | "stale" | "ping" | "checked", it] => {
                 Line::Says(name(it), words[0].to_owned())
@@ -192,6 +197,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             "hangs" => manner.hangs = true,
             "needs" => manner.needs = Some(name(value)),
             "deaf" => manner.deaf = true,
+            "stuck" => manner.stuck = true,
             "mute" => manner.mute = true,
             "lost" => manner.lost = true,
             _ => panic!("a service has no option `{key}`"),
