@@ -81,6 +81,9 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
         let parts =
             Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
         let outcome = supervise(RealMachine::new(parts), &store, program.as_deref());
+        if matches!(outcome, Ok(Outcome::Ended)) {
+            stop.send_replace(true);
+        }
         // The clients' thread ends when this sender is gone.
         drop(stop);
         outcome

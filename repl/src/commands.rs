@@ -106,9 +106,9 @@ pub(crate) enum Command {
     },
     /// Stops all services, then the server
     Shutdown,
-    /// Stops all services, then switches the machine off, of which Zinit must be the first process
+    /// Stops all services, then switches the machine off
     Poweroff(halt::Halt),
-    /// Stops all services, then reboots the machine, of which Zinit must be the first process
+    /// Stops all services, then reboots the machine
     Reboot(halt::Halt),
     #[command(external_subcommand)]
     Other(Vec<String>),
