@@ -117,8 +117,9 @@ pub async fn serve(office: Arc<Office>, doors: Doors) -> Result<(), Refusal> {
         let _ = fs::remove_file(&doors.socket);
     }
     loops.iter().for_each(tokio::task::JoinHandle::abort);
-    while let Ok(stream) = last_look.accept().and_then(|(it, _)| UnixStream::from_std(it)) {
-        hall.welcome_unix(stream, &unix_places);
+    while let Ok((stream, _)) = last_look.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+        stream.into_iter().for_each(|it| hall.welcome_unix(it, &unix_places));
     }
     let _ = stopper.stop();
     let _ = timeout(hall.patience(), async {

@@ -214,7 +214,7 @@ fn the_configuration_spells_everything_out() {
         "exec": "ls", "status": "start", "oneshot": false, "shutdown_timeout": 10, "after": [],
         "signal_stop": "SIGTERM", "log": "ring", "log_to": null, "env": {}, "dir": "", "restart_delay": null,
         "requires": [], "wants": [], "before": [], "conflicts": [], "groups": [], "stop_cmd": "",
-        "restart": "always", "max_restarts": 0, "on_give_up": "", "notify": false, "ready_fd": null,
+        "restart": "always", "max_restarts": 0, "on_give_up": "", "essential": false, "notify": false, "ready_fd": null,
         "ready_log": "", "start_timeout": 0, "watchdog": 0, "user": "", "group": "",
         "supplementary_groups": null, "umask": null, "nice": null, "oom_score_adj": null,
         "limits": {}, "no_new_privs": false, "env_file": [], "memory_max": null, "cpu_max": null,
