@@ -52,7 +52,7 @@ impl Halt {
         let mut client = cx.connect()?;
         let watched = stdin().is_terminal() && stdout().is_terminal();
         if watched && !self.yes && !is_meant(way) {
-            return Err(Refusal::new(Kind::Interrupted, "nothing is done"));
+            return Err(Refusal::new(Kind::Forbidden, "nothing is done: it was not confirmed"));
         }
         let answer: Value = client.call(way.method(), json!([]))?;
         cx.show(&answer, |_| format!("The machine is {}\n", way.begun()))
