@@ -24,9 +24,10 @@ pub const POLICY: [Source; 3] =
 /// The examples in their doc comments are executed: those in a block marked `rhai` by the tests of
 /// `zinit_host`, without a server; those marked `rhai,server` against a real one that runs a service
 /// `web`.
-pub const SCRIPT: [Source; 6] = [
+pub const SCRIPT: [Source; 7] = [
     source!("zinit.rhai"),
     source!("zinit/builder.rhai"),
+    source!("zinit/health.rhai"),
     source!("zinit/limits.rhai"),
     source!("zinit/wait.rhai"),
     source!("zinit/logs.rhai"),

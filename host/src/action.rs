@@ -34,6 +34,8 @@ pub enum Action {
     TakeTurn(i64),
     /// End whoever listens on its port.
     FreePort,
+    /// Bring everything down: it is at rest, and nothing else is to outlive it.
+    EndAll,
     /// Run a command on its behalf.
     Run(Task, String),
 }
@@ -56,6 +58,7 @@ pub fn teach(engine: &mut Engine) {
     engine.register_fn("fault", || Action::Fault);
     engine.register_fn("take_turn", |spacing_ms: i64| Action::TakeTurn(spacing_ms));
     engine.register_fn("free_port", || Action::FreePort);
+    engine.register_fn("end_all", || Action::EndAll);
     engine.register_fn("run", |task: &str, line: &str| -> Made {
         let task = Task::of_word(task).ok_or_else(|| wrong(format!("`{task}` is no task")))?;
         Ok(Action::Run(task, line.to_owned()))

@@ -15,8 +15,8 @@ use zinit_keeper::wire::leaf_name;
 
 use crate::name::ServiceName;
 
-/// What is known of a service right now, as `service.status` answers it: the fields from `requires` on
-/// only where there is something to tell.
+/// What is known of a service right now, as `service.status` answers it: `essential` and the fields from
+/// `requires` on only where there is something to tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The service's name.
@@ -37,6 +37,9 @@ pub struct Status {
     pub last_exit: String,
     /// Whether it is a oneshot.
     pub oneshot: bool,
+    /// Whether the server ends with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub essential: bool,
     /// Its dependencies.
     pub after: Vec<ServiceName>,
     /// Those with which it also stops and restarts.

@@ -14,11 +14,13 @@ use zinit_keeper::wire::Slot;
 
 use crate::board::Board;
 use crate::chronicle::Chronicle;
-use crate::core::{Core, Survivor};
+use crate::core::{Core, Survivor, starts_by_itself};
 use crate::desk::Desk;
+use crate::event::Tick;
 use crate::home::Home;
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
+use crate::machine::ending::Begun;
 use crate::machine::{Parts, RealMachine, complain, say};
 use crate::name::ServiceName;
 use crate::note::Note;
@@ -31,6 +33,7 @@ use crate::spec::Spec;
 use crate::state::{Standing, Target};
 use crate::store::Store;
 use crate::supervise::{self, Machine, Outcome};
+use crate::updates;
 
 /// The interpreter needs this for the call depth that it allows.
 const CORE_STACK: usize = 16 * 1024 * 1024;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub home: Home,
     /// A TCP port or address to serve as well.
     pub port: Option<String>,
+    /// The program that looks for updates, to be run as a service.
+    pub updates: Option<String>,
     /// Whether somebody watches the terminal.
     pub in_foreground: bool,
 }
@@ -72,11 +77,15 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
+    let program = settings.updates;
     let begin = move || {
         let prober = Prober::new(teller);
         let parts =
             Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
-        let outcome = supervise(RealMachine::new(parts), &store);
+        let outcome = supervise(RealMachine::new(parts), &store, program.as_deref());
+        if matches!(outcome, Ok(Outcome::Ended)) {
+            stop.send_replace(true);
+        }
         // The clients' thread ends when this sender is gone.
         drop(stop);
         outcome
@@ -115,7 +124,11 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 }
 
 /// The life of the core's thread.
-fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
+fn supervise(
+    mut machine: RealMachine,
+    store: &Store,
+    updates: Option<&str>,
+) -> io::Result<Outcome> {
     let loaded = store.load();
     for problem in &loaded.problems {
         complain_of(problem);
@@ -131,18 +144,25 @@ fn supervise(mut machine: RealMachine, store: &Store) -> io::Result<Outcome> {
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
     }
-    let slots = match machine.greet() {
-        Ok(slots) => slots,
+    let (slots, begun) = match machine.greet() {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Outcome::Orphaned),
         Err(error) => return Err(error),
     };
     if machine.keeper_is_init() {
         core.set_init();
     }
-    if machine.is_ending() {
-        core.set_ending();
+    if machine.keeper_is_machines() {
+        core.set_machine();
     }
-    core.boot(machine.now(), merge(store, loaded.specs, slots));
+    let mut found = merge(store, loaded.specs, slots);
+    match begun {
+        Begun::Supervising => {}
+        Begun::Ending(ending) => core.set_ending(ending),
+        Begun::Killed => want_again(machine.now(), &mut found),
+    }
+    updates::settle(&mut found, updates);
+    core.boot(machine.now(), found);
     Ok(supervise::run(&mut core, &mut machine))
 }
 
@@ -174,6 +194,24 @@ fn merge(store: &Store, specs: Vec<(ServiceName, Spec)>, slots: Vec<Slot>) -> Ve
     merged.extend(files.into_iter().map(|(name, spec)| (name, spec, None)));
     merged.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     merged
+}
+
+/// An end of everything was begun and killed: what is wanted now is what the files say. Who is down
+/// begins anew, and who is being stopped is started again after that.
+fn want_again(now: Tick, found: &mut [Found]) {
+    for (_, spec, survivor) in found {
+        let Some(standing) = survivor.as_mut().map(|it| &mut it.standing) else { continue };
+        if standing.leaving {
+            continue;
+        }
+        let target = if starts_by_itself(spec) { Target::Up } else { Target::Down };
+        if standing.process.is_some() {
+            (standing.target, standing.held) = (target, None);
+        } else {
+            let incarnation = standing.incarnation;
+            *standing = Standing { incarnation, ..Standing::new(now, target) };
+        }
+    }
 }
 
 /// A service, its configuration, and what the keeper knows of it.

@@ -6,6 +6,7 @@
 //! silly, but it cannot lose a service.
 
 mod boot;
+mod ending;
 mod fleet;
 mod needs;
 mod outputs;
@@ -24,6 +25,7 @@ use crate::action::Action;
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
 pub use crate::effect::Effect;
+use crate::ending::Ending;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::{Facts, Graph, Id, Need};
 use crate::name::ServiceName;
@@ -52,9 +54,13 @@ pub struct Core {
     /// They are being taken down.
     letting_go: bool,
     live: usize,
-    ending: bool,
+    ending: Option<Ending>,
+    /// The keeper will tell once more of the signal that asked for the end.
+    is_repeated: bool,
     /// Whether the server is the first process of its world, which ends when its time is up.
     is_init: bool,
+    /// Whether the keeper is the first process of the machine.
+    is_machine: bool,
     /// The next free turn among services that failed.
     next_turn: Tick,
     /// What `service.chance` is drawn from; `None` for always the middle.
@@ -84,8 +90,10 @@ impl Core {
             released: VecDeque::new(),
             letting_go: false,
             live: 0,
-            ending: false,
+            ending: None,
+            is_repeated: false,
             is_init: false,
+            is_machine: false,
             next_turn: Tick(0),
             dice: None,
         }
@@ -99,11 +107,6 @@ impl Core {
     /// The server is the first process of its world: a shutdown must be done in time.
     pub fn set_init(&mut self) {
         self.is_init = true;
-    }
-
-    /// An earlier brain has begun to bring everything down: nothing starts.
-    pub fn set_ending(&mut self) {
-        self.ending = true;
     }
 
     /// The scripts that decide.
@@ -146,8 +149,9 @@ impl Core {
                 | Command::Define(..)
                 | Command::Reload(_)
                 | Command::StartAll
+                | Command::Renew { .. }
         );
-        if self.ending && starts {
+        if self.is_ending() && starts {
             return Err(Refusal::new(Kind::ShuttingDown, "the server is stopping"));
         }
         match command {
@@ -186,7 +190,8 @@ impl Core {
                 let all = self.known();
                 self.leave(now, &all);
             }
-            Command::Shutdown => self.shut_down(now),
+            Command::Shutdown(then) => self.shut_down_for_client(now, then)?,
+            Command::Renew { keeper } => self.effects.push(Effect::HandOver { keeper }),
         }
         self.release_free(now);
         Ok(Reply::Done)
@@ -382,6 +387,7 @@ impl Core {
     fn commit(&mut self, now: Tick, id: Id, draft: Draft) {
         let before = Rc::clone(self.known_service(id));
         let rearmed = draft.is_rearmed(&before.standing);
+        let ends_all = draft.ends_all() && !self.is_ending();
         let (service, mut effects) = draft.finish();
         self.connect_input(id, &mut effects);
         self.live += usize::from(service.standing.process.is_some());
@@ -394,6 +400,9 @@ impl Core {
             || blocked && self.waits_for(id) != before.waits_for;
         let free = moved && !self.held.is_empty();
         let freed = if free { self.needed_by(id) } else { Vec::new() };
+        if ends_all {
+            self.begin_ending(id, service.standing.last_exit.clone());
+        }
         self.nodes[id.index()].service = Some(Rc::new(service));
         self.effects.extend(effects);
         if rearmed {
@@ -408,12 +417,10 @@ impl Core {
             self.show(id);
         }
         self.release(now, freed);
-        self.end_if_down();
-    }
-
-    fn end_if_down(&mut self) {
-        if self.ending && self.live == 0 && self.held.is_empty() && self.released.is_empty() {
-            self.effects.push(Effect::Ended);
+        if ends_all {
+            self.bring_down(now);
+        } else {
+            self.end_if_down();
         }
     }
 
@@ -470,7 +477,7 @@ impl Core {
 }
 
 /// Whether it is up without being asked for.
-fn starts_by_itself(spec: &Spec) -> bool {
+pub(crate) fn starts_by_itself(spec: &Spec) -> bool {
     spec.status == Status::Start && !spec.xinit.as_ref().is_some_and(|it| it.enabled)
 }
 

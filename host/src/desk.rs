@@ -7,6 +7,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use zinit_keeper::wire::Then;
 
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
@@ -42,8 +43,13 @@ pub enum Command {
     StopAll,
     /// Bring down and forget everything.
     DeleteAll,
-    /// Bring down everything, then end the server.
-    Shutdown,
+    /// Bring down everything, then end the server, and perhaps more.
+    Shutdown(Then),
+    /// Let another server take over, while everything runs on.
+    Renew {
+        /// Whether the keeper begins its program anew as well.
+        keeper: bool,
+    },
 }
 
 /// The files as they are now.

@@ -40,6 +40,8 @@ pub struct Draft {
     rang: bool,
     killed: bool,
     entered: bool,
+    /// Everything is to be brought down.
+    ends_all: bool,
     /// The next free turn among those that failed.
     next_turn: Tick,
 }
@@ -58,6 +60,7 @@ impl Draft {
             rang: false,
             killed: false,
             entered: false,
+            ends_all: false,
             next_turn: Tick(0),
         }
     }
@@ -208,6 +211,11 @@ impl Draft {
         self.late_ms
     }
 
+    /// Whether everything is to be brought down, now that this service is at rest.
+    pub fn ends_all(&self) -> bool {
+        self.ends_all
+    }
+
     /// How long the process was up that just ended.
     pub fn ran_ms(&self) -> i64 {
         self.ran_ms
@@ -234,6 +242,7 @@ impl Draft {
             Action::Fault => self.standing().fault = true,
             Action::TakeTurn(spacing_ms) => self.take_turn(spacing_ms),
             Action::FreePort => self.free_port(),
+            Action::EndAll => self.ends_all = true,
             Action::Run(task, line) => {
                 let service = self.service();
                 self.effects.push(Effect::Run { service, task, line });
@@ -335,6 +344,9 @@ impl Draft {
         }
         if !state.is_live() && process.is_some() {
             return Err(format!("it wants to be {word} while its process lives"));
+        }
+        if self.ends_all && (state.is_live() || !matches!(what, Happening::Exited { .. })) {
+            return Err("it wants to end everything though nothing has ended".to_owned());
         }
         let told_to_stop = matches!(
             what,

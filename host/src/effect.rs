@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
+use zinit_keeper::wire::Then;
 
+use crate::ending::Ending;
 use crate::event::{Task, Tick};
 use crate::name::ServiceName;
 use crate::state::Service;
@@ -72,10 +74,20 @@ pub enum Effect {
     Forgotten(ServiceName),
     /// Something went wrong that somebody should read.
     Complain(String),
-    /// A shutdown was asked for: remember that for the next brain.
-    Ending,
+    /// Everything is brought down: remember that for the next brain.
+    Ending(Ending),
     /// Whatever is left at this time is to be hurried.
     Deadline(Tick),
-    /// Everything is down after a shutdown was asked for.
-    Ended,
+    /// Everything is down.
+    Ended {
+        /// The exit status of the server.
+        code: i32,
+        /// What becomes of the machine.
+        then: Then,
+    },
+    /// Another brain takes over.
+    HandOver {
+        /// Whether the keeper begins its program anew as well.
+        keeper: bool,
+    },
 }

@@ -37,6 +37,14 @@ struct Args {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
+    /// Looks for mistakes in services and policy, and does nothing else
+    #[arg(long)]
+    check: bool,
+
+    /// Runs `PROGRAM watch` as a service, which looks for updates
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    updates: Option<String>,
+
     /// Tells whoever started it in the background that it serves
     #[arg(long, hide = true, value_name = "FD")]
     ready_fd: Option<i32>,
@@ -69,11 +77,15 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
     let home = home(&args)?;
+    if args.check {
+        return Ok(check(&home));
+    }
     if std::env::var_os(SOCKET_ENV).is_some() {
         let in_foreground = args.ready_fd.is_none();
         // A keeper that is somebody else's program holds no lock for us.
         let held = if daemon::is_held_by_parent(&home) { None } else { Some(daemon::take(&home)?) };
-        let settings = Settings { home: home.clone(), port: args.port, in_foreground };
+        let settings =
+            Settings { home: home.clone(), port: args.port, updates: args.updates, in_foreground };
         let outcome = brain::run(settings)?;
         drop(held);
         return match outcome {
@@ -112,6 +124,19 @@ fn home(args: &Args) -> Result<Home, Refusal> {
         home.socket = absolute(socket)?;
     }
     Ok(home)
+}
+
+/// Prints each mistake on a line of its own, in words that another version has for it as well. A
+/// directory that is not there is made by a server, and has no mistakes.
+fn check(home: &Home) -> ExitCode {
+    if !home.config_dir.exists() {
+        return ExitCode::SUCCESS;
+    }
+    let checked = crate::check::check(&home.config_dir);
+    for problem in &checked.problems {
+        eprintln!("{}", problem.message.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    ExitCode::from(u8::from(!checked.problems.is_empty()))
 }
 
 fn go_to_background(home: &Home, given: &[OsString]) -> Result<ExitCode, Refusal> {

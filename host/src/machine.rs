@@ -2,6 +2,7 @@
 //! else reads a clock or asks for a process.
 
 mod alarms;
+pub mod ending;
 mod greet;
 mod launch;
 mod output;
@@ -18,11 +19,10 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
-use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
 use zinit_keeper::thrift;
-use zinit_keeper::wire::{Exit, Ready, Report, Request, Then};
+use zinit_keeper::wire::{Exit, Ready, Report, Request};
 
 use alarms::Alarms;
 use output::Outputs;
@@ -33,6 +33,7 @@ use crate::chronicle::{Change, Chronicle};
 use crate::clock::milliseconds;
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
+use crate::ending::Asker;
 use crate::event::{Happening, Task, Tick};
 use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
@@ -47,9 +48,6 @@ const LETTERS_MAX: usize = 256;
 
 /// The slot whose note is the server's own; no service can have this name.
 pub const SERVER_SLOT: &str = "@server";
-
-/// What that note says when everything is to be brought down, whoever is the brain.
-const ENDING: &str = "ending";
 
 /// When nothing happens for so long, the start is over.
 const QUIET_MS: u8 = 100;
@@ -138,6 +136,8 @@ struct About {
     /// Where the services have their cgroups, if they have any.
     cgroup: Option<PathBuf>,
     controllers: Vec<String>,
+    /// Whether it is the first process of the machine.
+    machine: bool,
 }
 
 impl RealMachine {
@@ -292,7 +292,7 @@ impl RealMachine {
                 (service, Happening::Exited { incarnation, exit })
             }
             Report::Signalled { signal } => {
-                return wakes.extend(Signal::try_from(signal).ok().and_then(meaning));
+                return wakes.extend(ending::meaning(signal, Asker::Keeper));
             }
             Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
         };
@@ -320,7 +320,7 @@ impl RealMachine {
     fn read_signals(&mut self, wakes: &mut Vec<Wake>) {
         while let Ok(Some(sent)) = self.signals.read_signal() {
             let number = i32::try_from(sent.ssi_signo).unwrap_or_default();
-            wakes.extend(Signal::try_from(number).ok().and_then(meaning));
+            wakes.extend(ending::meaning(number, Asker::Signal));
         }
     }
 
@@ -433,12 +433,10 @@ impl Machine for RealMachine {
             Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
             Effect::Complain(sentence) => complain(&sentence),
-            Effect::Ending => {
-                self.ending = true;
-                let (service, note) = (SERVER_SLOT.to_owned(), ENDING.to_owned());
-                self.ask(vec![Request::Note { service, note, config: None }]);
-            }
-            Effect::Ended => self.ask(vec![Request::Farewell { code: 0, then: Then::Exit }]),
+            Effect::Ending(ending) => self.remember_ending(&ending),
+            Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),
+            Effect::HandOver { keeper: true } => self.ask(vec![Request::Renew]),
+            Effect::HandOver { keeper: false } => {}
         }
     }
 
@@ -461,15 +459,6 @@ impl Machine for RealMachine {
             // Whoever waits for it may have failed meanwhile, and says so itself.
             let _ = known.send(());
         }
-    }
-}
-
-/// What a signal to the server, or passed on by the keeper, asks for.
-fn meaning(signal: Signal) -> Option<Wake> {
-    match signal {
-        Signal::SIGTERM | Signal::SIGINT => Some(Wake::Shutdown),
-        Signal::SIGUSR1 => Some(Wake::HandOver),
-        _ => None,
     }
 }
 

@@ -18,10 +18,12 @@ use crate::refusal::{Kind, Refusal, nearest};
 use crate::{action, engine, view};
 
 /// The functions that a user may replace, and how many parameters each takes.
-pub const HOOKS: [(&str, usize); 20] = [
+pub const HOOKS: [(&str, usize); 22] = [
     ("attempts_after", 2),
     ("brings_up", 2),
     ("check_delay_ms", 1),
+    ("ends_all", 2),
+    ("exit_status", 2),
     ("gives_up", 2),
     ("is_failure", 2),
     ("is_ready", 1),

@@ -270,6 +270,7 @@ impl Standing {
 /// use zinit_keeper::wire::Exit;
 /// assert_eq!(describe(&Exit::Code(1)), "exit 1");
 /// assert_eq!(describe(&Exit::Signal { signal: 9, core: false }), "SIGKILL");
+/// assert_eq!(describe(&Exit::Unknown), "an unknown status");
 /// ```
 pub fn describe(exit: &Exit) -> String {
     match exit {
@@ -287,6 +288,24 @@ pub fn describe(exit: &Exit) -> String {
             let errno = nix::errno::Errno::from_raw(*errno);
             format!("{step}: {} ({errno:?})", errno.desc())
         }
+    }
+}
+
+/// An end of a process as one number, as a shell has it: 128 and the signal that ended it, 127 when
+/// it could not be launched; and 1 when nobody knows.
+///
+/// ```
+/// use zinit_host::state::exit_status;
+/// use zinit_keeper::wire::Exit;
+/// assert_eq!(exit_status(&Exit::Code(3)), 3);
+/// assert_eq!(exit_status(&Exit::Signal { signal: 15, core: false }), 143);
+/// ```
+pub fn exit_status(exit: &Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => *code,
+        Exit::Signal { signal, .. } => 128 + signal,
+        Exit::Launch { .. } => 127,
+        Exit::Unknown => 1,
     }
 }
 

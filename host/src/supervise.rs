@@ -1,7 +1,10 @@
 //! The loop: wait for what happens, let the core decide, do what it says.
 
+use zinit_keeper::wire::Then;
+
 use crate::core::{Core, Effect};
 use crate::desk::{Answer, Letter};
+use crate::ending::Asker;
 use crate::event::{Event, Happening, Tick};
 use crate::name::ServiceName;
 
@@ -12,8 +15,8 @@ pub enum Wake {
     Happened(ServiceName, Happening),
     /// Somebody asks for something.
     Asked(Letter),
-    /// Everything is to be brought down.
-    Shutdown,
+    /// Somebody has sent a signal that everything is to be brought down.
+    Shutdown(Asker),
     /// The time that a shutdown may take is up.
     Deadline,
     /// Leave at once, and leave everything running: another brain takes over.
@@ -76,10 +79,7 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
                     let answer = core.obey(now, letter.command.clone());
                     machine.answer(letter, answer);
                 }
-                Wake::Shutdown => {
-                    core.obey(now, crate::desk::Command::Shutdown)
-                        .expect("a shutdown is never refused");
-                }
+                Wake::Shutdown(by) => core.shut_down(now, by, Then::Exit),
                 Wake::Deadline => core.hurry(now),
                 Wake::HandOver => {
                     machine.flush();
@@ -98,11 +98,15 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
 /// Does everything that was decided since the last time.
 fn perform<M: Machine>(core: &mut Core, machine: &mut M) -> Option<Outcome> {
     for effect in core.take_effects() {
-        if matches!(effect, Effect::Ended) {
-            machine.perform(effect);
-            return Some(Outcome::Ended);
-        }
+        let outcome = match effect {
+            Effect::Ended { .. } => Some(Outcome::Ended),
+            Effect::HandOver { .. } => Some(Outcome::HandedOver),
+            _ => None,
+        };
         machine.perform(effect);
+        if outcome.is_some() {
+            return outcome;
+        }
     }
     None
 }

@@ -11,7 +11,7 @@ use crate::event::{Event, Happening, Tick};
 use crate::graph::{self, Need};
 use crate::name::ServiceName;
 use crate::spec::{Readiness, Spec};
-use crate::state::{Service, Standing, State, Target, describe};
+use crate::state::{Service, Standing, State, Target, describe, exit_status};
 
 /// A service, and what of the graph concerns it.
 #[derive(Clone, Debug)]
@@ -129,12 +129,13 @@ pub fn teach(engine: &mut Engine) {
 }
 
 /// Gives tests of a policy something to ask about: `sample()`, a service that was never started,
-/// `exit_code(CODE)` and `exit_signal(NAME)`, ends of a process.
+/// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process.
 pub fn teach_samples(engine: &mut Engine) {
     engine.register_fn("sample", ServiceView::sample);
     engine.register_fn("exit_code", |code: i64| {
         ExitView(Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)))
     });
+    engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
     engine.register_fn("exit_signal", |name: &str| -> Result<ExitView, Box<EvalAltResult>> {
         let signal = parse_signal(name).ok_or_else(|| format!("`{name}` is no signal"))?;
         Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
@@ -190,6 +191,7 @@ fn teach_standing(engine: &mut Engine) {
 fn teach_spec(engine: &mut Engine) {
     engine
         .register_get("oneshot", |it: &mut ServiceView| it.spec().oneshot)
+        .register_get("essential", |it: &mut ServiceView| it.spec().essential)
         .register_get("stop_signal", |it: &mut ServiceView| text(it.spec().stop_signal.as_str()))
         .register_get("shutdown_timeout_ms", |it: &mut ServiceView| it.spec().shutdown_timeout_ms)
         .register_get("restart_delay_ms", |it: &mut ServiceView| {
@@ -264,6 +266,8 @@ fn teach_exit(engine: &mut Engine) {
         .register_get("ok", |it: &mut ExitView| it.0 == Exit::Code(0))
         .register_get("text", |it: &mut ExitView| describe(&it.0))
         .register_get("is_launch", |it: &mut ExitView| matches!(it.0, Exit::Launch { .. }))
+        .register_get("is_unknown", |it: &mut ExitView| it.0 == Exit::Unknown)
+        .register_get("status", |it: &mut ExitView| i64::from(exit_status(&it.0)))
         .register_get("code", |it: &mut ExitView| match it.0 {
             Exit::Code(code) => Dynamic::from(i64::from(code)),
             _ => Dynamic::UNIT,

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{check, events, logs, reload, run, server, tree, usage, watch, why};
+use crate::{check, events, halt, logs, reload, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -106,6 +106,10 @@ pub(crate) enum Command {
     },
     /// Stops all services, then the server
     Shutdown,
+    /// Stops all services, then switches the machine off
+    Poweroff(halt::Halt),
+    /// Stops all services, then reboots the machine
+    Reboot(halt::Halt),
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -204,6 +208,8 @@ impl Command {
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Server { action } => action.run(cx),
             Self::Shutdown => shutdown(cx),
+            Self::Poweroff(halt) => halt.run(cx, halt::Way::Poweroff),
+            Self::Reboot(halt) => halt.run(cx, halt::Way::Reboot),
             Self::Other(words) => other(cx, &words),
         }
     }

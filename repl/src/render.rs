@@ -220,6 +220,7 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     }
     fact("Reason", word(it, "reason"));
     fact("Since", &since(number(it, "since_ms")));
+    fact("Essential", if it["essential"] == true { "yes" } else { "" });
     fact("Restarts", &number(it, "restarts").to_string());
     fact("Last exit", word(it, "last_exit"));
     if number(it, "next_ms") > 0 {

@@ -8,13 +8,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use zinit_host::daemon;
 use zinit_host::interrupt::{Deadline, Interrupt};
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
 use crate::commands::{Context, Outcome};
+
+/// How long the next server may take to answer.
+const RENEW_LIMIT: Duration = Duration::from_secs(30);
 
 /// A stop may take as long as the slowest service.
 const STOP_LIMIT: Duration = Duration::from_secs(300);
@@ -29,6 +32,8 @@ pub(crate) enum Action {
     Stop,
     /// Stops all services and it, then starts it again
     Restart(How),
+    /// Has another server take over, with its program as it is now, while all services run on
+    Renew(Renew),
     /// Shows whether it runs
     Status,
 }
@@ -42,6 +47,38 @@ pub(crate) struct How {
     /// As always: in the background
     #[arg(short = 'b', long = "background", hide = true)]
     _background: bool,
+}
+
+/// What of it begins anew.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Renew {
+    /// Leaves the keeper as it is
+    #[arg(long)]
+    no_keeper: bool,
+}
+
+impl Renew {
+    fn run(&self, cx: &Context) -> Outcome {
+        let deadline = Deadline::within(RENEW_LIMIT);
+        let mut client = cx.connect()?;
+        let before = pid(&mut client)?;
+        client.call("system.renew", json!([!self.no_keeper]))?;
+        let is_another = || {
+            let answers = cx.connect().and_then(|mut it| pid(&mut it));
+            answers.is_ok_and(|it| it != before)
+        };
+        if wait_until(deadline, is_another) {
+            return said(cx, "renewed");
+        }
+        Err(Refusal::new(Kind::TimedOut, "no other server has taken over yet")
+            .hint("its log says why: `var/zinit-server.log` in ZINIT_HOME or ~/hero"))
+    }
+}
+
+/// Which process answers.
+fn pid(client: &mut Client) -> Result<Value, Refusal> {
+    let mut pong = client.call_within("system.ping", json!([]), Duration::from_secs(5))?;
+    Ok(pong["pid"].take())
 }
 
 impl Action {
@@ -63,6 +100,7 @@ impl Action {
                 launch(cx, &how)?;
                 said(cx, "restarted")
             }
+            Self::Renew(renew) => renew.run(cx),
             Self::Status => status(cx),
         }
     }

@@ -1,6 +1,7 @@
 //! Real servers with real processes. Nothing here sleeps for luck: tests wait for what they test.
 
 mod crashes;
+mod endings;
 mod examples;
 mod follow;
 mod life;

@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use zinit_tests::daemon::Home;
 
 fn kill_hard(pid: i32) {
@@ -82,4 +83,20 @@ fn a_server_that_is_started_again_takes_over_what_runs() {
     home.zinit(["server", "stop"]);
     let home = home.start();
     home.up("stopped");
+}
+
+#[test]
+fn a_shutdown_that_was_killed_is_not_what_the_next_server_begins_with() {
+    let deaf = "exec: sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nshutdown_timeout: 3\n";
+    let home = Home::new().service("a", deaf).service("b", "exec: sleep 1000\n").start();
+    let before = home.up("a");
+    home.up("b");
+    home.ask("system.shutdown", json!([]));
+    home.until("it stops", || home.status("b").state == "Stopped");
+    kill_both(&home);
+    let home = home.start();
+    // What was being stopped is stopped first; then everything is up, as ever.
+    let after = home.up("a");
+    assert_ne!(after.pid, before.pid);
+    home.up("b");
 }

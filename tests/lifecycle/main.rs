@@ -2,6 +2,7 @@
 //! happened into the source. `watch` leaves out how everything came up, where that is not the point.
 
 mod dependencies;
+mod endings;
 mod health;
 mod leftovers;
 mod needs;
@@ -10,9 +11,11 @@ mod policy;
 mod readiness;
 mod reload;
 mod restarts;
+mod shutdowns;
 mod stopping;
 mod storms;
 mod successors;
+mod unknown;
 mod worlds;
 
 use expect_test::Expect;

@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 350, position 51); the bundled policy decided
+            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 357, position 51); the bundled policy decided
         "#]],
     );
 }

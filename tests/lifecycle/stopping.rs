@@ -474,7 +474,6 @@ fn the_next_brain_ends_what_a_shutdown_has_begun_and_starts_nothing() {
               signal db SIGTERM
               arm db 1600
               db is Stopping: a stop was asked for
-            1100 shutdown
             1600 elapsed db
               signal db SIGKILL
               db is Stopping: a stop was asked for; now SIGKILL

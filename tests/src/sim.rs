@@ -10,13 +10,14 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use zinit_host::core::{Core, Effect, Survivor};
 use zinit_host::desk::{Answer, Command, Desk, Letter, Reply, Step};
+use zinit_host::ending::{Asker, Ending};
 use zinit_host::event::{Happening, Task, Tick};
 use zinit_host::name::ServiceName;
 use zinit_host::policy::Policy;
 use zinit_host::spec::Spec;
 use zinit_host::state::Service;
 use zinit_host::supervise::{self, Machine, Outcome, Wake};
-use zinit_keeper::wire::Exit;
+use zinit_keeper::wire::{Exit, Then};
 
 use script::{Line, Manner, exit_of, parse};
 
@@ -30,18 +31,21 @@ use script::{Line, Manner, exit_of, parse};
 /// | `T boot` | the server starts with the services above |
 /// | `T up NAME`, `T down NAME`, `T restart NAME`, `T delete NAME` | somebody asks for it |
 /// | `T define NAME ...` | a new configuration |
-/// | `T exit NAME CODE` or `T exit NAME SIGNAL` | its process ends |
+/// | `T exit NAME CODE`, `T exit NAME SIGNAL` or `T exit NAME unknown` | its process ends |
 /// | `T start_all`, `T stop_all`, `T delete_all`, `T shutdown` | for all of them |
+/// | `T reboot` | and of the machine, if the timeline says that it is `on_machine` |
+/// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
 /// | `T reload NAME/OPTION/... ...`, `T plan ...` | these are the files now |
 /// | `T end` | nothing more; without it a timeline ends when nothing is due |
 /// | `T crash` | the brain dies and a new one begins |
+/// | `T unseen NAME HOW` | the same, and just before that the process has ended |
 /// | `T watch` | nothing; what happened so far is not told |
 ///
 /// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
-/// program does not exist). It ends when it is told to, unless it is `deaf`; if it leaves `litter`,
+/// program does not exist). It ends when it is told to, unless it is `deaf` (only SIGKILL ends it) or `stuck` (nothing does); if it leaves `litter`,
 /// others of it live on until SIGKILL. Its checks hold, unless it is `ill` or they are `hangs`.
 pub fn play(timeline: &str) -> String {
     let (world, script) = parse(timeline);
@@ -92,7 +96,11 @@ struct World {
     booting: bool,
     crashed: bool,
     /// Everything is brought down: the keeper keeps what it knows as it is.
-    ending: bool,
+    ending: Option<Ending>,
+    /// The signal that the keeper has passed on, and tells each new brain again.
+    repeated: Option<Line>,
+    /// The keeper is the first process of the machine.
+    on_machine: bool,
     deadline: Option<i64>,
     waits: usize,
     told: String,
@@ -113,7 +121,9 @@ impl World {
             shown: BTreeMap::new(),
             booting: false,
             crashed: false,
-            ending: false,
+            ending: None,
+            repeated: None,
+            on_machine: false,
             deadline: None,
             waits: 0,
             told: String::new(),
@@ -123,10 +133,12 @@ impl World {
     fn run(mut world: Self, script: VecDeque<(i64, Line)>, policy: impl Fn() -> Policy) -> String {
         world.script = script;
         let mut core = Core::new(policy());
+        if world.on_machine {
+            core.set_machine();
+        }
         loop {
             let outcome = supervise::run(&mut core, &mut world);
             if outcome == Outcome::Ended {
-                world.tell("ended");
                 return world.told;
             }
             if world.booting {
@@ -139,10 +151,14 @@ impl World {
                 core = Core::new(policy());
                 world.soon.clear();
                 world.alarms.clear();
-                if world.ending {
-                    core.set_ending();
-                    let shutdown = Line::Ask("shutdown".to_owned(), Command::Shutdown);
-                    world.script.push_front((world.now, shutdown));
+                if world.on_machine {
+                    core.set_machine();
+                }
+                if let Some(ending) = &world.ending {
+                    core.set_ending(ending.clone());
+                }
+                if let Some(signal) = &world.repeated {
+                    world.script.push_front((world.now, signal.clone()));
                 }
                 let found = world.survivors();
                 core.boot(Tick(world.now), found);
@@ -248,7 +264,8 @@ impl World {
 
     fn signalled(&mut self, service: &ServiceName, signal: Signal) {
         let deaf = self.manners.get(service).is_some_and(|it| it.deaf);
-        if signal == Signal::SIGKILL || !deaf {
+        let stuck = self.manners.get(service).is_some_and(|it| it.stuck);
+        if !stuck && (signal == Signal::SIGKILL || !deaf) {
             self.ends(service, Exit::Signal { signal: signal as i32, core: false });
         }
     }
@@ -278,6 +295,12 @@ impl World {
         vec![Wake::Happened(service, Happening::Elapsed)]
     }
 
+    fn crash(&mut self, at: i64) -> Vec<Wake> {
+        self.tell(&format!("{at} crash"));
+        self.crashed = true;
+        vec![Wake::HandOver]
+    }
+
     fn read_script(&mut self) -> Vec<Wake> {
         let (at, line) = self.script.pop_front().expect("there is a line");
         match line {
@@ -286,10 +309,10 @@ impl World {
                 self.booting = true;
                 vec![Wake::HandOver]
             }
-            Line::Crash => {
-                self.tell(&format!("{at} crash"));
-                self.crashed = true;
-                vec![Wake::HandOver]
+            Line::Crash => self.crash(at),
+            Line::Unseen(service, exit) => {
+                self.ends(&service, exit);
+                self.crash(at)
             }
             Line::Watch => {
                 self.told.clear();
@@ -303,6 +326,14 @@ impl World {
             Line::Ask(text, command) => {
                 self.tell(&format!("{at} {text}"));
                 vec![Wake::Asked(letter(command))]
+            }
+            Line::Signal(text, by) => {
+                self.tell(&format!("{at} {text}"));
+                if by == Asker::Keeper {
+                    let again = Line::Signal("sigterm keeper (again)".to_owned(), by);
+                    self.repeated = Some(again);
+                }
+                vec![Wake::Shutdown(by)]
             }
             Line::Exit(service, exit) => {
                 self.ends(&service, exit);
@@ -378,7 +409,7 @@ impl Machine for World {
                 self.signalled(&service, signal);
             }
             Effect::Acknowledge { service, .. } => {
-                if !self.ending {
+                if self.ending.is_none() {
                     self.slots.remove(&service);
                 }
             }
@@ -393,7 +424,7 @@ impl Machine for World {
             Effect::Changed(service) => {
                 let standing = &service.standing;
                 let shown = format!("{}: {}", standing.state.word(), standing.why);
-                if !self.ending {
+                if self.ending.is_none() {
                     self.notes.insert(service.name.clone(), Rc::clone(&service));
                 }
                 if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
@@ -406,8 +437,11 @@ impl Machine for World {
                 self.tell(&format!("  {service} is forgotten"));
             }
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
-            Effect::Ending => self.ending = true,
-            Effect::Ended => {}
+            Effect::Ending(ending) => self.ending = Some(ending),
+            Effect::Ended { code: 0, then: Then::Exit } => self.tell("ended"),
+            Effect::Ended { code, then: Then::Exit } => self.tell(&format!("ended with {code}")),
+            Effect::Ended { code, then } => self.tell(&format!("ended with {code}: {then:?}")),
+            Effect::HandOver { .. } => {}
         }
     }
 

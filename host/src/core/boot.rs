@@ -42,7 +42,7 @@ impl Core {
                 let process = survivor.standing.process;
                 self.live += usize::from(process.is_some());
                 self.draw(id).standing = survivor.standing.clone();
-                if self.ending {
+                if self.is_ending() {
                     let standing = &mut self.draw(id).standing;
                     standing.target = Target::Down;
                     standing.held = standing.held.take().map(|_| Held::Stop);
@@ -86,7 +86,10 @@ impl Core {
             let service = Rc::clone(self.known_service(id));
             self.effects.push(Effect::Known(service));
         }
-        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)) && !self.ending);
+        if self.is_ending() {
+            return self.bring_down(now);
+        }
+        ids.retain(|id| self.is_known(*id) && idle(self.at(*id)));
         self.starting = self.in_order("start_order", ids).into();
     }
 

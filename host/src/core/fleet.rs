@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rhai::{Array, Dynamic};
 
-use super::{Core, Effect};
+use super::Core;
 use crate::event::{Happening, Tick};
 use crate::graph::{Id, Need};
 use crate::spec::Status;
@@ -111,37 +111,6 @@ impl Core {
         self.hold(now, &all, &Held::Stop);
     }
 
-    /// Brings everything down and ends; what takes too long is hurried.
-    pub(super) fn shut_down(&mut self, now: Tick) {
-        self.ending = true;
-        self.starting.clear();
-        self.effects.push(Effect::Ending);
-        let is_init = self.is_init;
-        let limit = self.ask("shutdown_ms", (is_init,), |said| {
-            said.as_int().map_err(|kind| format!("it answered with {kind} instead of a number"))
-        });
-        if let Some(limit) = limit.filter(|it| *it > 0) {
-            self.effects.push(Effect::Deadline(Tick(now.0.saturating_add(limit))));
-        }
-        self.stop_all(now);
-        self.end_if_down();
-    }
-
-    /// There is no time left: whatever lives is stopped without grace, in no order.
-    pub fn hurry(&mut self, now: Tick) {
-        let held = std::mem::take(&mut self.held).into_iter();
-        for id in held.chain(std::mem::take(&mut self.released)).collect::<Vec<_>>() {
-            self.draw(id).standing.held = None;
-        }
-        for id in self.known() {
-            if self.is_known(id) && self.at(id).process.is_some() {
-                self.draw(id).standing.target = Target::Down;
-                self.happen(now, id, Happening::MustHurry);
-            }
-        }
-        self.end_if_down();
-    }
-
     pub(super) fn leave(&mut self, now: Tick, ids: &[Id]) {
         for id in ids {
             self.draw(*id).standing.leaving = true;
@@ -209,7 +178,7 @@ impl Core {
         }
         let order = self.in_order("stop_order", ids);
         self.released.extend(order);
-        if !self.ending {
+        if !self.is_ending() {
             self.let_go(now, usize::MAX);
         }
     }
@@ -226,7 +195,7 @@ impl Core {
                 continue;
             }
             let what = match self.draw(id).standing.held.take() {
-                _ if self.ending => Happening::WantDown,
+                _ if self.is_ending() => Happening::WantDown,
                 Some(Held::Restart) => Happening::WantRestart,
                 Some(Held::Renew) => Happening::Defined { restart: true },
                 Some(Held::Yield(to)) => Happening::MustYield { to },

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use zinit_keeper::wire::{Output, Report, Request, Slot, VERSION, leaf_name};
 
-use super::{About, ENDING, RealMachine, Received, SERVER_SLOT, launch};
+use super::ending::Begun;
+use super::{About, RealMachine, Received, launch};
 use crate::event::Task;
 use crate::keeper::Descriptors;
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::probe::Membership;
 use crate::spec::{Readiness, line_regex};
-use crate::supervise::Wake;
 
 /// The first version that knows outputs which name a service.
 const NAMED_OUTPUTS: u32 = 4;
@@ -29,11 +29,11 @@ impl About {
 }
 
 impl RealMachine {
-    /// Greets the keeper and hears what it keeps for us.
+    /// Greets the keeper and hears what it keeps for us, and what an earlier brain has begun.
     ///
     /// # Errors
     /// When the keeper does not answer.
-    pub fn greet(&mut self) -> io::Result<Vec<Slot>> {
+    pub fn greet(&mut self) -> io::Result<(Vec<Slot>, Begun)> {
         self.keeper.send(&[Request::Hello { version: VERSION }])?;
         self.keeper.flush()?;
         let mut expected = None;
@@ -47,14 +47,14 @@ impl RealMachine {
             }
             for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { version, slots, keeper, cgroup, controllers, .. } => {
+                    Report::Welcome { version, slots, keeper, cgroup, controllers, machine } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {
                             // A brain greets its keeper once.
                             let _ = self.board.cgroup.set(it.clone());
                         }
-                        self.about = About { pid: keeper, version, cgroup, controllers };
+                        self.about = About { pid: keeper, version, cgroup, controllers, machine };
                     }
                     Report::Slot(slot) => {
                         self.take_over(&slot, descriptors);
@@ -65,13 +65,10 @@ impl RealMachine {
                 }
             }
         }
-        if slots.iter().any(|it| it.service == SERVER_SLOT && it.note == ENDING) {
-            self.ending = true;
-            early.push(Wake::Shutdown);
-        }
+        let begun = self.begun(&slots);
         self.early = early;
         self.logs.claim();
-        Ok(slots)
+        Ok((slots, begun))
     }
 
     /// Whether the keeper is the first process of its world.
@@ -79,9 +76,9 @@ impl RealMachine {
         self.about.pid == 1
     }
 
-    /// Whether an earlier brain has begun to bring everything down.
-    pub fn is_ending(&self) -> bool {
-        self.ending
+    /// Whether the keeper is the first process of the machine, which it may switch off.
+    pub fn keeper_is_machines(&self) -> bool {
+        self.about.machine
     }
 
     /// Goes on with what an earlier brain has begun.

@@ -79,6 +79,7 @@ impl RealMachine {
             restarts: standing.restarts,
             last_exit: last_exit(standing),
             oneshot: spec.oneshot,
+            essential: spec.essential,
             after: spec.after.clone(),
             requires: spec.requires.clone(),
             wants: spec.wants.clone(),

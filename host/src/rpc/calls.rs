@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use zinit_keeper::wire::Then;
 
 use super::args::Args;
 use super::methods::{Pending, Said};
@@ -178,17 +179,25 @@ pub(super) fn authenticate(_: &Office, _: &Args) -> Said {
 }
 
 pub(super) fn ping(_: &Office, _: &Args) -> Said {
-    said(&json!({ "message": "pong", "version": env!("CARGO_PKG_VERSION") }))
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    said(&json!({ "message": "pong", "version": version, "pid": pid }))
 }
 
-pub(super) fn reboot(_: &Office, _: &Args) -> Said {
-    let message = "cannot reboot: Zinit is not the first process of this machine";
-    Err(Refusal::new(Kind::Forbidden, message))
+pub(super) fn poweroff(office: Arc<Office>, _: Args) -> Pending {
+    asked(office, Ok(Command::Shutdown(Then::Poweroff)))
+}
+
+pub(super) fn reboot(office: Arc<Office>, _: Args) -> Pending {
+    asked(office, Ok(Command::Shutdown(Then::Reboot)))
+}
+
+pub(super) fn renew(office: Arc<Office>, args: Args) -> Pending {
+    asked(office, Ok(Command::Renew { keeper: args.flag(0) }))
 }
 
 pub(super) fn shutdown(office: &Office, _: &Args) -> Said {
     let desk = office.desk.clone();
-    tokio::spawn(async move { desk.ask(Command::Shutdown).await });
+    tokio::spawn(async move { desk.ask(Command::Shutdown(Then::Exit)).await });
     said(&true)
 }
 

@@ -364,10 +364,10 @@ pub static METHODS: &[Method] = &[
         (
             "object",
             "`name`, `pid` (0 for none), `state`, `target`, `reason`, `since_ms`, `restarts`, \
-             `last_exit`, `oneshot`, `after`, `requires`, `wants`, `groups`, `waits_for`, `next` and \
+             `last_exit`, `oneshot`, `essential`, `after`, `requires`, `wants`, `groups`, `waits_for`, `next` and \
              `next_ms` (what happens to it by itself, and when), `health`, `says`, `incarnation` \
              (which process of it is the latest), `log_dropped` with `lines` and `bytes` of its output \
-             for which there was no room, and `process_tree` with `root` and `processes`. Those from \
+             for which there was no room, and `process_tree` with `root` and `processes`. `essential` and those from \
              `requires` to `log_dropped` are left out when there is nothing to tell.",
         ),
         calls::status,
@@ -428,39 +428,41 @@ pub static METHODS: &[Method] = &[
         "system.ping",
         "Shows that the server is there.",
         &[],
-        ("object", "`message` (`pong`) and `version`."),
+        (
+            "object",
+            "`message` (`pong`), `version`, and the server's `pid`, which is another one after `system.renew`.",
+        ),
         calls::ping,
     ),
-    now(
+    later(
+        "system.poweroff",
+        "Stops all services, then switches the machine off; refused unless Zinit is its first process.",
+        &[],
+        TRUE,
+        calls::poweroff,
+    ),
+    later(
         "system.reboot",
-        "Reboots the machine; refused unless Zinit is its first process.",
+        "Stops all services, then reboots the machine; refused unless Zinit is its first process.",
         &[],
         TRUE,
         calls::reboot,
     ),
+    later(
+        "system.renew",
+        "Lets another server take over, whose program may be a newer one; services run on.",
+        &[Param::optional("keeper", Kind::Flag, "true", "Whether the keeper begins anew as well.")],
+        TRUE,
+        calls::renew,
+    ),
     now(
         "system.shutdown",
-        "Stops all services, then the server. Answers at once.",
+        "Stops all services, then the server. Answers at once. Asked for again, it kills what is left.",
         &[],
         TRUE,
         calls::shutdown,
     ),
 ];
-
-/// The reference, in Markdown.
-pub fn reference() -> String {
-    METHODS.iter().map(described).collect::<Vec<_>>().join("\n")
-}
-
-fn described(method: &Method) -> String {
-    let names = method.params.iter().map(Param::usage).collect::<Vec<_>>().join(", ");
-    let params = method.params.iter().map(|it| format!("- `{}`: {}\n", it.name, it.doc));
-    let Method { name, doc, result, .. } = method;
-    format!(
-        "### `{name}` [{names}]\n\n{doc}\n\n{}- answers: {result}\n",
-        params.collect::<String>()
-    )
-}
 
 #[cfg(test)]
 mod tests {
@@ -481,12 +483,5 @@ mod tests {
                 assert!(it.message.contains("needs"), "{}: {it}", method.name);
             });
         }
-    }
-
-    #[test]
-    fn the_reference_names_every_method() {
-        let text = reference();
-        assert!(METHODS.iter().all(|it| text.contains(it.name)));
-        assert!(text.contains("### `service.kill` [name, signal = \"SIGTERM\"]"), "{text}");
     }
 }

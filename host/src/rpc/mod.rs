@@ -38,6 +38,7 @@ pub mod office;
 pub mod openrpc;
 mod page;
 mod picks;
+pub mod reference;
 mod reload;
 mod search;
 pub mod server;

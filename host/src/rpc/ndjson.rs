@@ -102,6 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.phase, Phase::Open) && self.office_closed.as_mut().poll(cx).is_ready() {
+            // What has come before that is answered.
+            let _ = self.poll_read_or_look(cx)?;
             self.phase = Phase::Ending;
         }
         loop {

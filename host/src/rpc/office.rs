@@ -56,7 +56,8 @@ impl Office {
     /// Each reads a page, then it is another one's turn.
     const READERS_MAX: usize = 4;
 
-    /// An office that closes when `stop` becomes true, or loses its sender.
+    /// An office that closes when `stop` becomes true, which means that everything is down, or loses
+    /// its sender, as when another server takes over.
     pub fn new(
         board: Arc<Board>,
         desk: Desk,
@@ -85,6 +86,11 @@ impl Office {
         let mut stop = self.stop.clone();
         // An error means that whoever could say so is gone.
         async move { drop(stop.wait_for(|it| *it).await) }
+    }
+
+    /// Whether it has closed because everything is down, and not for another server.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// The status of a service that must exist.

@@ -87,7 +87,8 @@ pub fn tcp_address(text: &str) -> Result<SocketAddr, Refusal> {
     })
 }
 
-/// Serves until the office closes, then gives the connections a second to take their answers.
+/// Serves until the office closes, then gives the connections a moment to take their answers: a second
+/// when everything is down, less when the next server is waiting to serve.
 /// Wants a runtime with I/O and time; one thread is enough.
 ///
 /// # Errors
@@ -99,6 +100,7 @@ pub async fn serve(office: Arc<Office>, doors: Doors) -> Result<(), Refusal> {
     let (stop, stopper) = stop_channel();
     let methods = http::module(&office).map_err(|it| failed(&it))?;
     let hall = Arc::new(Hall { office, methods, stop });
+    let last_look = doors.unix.try_clone().map_err(|it| failed(&it))?;
     let unix = UnixListener::from_std(doors.unix).map_err(|it| failed(&it))?;
     let unix_places = Arc::new(Semaphore::new(Hall::UNIX_MAX));
     let tcp_places = Arc::new(Semaphore::new(Hall::TCP_MAX));
@@ -110,16 +112,21 @@ pub async fn serve(office: Arc<Office>, doors: Doors) -> Result<(), Refusal> {
     }
     let mine = fs::symlink_metadata(&doors.socket).map(|it| it.ino()).ok();
     hall.office.closed().await;
+    // Whoever comes from now on is to look for the next server; who is in has come in time.
+    if mine.is_some() && fs::symlink_metadata(&doors.socket).map(|it| it.ino()).ok() == mine {
+        let _ = fs::remove_file(&doors.socket);
+    }
     loops.iter().for_each(tokio::task::JoinHandle::abort);
+    while let Ok((stream, _)) = last_look.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+        stream.into_iter().for_each(|it| hall.welcome_unix(it, &unix_places));
+    }
     let _ = stopper.stop();
-    let _ = timeout(Hall::FAREWELL, async {
+    let _ = timeout(hall.patience(), async {
         let _ = unix_places.acquire_many(Hall::UNIX_MAX as u32).await;
         let _ = tcp_places.acquire_many(Hall::TCP_MAX as u32).await;
     })
     .await;
-    if mine.is_some() && fs::symlink_metadata(&doors.socket).map(|it| it.ino()).ok() == mine {
-        let _ = fs::remove_file(&doors.socket);
-    }
     Ok(())
 }
 
@@ -133,10 +140,17 @@ struct Hall {
 impl Hall {
     const UNIX_MAX: usize = 1024;
     const TCP_MAX: usize = 256;
-    /// How long the connections get when the office closes.
+    /// How long the connections get when everything is down, and when another server takes over.
     const FAREWELL: Duration = Duration::from_secs(1);
+    const SUCCESSION: Duration = Duration::from_millis(50);
+    /// How long one that has just come gets to say something when the office closes.
+    const LAST_WORD: Duration = Duration::from_millis(5);
     /// How long to wait when the process has no descriptor left for a client.
     const BREATH: Duration = Duration::from_millis(50);
+
+    fn patience(&self) -> Duration {
+        if self.office.has_ended() { Self::FAREWELL } else { Self::SUCCESSION }
+    }
 
     async fn open_unix(self: Arc<Self>, listener: UnixListener, places: Arc<Semaphore>) {
         loop {
@@ -204,8 +218,11 @@ impl Hall {
         &self,
         greeting: impl Future<Output = io::Result<Speech>>,
     ) -> io::Result<Speech> {
-        let (mut greeting, mut closed) =
-            (std::pin::pin!(greeting), std::pin::pin!(self.office.closed()));
+        let too_late = async {
+            self.office.closed().await;
+            sleep(Self::LAST_WORD).await;
+        };
+        let (mut greeting, mut closed) = (std::pin::pin!(greeting), std::pin::pin!(too_late));
         std::future::poll_fn(|cx| match greeting.as_mut().poll(cx) {
             std::task::Poll::Pending => closed.as_mut().poll(cx).map(|()| Ok(Speech::None)),
             done => done,

@@ -139,6 +139,12 @@ pub const KEYS: &[Key] = &[
         "after how many failed attempts in a row it is given up; 0 for never",
     ),
     key("on_give_up", Kind::Text, "\"\"", "a command that is run when it is given up"),
+    key(
+        "essential",
+        Kind::Flag,
+        "false",
+        "when it has ended and is not started again, all is stopped, and the server ends as it did",
+    ),
     // How it stops.
     key("stop_cmd", Kind::Text, "\"\"", "a command that asks it to stop, before the signal does"),
     key(

@@ -62,6 +62,7 @@ fn endings(keys: &mut Map, spec: &mut Spec) -> Result<(), Fault> {
     keys.read("restart", word(&Restart::WORDS), &mut spec.restart)?;
     keys.read("restart_delay", |it, key| period(it, key).map(Some), &mut spec.restart_delay_ms)?;
     spec.max_restarts = keys.whole("max_restarts")?.unwrap_or(0);
+    keys.read("essential", flag, &mut spec.essential)?;
     keys.read("on_give_up", command_line, &mut spec.on_give_up)
 }
 

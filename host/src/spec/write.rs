@@ -44,6 +44,7 @@ impl Spec {
         yaml.time("restart_delay", self.restart_delay_ms.unwrap_or(-1), -1);
         yaml.plain("max_restarts", self.max_restarts, usual.max_restarts);
         yaml.text("on_give_up", &self.on_give_up, "");
+        yaml.plain("essential", self.essential, usual.essential);
         yaml.open("signal", |yaml| {
             yaml.plain("stop", self.stop_signal.as_str(), usual.stop_signal.as_str());
         });
@@ -78,6 +79,7 @@ impl Spec {
             "restart_delay": self.restart_delay_ms.map(seconds),
             "max_restarts": self.max_restarts,
             "on_give_up": self.on_give_up,
+            "essential": self.essential,
             "notify": self.readiness == Readiness::Notify,
             "ready_fd": if let Readiness::Fd(it) = self.readiness { Some(it) } else { None },
             "ready_log": if let Readiness::Log(it) = &self.readiness { it } else { "" },

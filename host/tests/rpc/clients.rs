@@ -177,3 +177,18 @@ fn a_server_that_stops_answers_those_who_wait() {
     assert_eq!(client.reply()["error"]["code"], -32003);
     assert_eq!(client.line(), "");
 }
+
+#[test]
+fn whoever_has_asked_when_the_server_stops_is_answered() {
+    let mut world = World::new();
+    let ask = |_| {
+        let mut client = world.client();
+        client.send(ping("1") + "\n");
+        client
+    };
+    let clients: Vec<_> = (0..200).map(ask).collect();
+    world.stop();
+    for mut client in clients {
+        assert_eq!(client.reply()["result"]["message"], "pong");
+    }
+}

@@ -119,6 +119,7 @@ fn refusals_have_their_code_a_sentence_and_facts() {
         ("service.kill", json!(["web", "hup"]), -32002),
         ("service.wait", json!(["web", 1, "sideways"]), -32602),
         ("system.reboot", json!([]), -32001),
+        ("system.poweroff", json!([]), -32001),
     ] {
         assert_eq!(client.error(method, params.clone()).0, code, "{method} {params}");
     }
@@ -128,10 +129,11 @@ fn refusals_have_their_code_a_sentence_and_facts() {
 fn ping_discover_and_shutdown() {
     let mut world = World::new();
     let mut client = world.client();
-    let pong = json!({ "message": "pong", "version": env!("CARGO_PKG_VERSION") });
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    let pong = json!({ "message": "pong", "version": version, "pid": pid });
     assert_eq!(client.result("system.ping", json!([])), pong);
     let document = client.result("rpc.discover", json!([]));
-    assert_eq!(document["methods"].as_array().unwrap().len(), 33);
+    assert_eq!(document["methods"].as_array().unwrap().len(), 35);
     assert_eq!(client.result("system.shutdown", json!([])), true);
     assert_eq!(client.line(), "", "the server closes its connections");
     world.stop();

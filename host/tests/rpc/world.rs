@@ -25,6 +25,7 @@ use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve, tcp_address};
 use zinit_host::store::Store;
+use zinit_keeper::wire::Then;
 
 /// How long anything here may take before it counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -178,6 +179,7 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
         restarts: 0,
         last_exit: String::new(),
         oneshot: false,
+        essential: false,
         after: vec![],
         requires: Vec::new(),
         wants: Vec::new(),
@@ -242,10 +244,11 @@ fn core(
             Command::StartAll => names().iter().try_for_each(|it| post(it, "Running", own_pid)),
             Command::StopAll => names().iter().try_for_each(|it| post(it, "Stopped", 0)),
             Command::DeleteAll => names().iter().try_for_each(forget),
-            Command::Shutdown => {
+            Command::Shutdown(Then::Exit) | Command::Renew { .. } => {
                 stop.send_replace(true);
                 Ok(())
             }
+            Command::Shutdown(_) => Err(Refusal::new(Kind::Forbidden, "this is no machine")),
         };
         board.announce();
         let _ = letter.answer.send(answer.map(|()| Reply::Done));

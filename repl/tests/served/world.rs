@@ -184,6 +184,7 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
         restarts: 0,
         last_exit: String::new(),
         oneshot: false,
+        essential: false,
         after: vec![],
         requires: vec![],
         wants: vec![],

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use zinit_host::desk::{Command, Reload};
+use zinit_host::ending::Asker;
 use zinit_host::name::ServiceName;
 use zinit_host::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
-use zinit_keeper::wire::Exit;
+use zinit_keeper::wire::{Exit, Then};
 
 use super::World;
 
@@ -15,6 +16,8 @@ use super::World;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Manner {
     pub(super) deaf: bool,
+    /// Not even SIGKILL ends it: the kernel is busy with it.
+    pub(super) stuck: bool,
     pub(super) mute: bool,
     pub(super) lost: bool,
     /// Others of it live on when its main process ends.
@@ -35,7 +38,11 @@ pub(super) enum Line {
     Watch,
     End,
     Ask(String, Command),
+    /// A signal that asks for the end.
+    Signal(String, Asker),
     Exit(ServiceName, Exit),
+    /// It ends, and the brain with it.
+    Unseen(ServiceName, Exit),
     /// Its checks hold from now on, fail, or hang.
     Health(ServiceName, String),
     /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
@@ -49,6 +56,7 @@ pub(super) fn parse(timeline: &str) -> (World, VecDeque<(i64, Line)>) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0].parse::<i64>() {
             Ok(at) => script.push_back((at, world.line(&words[1..]))),
+            Err(_) if words[0] == "on_machine" => world.on_machine = true,
             Err(_) => world.define(words[0], &words[1..]),
         }
     }
@@ -81,13 +89,17 @@ impl World {
             ["start_all"] => ask(Command::StartAll),
             ["stop_all"] => ask(Command::StopAll),
             ["delete_all"] => ask(Command::DeleteAll),
-            ["shutdown"] => ask(Command::Shutdown),
+            ["shutdown"] => ask(Command::Shutdown(Then::Exit)),
+            ["reboot"] => ask(Command::Shutdown(Then::Reboot)),
+            ["sigterm", "server"] => Line::Signal(text, Asker::Signal),
+            ["sigterm", "keeper"] => Line::Signal(text, Asker::Keeper),
             ["define", it, options @ ..] => {
                 let (spec, manner) = spec_of(options);
                 self.manners.entry(name(it)).or_insert(manner);
                 ask(Command::Define(name(it), Box::new(spec)))
             }
             ["exit", it, how] => Line::Exit(name(it), exit_of(how)),
+            ["unseen", it, how] => Line::Unseen(name(it), exit_of(how)),
             ["health", it, how] => Line::Health(name(it), (*how).to_owned()),
             ["ready" | "stale" | "ping" | "checked", it] => {
                 Line::Says(name(it), words[0].to_owned())
@@ -114,6 +126,9 @@ impl World {
 }
 
 pub(super) fn exit_of(how: &str) -> Exit {
+    if how == "unknown" {
+        return Exit::Unknown;
+    }
     match how.parse() {
         Ok(code) => Exit::Code(code),
         Err(_) => {
@@ -132,6 +147,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
         match key {
             "after" => spec.after = value.split(',').map(name).collect(),
             "oneshot" => spec.oneshot = true,
+            "essential" => spec.essential = true,
             "grace_ms" => spec.shutdown_timeout_ms = number(),
             "delay_ms" => spec.restart_delay_ms = Some(number()),
             "exec" => value.clone_into(&mut spec.exec),
@@ -181,6 +197,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             "hangs" => manner.hangs = true,
             "needs" => manner.needs = Some(name(value)),
             "deaf" => manner.deaf = true,
+            "stuck" => manner.stuck = true,
             "mute" => manner.mute = true,
             "lost" => manner.lost = true,
             _ => panic!("a service has no option `{key}`"),

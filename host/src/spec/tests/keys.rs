@@ -24,6 +24,7 @@ restart: on-failure
 restart_delay: 1
 max_restarts: 5
 on_give_up: logger -t web "given up"
+essential: true
 stop_cmd: nginx -s quit
 signal_stop: QUIT
 signal: { stop: SIGQUIT }
@@ -55,6 +56,7 @@ fn what_came_with_0_4_is_read() {
     assert_eq!(spec.groups, ["front", "blue-1"]);
     assert_eq!((spec.restart, spec.max_restarts), (Restart::OnFailure, 5));
     assert_eq!(spec.on_give_up, "logger -t web \"given up\"");
+    assert!(spec.essential);
     assert_eq!((spec.stop_cmd.as_str(), spec.stop_signal), ("nginx -s quit", Signal::SIGQUIT));
     assert_eq!((spec.start_timeout_ms, spec.watchdog_ms), (60_000, 30_000));
     assert_eq!((&spec.readiness, spec.health.timeout_ms), (&Readiness::Notify, 500));
