@@ -19,7 +19,7 @@ use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
 use crate::slot::Slot;
 use crate::thrift;
-use crate::wire::{Exit, SOCKET_ENV};
+use crate::wire::{Exit, SOCKET_ENV, Then};
 
 /// A brain that lived longer than this after its `Hello` is started again at once.
 const STABLE: Duration = Duration::from_secs(1);
@@ -67,6 +67,8 @@ pub(crate) struct Brain {
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
     farewell: Option<i32>,
+    /// What is asked for after it.
+    pub(crate) then: Then,
     /// When what is left of the services is killed, as there is no brain to do that.
     kill_left_at: Option<Instant>,
     leave_at: Option<Instant>,
@@ -102,6 +104,7 @@ impl Brain {
             start_at: None,
             kill_at: None,
             farewell: None,
+            then: Then::Exit,
             kill_left_at: None,
             leave_at: None,
             stillborn: None,
@@ -137,8 +140,8 @@ impl Brain {
         }
     }
 
-    pub(crate) fn says_farewell(&mut self, code: i32) {
-        self.farewell = Some(code);
+    pub(crate) fn says_farewell(&mut self, code: i32, then: Then) {
+        (self.farewell, self.then) = (Some(code), then);
         self.kill_at = Some(clock::now() + FAREWELL_GRACE);
     }
 }

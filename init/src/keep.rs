@@ -14,6 +14,7 @@ use crate::clock;
 use crate::command::Environ;
 use crate::complain::Complaints;
 use crate::end::Leaders;
+use crate::halt;
 use crate::kin::Kin;
 use crate::launch::{Launcher, Progress};
 use crate::reports::Reports;
@@ -124,6 +125,7 @@ impl Keep {
         if let Some(cgroups) = self.cgroups.take() {
             cgroups.remove();
         }
+        halt::follow(self.brain.then, &self.signals, &mut self.complaints);
         code
     }
 

@@ -1,12 +1,13 @@
 //! `zinit-updater --init`: the keeper as PID 1 of a container, or under any other parent.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use zinit_keeper::Keeper;
+use zinit_keeper::shim::{self, Shim};
 
 /// Keeps `zinit-server` and its services running.
 #[derive(Parser)]
@@ -16,15 +17,35 @@ struct Args {
     /// start it again when it dies, and reap every orphan. Meant for PID 1 of a container.
     #[arg(long, required = true)]
     init: bool,
+
+    /// With --init and a command: send signals to its whole process group
+    #[arg(short, long, requires = "command")]
+    group: bool,
+
+    /// With --init: run this instead of `zinit-server`, hand it every signal, reap every orphan, and
+    /// end with its exit status
+    #[arg(last = true, value_name = "COMMAND", requires = "init")]
+    command: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
-    Args::parse();
+    let args = Args::parse();
+    init(args.group, args.command)
+}
+
+/// Keeps: a program if one is given, else `zinit-server` and its services.
+fn init(group: bool, command: Vec<OsString>) -> ExitCode {
+    if !command.is_empty() {
+        return code(shim::run(Shim { command, group }));
+    }
     let Some(brain) = find("zinit-server") else {
         eprintln!("error: cannot begin: there is no `zinit-server` beside this program or in PATH");
         return ExitCode::FAILURE;
     };
-    let code = zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None });
+    code(zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None }))
+}
+
+fn code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 

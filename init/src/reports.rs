@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use nix::libc::{SIGINT, SIGTERM};
 use nix::unistd::getpid;
 
+use crate::halt;
 use crate::slot::Slots;
 use crate::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, VERSION};
 
@@ -117,7 +118,7 @@ impl Reports {
                     slots: slots.table_len(),
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
-                    machine: false,
+                    machine: halt::is_machine(),
                 },
             );
         }
