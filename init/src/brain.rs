@@ -192,6 +192,10 @@ impl Keep {
         if up || signal != libc::SIGUSR1 {
             self.reports.signalled(signal);
         }
+        // Nobody else is there who could be told to hurry.
+        if let (Some(at), libc::SIGTERM | libc::SIGINT) = (&mut self.brain.kill_left_at, signal) {
+            *at = clock::now();
+        }
     }
 
     /// Handles what the brain has sent, a packet at a time.

@@ -1,6 +1,7 @@
 //! The loop: one thread that waits for signals, the brain, and launches under way.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -130,6 +131,10 @@ impl Keep {
     }
 
     fn keep(&mut self) -> i32 {
+        if !self.kin.has_proc() {
+            let why = "a process that leaves the group of its service is not found when that stops";
+            self.complaints.say(format_args!("/proc is not that of our processes: {why}"));
+        }
         self.start_brain();
         let mut events = [EpollEvent::empty(); 32];
         loop {
@@ -267,7 +272,9 @@ pub(crate) fn run(brain: Brain) -> i32 {
     match kept {
         Ok(keep) => keep.run(),
         Err(errno) => {
-            Complaints::default().say(format_args!("cannot begin: {errno}"));
+            let about = if fs::exists("/dev/null").unwrap_or(true) { "" } else { "/dev/null: " };
+            let why = errno.desc();
+            Complaints::default().say(format_args!("cannot begin: {about}{why}"));
             1
         }
     }

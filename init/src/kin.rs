@@ -47,6 +47,9 @@ pub(crate) struct Kin {
     mark: String,
     me: i32,
     session: i32,
+    /// `/proc` speaks of the processes that we number likewise. Otherwise nobody is looked for: what it
+    /// says would be about strangers.
+    has_proc: bool,
     orphans: HashMap<i32, Orphan>,
     /// Processes without parents of their own as yet, which were seen below a main process.
     seen: HashMap<(i32, u64), Rc<str>>,
@@ -63,7 +66,14 @@ impl Kin {
         let mark = format!("{MARK}={boot}-{me}-{born}:");
         let session = getsid(None).map_or(0, nix::unistd::Pid::as_raw);
         let (orphans, seen, fresh) = (HashMap::new(), HashMap::new(), false);
-        Self { mark, me, session, orphans, seen, fresh }
+        let has_proc =
+            fs::read_link("/proc/self").is_ok_and(|it| it.as_os_str() == &*me.to_string());
+        Self { mark, me, session, has_proc, orphans, seen, fresh }
+    }
+
+    /// Whether it can be told whose a process is.
+    pub(crate) fn has_proc(&self) -> bool {
+        self.has_proc
     }
 
     /// The variable that an incarnation's processes have in their environment.
@@ -81,7 +91,8 @@ impl Kin {
         led: impl Fn(i32) -> Option<Rc<str>>,
     ) -> bool {
         let mut sure = true;
-        for pid in own_children(self.me) {
+        let children = if self.has_proc { own_children(self.me) } else { Vec::new() };
+        for pid in children {
             if leads(pid) || self.orphans.get(&pid).is_some_and(|it| !it.dead) {
                 continue;
             }
@@ -152,7 +163,8 @@ impl Kin {
     /// These children of ours, and all below them.
     pub(crate) fn tree(&self, roots: Vec<i32>) -> Vec<Process> {
         let mut found = Vec::new();
-        let mut next: Vec<(i32, i32)> = roots.into_iter().map(|it| (self.me, it)).collect();
+        let roots = roots.into_iter().filter(|_| self.has_proc);
+        let mut next: Vec<(i32, i32)> = roots.map(|it| (self.me, it)).collect();
         while let Some((parent, pid)) = next.pop() {
             let Some(it) = stat(pid).filter(|it| it.parent == parent && !it.dead) else { continue };
             found.push(Process { pid, start: it.start, group: it.group });

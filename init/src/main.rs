@@ -51,11 +51,18 @@ fn code(code: i32) -> ExitCode {
 
 /// The program of that name: the sibling of this one, else the first in `PATH`.
 fn find(name: &str) -> Option<PathBuf> {
-    let sibling = env::current_exe().ok().map(|it| it.with_file_name(name));
+    let sibling = own_file().map(|it| it.with_file_name(name));
     let path = env::var_os("PATH").unwrap_or_default();
     let in_path = env::split_paths(OsStr::new(&path)).map(|dir| dir.join(name));
     let found = sibling.into_iter().chain(in_path).find(|it| is_program(it))?;
     std::path::absolute(found).ok()
+}
+
+/// The file of this program; without `/proc`, what it was called if that is a path.
+fn own_file() -> Option<PathBuf> {
+    let called =
+        || env::args_os().next().map(PathBuf::from).filter(|it| it.components().count() > 1);
+    env::current_exe().ok().or_else(called)
 }
 
 fn is_program(path: &Path) -> bool {

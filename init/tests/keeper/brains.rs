@@ -120,6 +120,17 @@ pub(crate) fn sigterm_is_told_to_the_next_brain_too() {
     assert_eq!(world.brain.hear().0, Report::Signalled { signal: 15 });
 }
 
+pub(crate) fn each_sigterm_is_told_and_the_next_brain_knows_that_it_is_urgent() {
+    let mut world = World::serving();
+    let told = Report::Signalled { signal: 15 };
+    for _ in 0..2 {
+        world.signal_keeper(Signal::SIGTERM);
+        assert_eq!(world.brain.hear().0, told);
+    }
+    world.replace_brain();
+    assert_eq!([world.brain.hear().0, world.brain.hear().0], [told.clone(), told]);
+}
+
 pub(crate) fn a_brain_that_closes_its_socket_is_replaced() {
     let mut world = World::serving();
     world.brain.launch("a", 1, "exec sleep 1000");
@@ -210,6 +221,22 @@ pub(crate) fn a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_beg
     kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("the brain lives");
     assert_eq!(world.ends(), Some(128 + 15));
     assert!(!pids.iter().any(|it| alive(*it)), "{pids:?}");
+}
+
+pub(crate) fn a_keeper_that_ends_without_a_brain_can_be_told_to_hurry() {
+    let mut world = World::serving();
+    world.brain.launch("a", 1, "trap 'echo asked' TERM; echo ready; while :; do sleep 1; done");
+    let (pid, pipes) = world.brain.launched("a");
+    read_until(&pipes[0], "ready");
+    world.listener = UnixListener::bind(world.dir.join("other")).expect("a socket");
+    world.signal_keeper(Signal::SIGTERM);
+    kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("the brain lives");
+    read_until(&pipes[0], "asked");
+    let asked = Instant::now();
+    world.signal_keeper(Signal::SIGTERM);
+    assert_eq!(world.ends(), Some(128 + 15));
+    assert!(asked.elapsed() < Duration::from_secs(4), "it has waited as long as without hurry");
+    assert!(!alive(pid));
 }
 
 pub(crate) fn a_brain_that_fails_whenever_it_is_told_to_end_does_not_keep_the_keeper() {
