@@ -18,7 +18,7 @@ use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, Pid, execvp, fork, getpgrp, setpgid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{ForkResult, Pid, execvp, fork, getpgrp, read, setpgid, tcgetpgrp, tcsetpgrp};
 
 use crate::{launch, thrift};
 
@@ -168,12 +168,15 @@ fn become_program(command: &[CString]) -> nix::Result<Infallible> {
 
 /// The terminal of our session, if it has one.
 fn terminal() -> Option<OwnedFd> {
-    open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    let how = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    open("/dev/tty", how, Mode::empty()).ok()
 }
 
-/// Whether our process group is the one that the terminal is for.
+/// Whether our process group is the one that the terminal is for: others are refused to read, even
+/// nothing. The numbers of the groups do not tell: to the first process of a PID namespace, all from
+/// outside are 0.
 fn is_foreground() -> bool {
-    terminal().and_then(|it| tcgetpgrp(it).ok()).is_some_and(|it| it == getpgrp())
+    terminal().is_some_and(|it| read(it, &mut []) != Err(Errno::EIO))
 }
 
 /// Makes a process group the foreground. Nobody is stopped for it: all signals are blocked.
