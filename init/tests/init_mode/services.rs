@@ -22,6 +22,7 @@ fn world() -> Option<World> {
 /// Begins, and waits until all is up.
 fn up(keeper: &str) -> Option<World> {
     let world = world()?.begin(keeper);
+    world.file("db.up");
     world.file("web.up");
     world.until("it serves", || world.zinit(&["list"]).status.success().then_some(()));
     Some(world)

@@ -8,7 +8,7 @@ use crate::world::{World, is_root, skip, text};
 const NOBODY: &str = "exec setpriv --reuid 12345 --regid 12345 --clear-groups";
 
 /// The service of these tests.
-const UP: &str = "echo $(id -u) > $H/up; touch /written 2> $H/refused; exec sleep 1000";
+const UP: &str = "[ -w / ] || touch $H/refused; echo $(id -u) > $H/up; exec sleep 1000";
 
 /// Starts the service, asks for it, and ends.
 fn lives(script: &str) -> Option<World> {
@@ -61,8 +61,7 @@ fn one_writable_directory_is_enough() {
     else {
         return;
     };
-    let refused = world.read("refused");
-    assert!(refused.contains("Read-only file system"), "{refused}");
+    assert!(world.home.join("refused").exists(), "the root can be written to");
 }
 
 #[test]

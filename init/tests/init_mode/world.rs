@@ -27,7 +27,7 @@ fn way() -> Option<&'static [&'static str]> {
         command.args(*way).args(["--mount-proc", "--kill-child", "true"]);
         command.stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     };
-    WAY.get_or_init(|| WAYS.iter().position(|it| works(it))).map(|it| WAYS[it])
+    WAY.get_or_init(|| WAYS.iter().position(works)).map(|it| WAYS[it])
 }
 
 /// Whether namespaces are made by root itself, who may be any user in them.
