@@ -170,6 +170,34 @@ pub(crate) fn farewell_ends_the_keeper_with_the_code() {
     assert_eq!(world.ends(), Some(5));
 }
 
+pub(crate) fn only_the_first_process_of_a_machine_can_switch_it_off() {
+    for (then, what) in
+        [(Then::Poweroff, "switch the machine off"), (Then::Reboot, "start the machine again")]
+    {
+        let mut world = World::new();
+        world.keeper.kill().expect("it lives");
+        world.keeper.wait().expect("it is ours");
+        let mut command = keeper_command(&world.dir);
+        world.keeper = command.stderr(Stdio::piped()).spawn().expect("the keeper starts");
+        world.brain = Brain::accept(&world.listener);
+        world.brain.say(&[Request::Hello { version: VERSION, ledger: String::new() }]);
+        let machine = |it: Report, _: Vec<OwnedFd>| match it {
+            Report::Welcome { machine, .. } => Some(machine),
+            _ => None,
+        };
+        assert!(!world.brain.hear_until(machine));
+        world.brain.say(&[Request::Serving, Request::Farewell { code: 4, then }]);
+        world.brain.control.write_all(&[0]).expect("it lives");
+        assert_eq!(world.ends(), Some(4));
+        let mut said = String::new();
+        world.keeper.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        assert!(
+            said.contains(&format!("cannot {what}: only the machine's first process can")),
+            "{said}"
+        );
+    }
+}
+
 pub(crate) fn farewell_kills_what_the_brain_forgot() {
     let mut world = World::serving();
     world.brain.launch("a", 1, "exec sleep 1000");

@@ -98,6 +98,7 @@ tests![
     brains::a_brain_that_closes_its_socket_is_replaced,
     brains::what_a_dead_brain_has_said_still_counts,
     brains::farewell_ends_the_keeper_with_the_code,
+    brains::only_the_first_process_of_a_machine_can_switch_it_off,
     brains::farewell_kills_what_the_brain_forgot,
     brains::a_first_brain_that_never_serves_ends_the_keeper,
     brains::a_brain_that_cannot_be_run_ends_the_keeper,
