@@ -38,6 +38,9 @@ const LEDGER_ENV: &str = "ZINIT_KEEPER_LEDGER";
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT_MS: u8 = 10;
 
+/// What helps where a home cannot be.
+const WRITABLE: &str = "set ZINIT_HOME to a directory that can be written to";
+
 /// Takes the home, or says who has it.
 ///
 /// # Errors
@@ -45,12 +48,13 @@ const LOCK_WAIT_MS: u8 = 10;
 pub fn take(home: &Home) -> Result<Held, Refusal> {
     for dir in [&home.state_dir, &home.config_dir] {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| storage("make", dir, &error))?;
+        made.map_err(|error| storage("make", dir, &error).hint(WRITABLE))?;
     }
     let path = home.state_dir.join("lock");
     let mut how = OpenOptions::new();
     how.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = how.open(&path).map_err(|error| storage("open", &path, &error))?;
+    let file = how.open(&path);
+    let file = file.map_err(|error| storage("open", &path, &error).hint(WRITABLE))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             sign(&mut lock, home).map_err(|error| storage("write", &path, &error))?;

@@ -61,6 +61,11 @@ impl Ending {
         self.clients.saturating_add(self.signals.max(self.passed_on)) > 1
     }
 
+    /// The keeper that has passed on signals is gone, and the next one does not know of them.
+    pub fn is_repeated_by_nobody(&mut self) {
+        self.signals = self.signals.max(std::mem::take(&mut self.passed_on));
+    }
+
     /// Whether the keeper has passed on a signal, which it tells the next brain again.
     pub fn will_be_repeated(&self) -> bool {
         self.passed_on > 0

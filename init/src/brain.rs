@@ -21,7 +21,7 @@ use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
 use crate::slot::Slot;
 use crate::thrift;
-use crate::wire::{Exit, SOCKET_ENV};
+use crate::wire::{Exit, SOCKET_ENV, Then};
 
 pub(crate) use passed::Passed;
 
@@ -71,6 +71,8 @@ pub(crate) struct Brain {
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
     farewell: Option<i32>,
+    /// What is asked for after it.
+    pub(crate) then: Then,
     /// When what is left of the services is killed, as there is no brain to do that.
     kill_left_at: Option<Instant>,
     leave_at: Option<Instant>,
@@ -106,6 +108,7 @@ impl Brain {
             start_at: None,
             kill_at: None,
             farewell: None,
+            then: Then::Exit,
             kill_left_at: None,
             leave_at: None,
             stillborn: None,
@@ -141,8 +144,8 @@ impl Brain {
         }
     }
 
-    pub(crate) fn says_farewell(&mut self, code: i32) {
-        self.farewell = Some(code);
+    pub(crate) fn says_farewell(&mut self, code: i32, then: Then) {
+        (self.farewell, self.then) = (Some(code), then);
         self.kill_at = Some(clock::now() + FAREWELL_GRACE);
     }
 }
@@ -207,6 +210,10 @@ impl Keep {
         }
         if up || signal != libc::SIGUSR1 {
             self.reports.signalled(signal);
+        }
+        // Nobody else is there who could be told to hurry.
+        if let (Some(at), libc::SIGTERM | libc::SIGINT) = (&mut self.brain.kill_left_at, signal) {
+            *at = clock::now();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The loop: one thread that waits for signals, the brain, and launches under way.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use crate::command::Environ;
 use crate::complain::Complaints;
 use crate::end::Leaders;
 use crate::foreign::Zombie;
+use crate::halt;
 use crate::kin::Kin;
 use crate::launch::{Launcher, Progress};
 use crate::ledger::Ledger;
@@ -166,6 +167,7 @@ impl Keep {
         if let Some(cgroups) = self.cgroups.take() {
             cgroups.remove();
         }
+        halt::follow(self.brain.then, &self.signals, &mut self.complaints);
         code
     }
 
@@ -192,6 +194,10 @@ impl Keep {
     }
 
     fn keep(&mut self) -> i32 {
+        if !self.kin.has_proc() {
+            let why = "a process that leaves the group of its service is not found when that stops";
+            self.complaints.say(format_args!("/proc is not that of our processes: {why}"));
+        }
         if !self.brain.goes_on() {
             self.start_brain();
         }
@@ -350,7 +356,9 @@ pub(crate) fn run(brain: Brain, ledger: Option<PathBuf>) -> i32 {
             keep.run()
         }
         Err(errno) => {
-            Complaints::default().say(format_args!("cannot begin: {errno}"));
+            let about = if fs::exists("/dev/null").unwrap_or(true) { "" } else { "/dev/null: " };
+            let why = errno.desc();
+            Complaints::default().say(format_args!("cannot begin: {about}{why}"));
             1
         }
     }

@@ -48,6 +48,9 @@ pub(crate) struct Kin {
     mark: String,
     me: i32,
     session: i32,
+    /// `/proc` speaks of the processes that we number likewise. Otherwise nobody is looked for: what it
+    /// says would be about strangers.
+    has_proc: bool,
     orphans: HashMap<i32, Orphan>,
     /// Processes without parents of their own as yet, which were seen below a main process.
     seen: HashMap<(i32, u64), Rc<str>>,
@@ -76,10 +79,13 @@ impl Kin {
         let born = stat(me).map_or(0, |it| it.start);
         let mark = format!("{MARK}={boot}-{me}-{born}:");
         let session = getsid(None).map_or(0, nix::unistd::Pid::as_raw);
+        let has_proc =
+            fs::read_link("/proc/self").is_ok_and(|it| it.as_os_str() == &*me.to_string());
         Self {
             mark,
             me,
             session,
+            has_proc,
             orphans: HashMap::new(),
             seen: HashMap::new(),
             strays: HashMap::new(),
@@ -100,6 +106,11 @@ impl Kin {
         &self.mark
     }
 
+    /// Whether it can be told whose a process is.
+    pub(crate) fn has_proc(&self) -> bool {
+        self.has_proc
+    }
+
     /// The variable that an incarnation's processes have in their environment.
     pub(crate) fn mark_of(&self, service: &str, incarnation: u64) -> String {
         format!("{}{incarnation}:{service}", self.mark)
@@ -115,7 +126,8 @@ impl Kin {
         led: impl Fn(i32) -> Option<Rc<str>>,
     ) -> bool {
         let mut sure = true;
-        for pid in own_children(self.me) {
+        let children = if self.has_proc { own_children(self.me) } else { Vec::new() };
+        for pid in children {
             if leads(pid) || self.orphans.get(&pid).is_some_and(|it| !it.dead) {
                 continue;
             }
@@ -223,6 +235,9 @@ impl Kin {
 
     /// These children of ours, and all below them.
     pub(crate) fn tree(&self, roots: Vec<i32>) -> Vec<Process> {
+        if !self.has_proc {
+            return Vec::new();
+        }
         tree(roots.into_iter().map(|it| (self.me, it)).collect())
     }
 

@@ -13,6 +13,7 @@
 //!  mounts   where cgroups are                       kin      who is whose without them
 //!  proc     what `/proc` says
 //!  setup    what the process becomes first          complain what it says on stderr
+//!  halt     the end of the machine          shim     one program instead of all this
 //!  thrift   gives back what only the start needed
 //!  wire     the language                            packet   its transport, for both ends
 //! ```
@@ -46,6 +47,7 @@ mod command;
 mod complain;
 mod end;
 mod foreign;
+mod halt;
 mod keep;
 mod kin;
 mod launch;
@@ -61,6 +63,7 @@ mod renew;
 mod reports;
 mod request;
 mod setup;
+pub mod shim;
 mod slot;
 mod stream;
 pub mod thrift;

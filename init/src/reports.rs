@@ -10,11 +10,15 @@ use nix::libc::{SIGINT, SIGTERM};
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
+use crate::halt;
 use crate::slot::Slots;
 use crate::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, VERSION};
 
 /// A packet is sent when it has grown to this size; one large report may make it larger.
 const PACKET_AIM: usize = 32 * 1024;
+
+/// Of the signals that ask for the end, so many mean something: the second, that it is urgent.
+const ENDING_MAX: usize = 2;
 
 /// The most refusals that wait to be told. A brain that causes more and reads none loses some.
 const REFUSALS_MAX: usize = 256;
@@ -28,10 +32,10 @@ pub(crate) struct Reports {
     pub(crate) table_left: usize,
     /// Where the services' cgroups are, and the controllers that those have.
     pub(crate) cgroups: (String, Vec<String>),
-    /// Signals to pass on, each once.
+    /// Signals to pass on, each once, except those that ask for the end.
     signals: Vec<i32>,
-    /// The signal that asked for the end; each new brain is told again.
-    ending: Option<i32>,
+    /// The signals that asked for the end, the first and the latest; each new brain is told again.
+    ending: Vec<i32>,
     refusals: VecDeque<Report>,
 }
 
@@ -51,7 +55,7 @@ pub(crate) struct Passed {
     welcome: bool,
     table_left: usize,
     signals: Vec<i32>,
-    ending: Option<i32>,
+    ending: Vec<i32>,
     refusals: VecDeque<Report>,
 }
 
@@ -62,7 +66,7 @@ impl Reports {
             welcome: self.welcome,
             table_left: self.table_left,
             signals: self.signals.clone(),
-            ending: self.ending,
+            ending: self.ending.clone(),
             refusals: self.refusals.clone(),
         }
     }
@@ -75,17 +79,20 @@ impl Reports {
     }
 
     pub(crate) fn signalled(&mut self, signal: i32) {
-        if matches!(signal, SIGTERM | SIGINT) {
-            self.ending = Some(signal);
+        let ends = matches!(signal, SIGTERM | SIGINT);
+        if ends {
+            self.ending.truncate(ENDING_MAX - 1);
+            self.ending.push(signal);
         }
-        if !self.signals.contains(&signal) {
+        let most = if ends { ENDING_MAX } else { 1 };
+        if self.signals.iter().filter(|it| **it == signal).count() < most {
             self.signals.push(signal);
         }
     }
 
-    /// The signal that asked for the end, if one did.
+    /// The latest signal that asked for the end, if one did.
     pub(crate) fn ending(&self) -> Option<i32> {
-        self.ending
+        self.ending.last().copied()
     }
 
     /// Drops a signal that has found its purpose without the brain.
@@ -107,7 +114,8 @@ impl Reports {
     pub(crate) fn greet(&mut self, slots: &mut Slots) {
         slots.mark_all();
         (self.welcome, self.table_left) = (true, slots.table_len());
-        self.signals.extend(self.ending.filter(|it| !self.signals.contains(it)));
+        self.signals.retain(|it| !self.ending.contains(it));
+        self.signals.extend(&self.ending);
     }
 
     /// The brain is gone: what was addressed to it alone is void.
@@ -147,7 +155,7 @@ impl Reports {
                     slots: slots.table_len(),
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
-                    machine: false,
+                    machine: halt::is_machine(),
                 },
             );
         }

@@ -61,7 +61,7 @@ impl Keep {
                 self.brain.serves();
                 self.settled_at = Some(clock::now() + QUIET);
             }
-            Request::Farewell { code, .. } => self.brain.says_farewell(code),
+            Request::Farewell { code, then } => self.brain.says_farewell(code, then),
             Request::Renew => self.ask_for_renewal(),
             Request::Unknown => {}
         }

@@ -17,6 +17,12 @@ const PGREP: &str = r#"#!/bin/sh
 exec /usr/bin/pgrep -P "$(sed -n 's/^pid //p' "$HOME/hero/var/zinit/lock")" "$@"
 "#;
 
+/// Makes namespaces as root does, or as anybody may.
+const UNSHARE: &str = r#"#!/bin/sh
+/usr/bin/unshare -pf true 2> /dev/null || set -- -U --map-root-user "$@"
+exec /usr/bin/unshare "$@"
+"#;
+
 type Done = Result<(), String>;
 
 /// A reader who does what the README says.
@@ -32,9 +38,11 @@ impl Session {
         let home = Home::new();
         symlink(".", home.root.join("hero")).expect("the home is writable");
         symlink(root.join("rhaiexamples"), home.root.join("rhaiexamples")).expect("likewise");
-        home.write("bin/pgrep", PGREP);
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(home.root.join("bin/pgrep"), mode).expect("likewise");
+        for (name, script) in [("bin/pgrep", PGREP), ("bin/unshare", UNSHARE)] {
+            home.write(name, script);
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(home.root.join(name), mode).expect("likewise");
+        }
         // All are held until all are known, so that they differ.
         let held = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
         let ports = held.map(|it| it.local_addr().expect("it is bound").port());
@@ -48,6 +56,11 @@ impl Session {
 
     pub(crate) fn server_log(&self) -> String {
         self.home.server_log()
+    }
+
+    /// Whether this user can do what the steps about containers do.
+    pub(crate) fn has_namespaces(&self) -> bool {
+        self.bash("unshare -pf --mount-proc true").0 == 0
     }
 
     /// Runs a block of shell.

@@ -48,12 +48,15 @@ impl RealMachine {
     pub(super) fn begun(&mut self, slots: &[Slot]) -> Begun {
         let noted = slots.iter().find(|it| it.service == SERVER_SLOT && it.note == ENDING);
         let Some(slot) = noted else { return Begun::Supervising };
-        let Noted { keeper, brain, ending } =
+        let Noted { keeper, brain, mut ending } =
             serde_json::from_str(&slot.config).unwrap_or_default();
         // A brain becomes the keeper when its own one dies.
         if keeper != 0 && ![keeper, brain].contains(&self.about.pid) {
             self.ask(vec![Request::Forget { service: SERVER_SLOT.to_owned() }]);
             return Begun::Killed;
+        }
+        if keeper != self.about.pid {
+            ending.is_repeated_by_nobody();
         }
         self.remember_ending(&ending);
         Begun::Ending(ending)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Brain, Link};
 use crate::clock;
 use crate::pool::{Key, Pool, inode_of};
+use crate::wire::Then;
 
 /// What goes through to the next program of the keeper.
 #[derive(Default, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub(crate) struct Passed {
     start_in_ms: Option<u64>,
     kill_in_ms: Option<u64>,
     farewell: Option<i32>,
+    then: Then,
     kill_left_in_ms: Option<u64>,
     leave_in_ms: Option<u64>,
 }
@@ -51,6 +53,7 @@ impl Brain {
             start_in_ms: left(self.start_at),
             kill_in_ms: left(self.kill_at),
             farewell: self.farewell,
+            then: self.then,
             kill_left_in_ms: left(self.kill_left_at),
             leave_in_ms: left(self.leave_at),
         }
@@ -72,7 +75,7 @@ impl Brain {
         self.futile = passed.futile;
         self.backoff = Duration::from_millis(passed.backoff_ms);
         (self.start_at, self.kill_at) = (at(passed.start_in_ms), at(passed.kill_in_ms));
-        self.farewell = passed.farewell;
+        (self.farewell, self.then) = (passed.farewell, passed.then);
         self.kill_left_at = at(passed.kill_left_in_ms);
         self.leave_at = at(passed.leave_in_ms);
     }

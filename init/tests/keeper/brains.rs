@@ -120,6 +120,17 @@ pub(crate) fn sigterm_is_told_to_the_next_brain_too() {
     assert_eq!(world.brain.hear().0, Report::Signalled { signal: 15 });
 }
 
+pub(crate) fn each_sigterm_is_told_and_the_next_brain_knows_that_it_is_urgent() {
+    let mut world = World::serving();
+    let told = Report::Signalled { signal: 15 };
+    for _ in 0..2 {
+        world.signal_keeper(Signal::SIGTERM);
+        assert_eq!(world.brain.hear().0, told);
+    }
+    world.replace_brain();
+    assert_eq!([world.brain.hear().0, world.brain.hear().0], [told.clone(), told]);
+}
+
 pub(crate) fn a_brain_that_closes_its_socket_is_replaced() {
     let mut world = World::serving();
     world.brain.launch("a", 1, "exec sleep 1000");
@@ -157,6 +168,34 @@ pub(crate) fn farewell_ends_the_keeper_with_the_code() {
         .say(&[Request::Farewell { code: 5, then: Then::Exit }, sh("a", 1, "exec sleep 1000")]);
     world.brain.control.write_all(&[9]).expect("it lives");
     assert_eq!(world.ends(), Some(5));
+}
+
+pub(crate) fn only_the_first_process_of_a_machine_can_switch_it_off() {
+    for (then, what) in
+        [(Then::Poweroff, "switch the machine off"), (Then::Reboot, "start the machine again")]
+    {
+        let mut world = World::new();
+        world.keeper.kill().expect("it lives");
+        world.keeper.wait().expect("it is ours");
+        let mut command = keeper_command(&world.dir);
+        world.keeper = command.stderr(Stdio::piped()).spawn().expect("the keeper starts");
+        world.brain = Brain::accept(&world.listener);
+        world.brain.say(&[Request::Hello { version: VERSION }]);
+        let machine = |it: Report, _: Vec<OwnedFd>| match it {
+            Report::Welcome { machine, .. } => Some(machine),
+            _ => None,
+        };
+        assert!(!world.brain.hear_until(machine));
+        world.brain.say(&[Request::Serving, Request::Farewell { code: 4, then }]);
+        world.brain.control.write_all(&[0]).expect("it lives");
+        assert_eq!(world.ends(), Some(4));
+        let mut said = String::new();
+        world.keeper.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        assert!(
+            said.contains(&format!("cannot {what}: only the machine's first process can")),
+            "{said}"
+        );
+    }
 }
 
 pub(crate) fn farewell_kills_what_the_brain_forgot() {
@@ -210,6 +249,22 @@ pub(crate) fn a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_beg
     kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("the brain lives");
     assert_eq!(world.ends(), Some(128 + 15));
     assert!(!pids.iter().any(|it| alive(*it)), "{pids:?}");
+}
+
+pub(crate) fn a_keeper_that_ends_without_a_brain_can_be_told_to_hurry() {
+    let mut world = World::serving();
+    world.brain.launch("a", 1, "trap 'echo asked' TERM; echo ready; while :; do sleep 1; done");
+    let (pid, pipes) = world.brain.launched("a");
+    read_until(&pipes[0], "ready");
+    world.listener = UnixListener::bind(world.dir.join("other")).expect("a socket");
+    world.signal_keeper(Signal::SIGTERM);
+    kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("the brain lives");
+    read_until(&pipes[0], "asked");
+    let asked = Instant::now();
+    world.signal_keeper(Signal::SIGTERM);
+    assert_eq!(world.ends(), Some(128 + 15));
+    assert!(asked.elapsed() < Duration::from_secs(4), "it has waited as long as without hurry");
+    assert!(!alive(pid));
 }
 
 pub(crate) fn a_brain_that_fails_whenever_it_is_told_to_end_does_not_keep_the_keeper() {

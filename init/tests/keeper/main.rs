@@ -106,13 +106,16 @@ tests![
     brains::a_brain_that_does_not_read_hears_everything_later,
     brains::signals_to_the_keeper_reach_the_brain,
     brains::sigterm_is_told_to_the_next_brain_too,
+    brains::each_sigterm_is_told_and_the_next_brain_knows_that_it_is_urgent,
     brains::a_brain_that_closes_its_socket_is_replaced,
     brains::what_a_dead_brain_has_said_still_counts,
     brains::farewell_ends_the_keeper_with_the_code,
+    brains::only_the_first_process_of_a_machine_can_switch_it_off,
     brains::farewell_kills_what_the_brain_forgot,
     brains::a_first_brain_that_never_serves_ends_the_keeper,
     brains::a_brain_that_cannot_be_run_ends_the_keeper,
     brains::a_keeper_that_is_asked_to_end_does_so_without_a_brain_that_can_begin,
+    brains::a_keeper_that_ends_without_a_brain_can_be_told_to_hurry,
     brains::a_brain_that_fails_whenever_it_is_told_to_end_does_not_keep_the_keeper,
     brains::the_first_serving_makes_ready,
     brains::a_keeper_with_nothing_to_do_does_nothing,
@@ -224,10 +227,6 @@ fn by_signal(signal: i32) -> Exit {
     Exit::Signal { signal, core: false }
 }
 
-fn pause() {
-    std::thread::park_timeout(Duration::from_millis(2));
-}
-
 /// Looks until there is something; for what sends no event.
 fn patiently<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -235,7 +234,7 @@ fn patiently<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         match look() {
             Some(found) => return found,
             None if Instant::now() > end => panic!("it does not come about that {what}"),
-            None => pause(),
+            None => std::thread::park_timeout(Duration::from_millis(2)),
         }
     }
 }

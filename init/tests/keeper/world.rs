@@ -88,7 +88,7 @@ impl Drop for World {
             let _ = self.brain.control.write_all(&[0]);
             let end = Instant::now() + PATIENCE;
             while lives(&mut self.keeper) && Instant::now() < end {
-                pause();
+                std::thread::park_timeout(Duration::from_millis(2));
             }
             let _ = self.keeper.kill();
             let _ = self.keeper.wait();
