@@ -15,8 +15,11 @@ mod watch;
 
 use std::sync::{Mutex, PoisonError};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use plan::Pace;
-use stage::{Cast, Figures, Stage};
+use stage::{Cast, Stage};
 
 /// Runs one after the other: each wants the whole machine.
 static TURN: Mutex<()> = Mutex::new(());
@@ -36,13 +39,56 @@ fn play(stage: &mut Stage, seed: u64, pace: Pace) {
     stage.play(&steps);
 }
 
-fn run(what: &str, cast: &[Cast], pace: Pace) -> Figures {
+fn run(what: &str, cast: &[Cast], pace: Pace) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = stage::seed();
     let mut stage = Stage::new(seed, cast);
     stage.begin();
     play(&mut stage, seed, pace);
-    stage.end(what)
+    stage.end(what);
+}
+
+/// The faults of a run in which this is done by hand to the process of the only service.
+fn faults_after(does: impl Fn(&Stage, &str)) -> String {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stage = Stage::new(1, &[Cast { role: "sleep", count: 1, times_ms: (0, 0) }]);
+    stage.begin();
+    does(&stage, "sleep-000");
+    stage.look();
+    stage.faults.join("\n")
+}
+
+#[test]
+fn a_run_in_which_nothing_happens_has_no_faults() {
+    assert_eq!(faults_after(|_, _| {}), "");
+}
+
+#[test]
+fn a_second_process_of_a_service_is_noticed() {
+    let faults = faults_after(|stage, name| stage.run_a_second(name));
+    assert!(faults.contains("a second process"), "{faults}");
+}
+
+#[test]
+fn a_service_that_is_killed_and_started_again_is_noticed() {
+    let faults = faults_after(|stage, name| {
+        let pid = stage.home.up(name).pid;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+        stage.home.until("it runs again", || {
+            let now = stage.home.status(name);
+            now.state == "Running" && now.pid != pid
+        });
+    });
+    assert!(faults.contains("has not ended by itself"), "{faults}");
+    assert!(faults.contains("no process has ended so"), "{faults}");
+}
+
+#[test]
+fn a_signal_to_a_service_is_noticed() {
+    let faults = faults_after(|stage, name| {
+        kill(Pid::from_raw(stage.home.up(name).pid), Signal::SIGHUP).expect("it lives");
+    });
+    assert!(faults.contains("nobody asked for"), "{faults}");
 }
 
 #[test]

@@ -148,19 +148,52 @@ impl Tally {
 /// How much earlier what the server says may have been written down, in milliseconds.
 const SLACK_MS: u64 = 100;
 
-/// While nobody heard the server: from when to when, in milliseconds since 1970.
-pub(crate) type Deaf = (u64, u64);
+/// While nobody was there: from when to when, in milliseconds since 1970.
+pub(crate) type Absence = (u64, u64);
 
-/// Compares what a service wrote about its ends before `until_ms` with what the server said.
+/// When something is no fault, in milliseconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Excuses {
+    /// When nobody heard the server: what ended then may be told by nobody, if the service ended
+    /// once more before somebody listened again.
+    pub(crate) deaf: Vec<Absence>,
+    /// When the keeper was dead: what ended then may be unknown.
+    pub(crate) keeperless: Vec<Absence>,
+    /// What ends later is not looked at.
+    pub(crate) until_ms: u64,
+}
+
+impl Excuses {
+    fn may_be_unheard(&self, end: &End, next_ms: u64) -> bool {
+        let covers = |it: &Absence| it.0 <= end.at_ms + SLACK_MS && next_ms <= it.1 + SLACK_MS;
+        self.deaf.iter().any(covers)
+    }
+
+    /// Before Linux 6.15 nobody but its parent knows how a process has ended.
+    fn may_be_unknown(&self, life: &Life, end: &End) -> bool {
+        let begin_ms = if kernel() < (6, 15) { life.at_ms } else { end.at_ms };
+        let overlaps = |it: &Absence| it.0 <= end.at_ms + SLACK_MS && begin_ms <= it.1 + SLACK_MS;
+        self.keeperless.iter().any(overlaps)
+    }
+}
+
+/// The version of the kernel.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|it| it.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+}
+
+/// Compares what a service wrote about its ends with what the server said.
 pub(crate) fn exits(
     name: &str,
     record: &Record,
     seen: &[Seen],
-    deaf: &[Deaf],
-    until_ms: u64,
+    excuses: &Excuses,
 ) -> (Tally, Vec<String>) {
     let mut faults = Vec::new();
-    let ends: Vec<End> = record.lives.iter().filter_map(|it| it.end).collect();
+    let ended = record.lives.iter().filter_map(|it| Some((it, it.end?)));
+    let (lives, ends): (Vec<&Life>, Vec<End>) = ended.unzip();
     let mut told: Vec<Option<bool>> = vec![None; ends.len()];
     for it in seen.iter().filter(|it| !it.exit.is_empty()) {
         let is_before = |end: &End| end.at_ms <= it.at_ms + SLACK_MS;
@@ -180,14 +213,15 @@ pub(crate) fn exits(
         }
     }
     let mut tally = Tally::default();
-    for (index, end) in ends.iter().enumerate().filter(|(_, it)| it.at_ms < until_ms) {
+    for (index, end) in ends.iter().enumerate().filter(|(_, it)| it.at_ms < excuses.until_ms) {
         let next_ms = ends.get(index + 1).map_or(u64::MAX, |it| it.at_ms);
-        let is_covered =
-            |deaf: &Deaf| deaf.0 <= end.at_ms + SLACK_MS && next_ms <= deaf.1 + SLACK_MS;
         match told[index] {
             Some(true) => tally.known += 1,
-            Some(false) => tally.unknown += 1,
-            None if deaf.iter().any(is_covered) => tally.unheard += 1,
+            Some(false) if excuses.may_be_unknown(lives[index], end) => tally.unknown += 1,
+            Some(false) => {
+                faults.push(format!("{name}: this end is unknown for no reason: {end:?}"))
+            }
+            None if excuses.may_be_unheard(end, next_ms) => tally.unheard += 1,
             None => faults.push(format!("{name}: this end was never told: {end:?}")),
         }
     }
@@ -202,12 +236,14 @@ mod tests {
         Record::read("a", text).faults
     }
 
-    fn told(text: &str, seen: &[(u64, &str)], deaf: &[Deaf]) -> (Tally, usize) {
+    fn told(text: &str, seen: &[(u64, &str)], deaf: &[Absence]) -> (Tally, usize) {
+        let keeperless = vec![(950, 1100)];
+        let excuses = Excuses { deaf: deaf.to_vec(), keeperless, until_ms: u64::MAX };
         let seen: Vec<Seen> = seen
             .iter()
             .map(|(at_ms, exit)| Seen { at_ms: *at_ms, pid: 0, exit: (*exit).to_owned() })
             .collect();
-        let (tally, faults) = exits("a", &Record::read("a", text), &seen, deaf, u64::MAX);
+        let (tally, faults) = exits("a", &Record::read("a", text), &seen, &excuses);
         (tally, faults.len())
     }
 
@@ -249,6 +285,10 @@ mod tests {
         let one = [(1010, "an unknown status"), (2010, "exit 22")];
         let tally = Tally { known: 1, unknown: 1, unheard: 0 };
         assert_eq!(told(TWO_LIVES, &one, &[]), (tally, 0));
+        let other = [(1010, "exit 21"), (2010, "an unknown status")];
+        if kernel() >= (6, 15) {
+            assert_eq!(told(TWO_LIVES, &other, &[]).1, 1, "the keeper lived when it ended");
+        }
         let tally = Tally { known: 1, unknown: 0, unheard: 1 };
         assert_eq!(told(TWO_LIVES, &[(2010, "exit 22")], &[(900, 2005)]), (tally, 0));
     }

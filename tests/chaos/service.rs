@@ -172,6 +172,7 @@ fn write(role: &Role, record: &mut Record, dice: &mut Dice, number: u64) -> u64 
     count
 }
 
+#[expect(clippy::zombie_processes, reason = "children that are left behind are the point")]
 fn have_children(role: &Role) {
     for kind in ["kin", "leave"] {
         let mut child = itself(role, kind).spawn().expect("it can run itself");
@@ -188,6 +189,7 @@ fn itself(role: &Role, kind: &str) -> Command {
 }
 
 /// Leaves a child to whoever takes it.
+#[expect(clippy::zombie_processes, reason = "children that are left behind are the point")]
 fn leave(role: &Role) -> ExitCode {
     setsid().expect("a child leads nothing");
     itself(role, "kin").spawn().expect("it can run itself");

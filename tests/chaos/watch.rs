@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "it says when it heard what")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use zinit_host::refusal::Refusal;
 use zinit_host::rpc::client::Client;
 
-use crate::record::{Deaf, Seen};
+use crate::record::{Absence, Seen};
 
 /// Everything that was heard.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Heard {
     /// What was said of each service, each change once.
     pub(crate) seen: BTreeMap<String, Vec<Seen>>,
     /// When there was nobody to say anything.
-    pub(crate) deaf: Vec<Deaf>,
+    pub(crate) deaf: Vec<Absence>,
 }
 
 /// A listener.
@@ -55,7 +55,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.expect("it is after 1970").as_millis()).expect("it is before 500,000,000")
 }
 
-fn listen(socket: &PathBuf, ends: &AtomicBool) -> Heard {
+fn listen(socket: &Path, ends: &AtomicBool) -> Heard {
     let mut heard = Heard::default();
     let mut latest_ms = now_ms();
     while !ends.load(Ordering::Relaxed) {
