@@ -301,6 +301,7 @@ impl Stage {
         self.check_nothing_is_left();
         self.check_bystanders();
         self.check_records(&heard, &excuses);
+        self.check_hearing();
     }
 
     /// What is not as it should be when nothing happens: services that are not up, or of which the
@@ -385,6 +386,14 @@ impl Stage {
         }
     }
 
+    /// Whoever excuses too much looks at nothing.
+    fn check_hearing(&mut self) {
+        let record::Tally { known, unknown, unheard } = self.figures.exits;
+        if unheard * 10 > known + unknown {
+            self.faults.push(format!("{unheard} exits were not heard, and {known} were"));
+        }
+    }
+
     fn check_lines(&mut self, name: &str, record: &Record) {
         let lines = lines::lines_in(&self.home.root.join("var/zinit/logs").join(name));
         let (tally, faults) = lines::check(name, &lines, &record.lines());
@@ -403,7 +412,7 @@ impl Stage {
         let named = self.faults.first().and_then(|it| it.split(": ").next()).unwrap_or_default();
         let record = fs::read_to_string(self.home.root.join("records").join(named));
         let record = record.unwrap_or_default();
-        let skipped = record.lines().count().saturating_sub(20);
+        let skipped = record.lines().count().saturating_sub(100);
         add(&mut story, format!("the last of what {named} has written down:"));
         record.lines().skip(skipped).for_each(|it| add(&mut story, it.to_owned()));
         add(&mut story, format!("the server said: {}", self.home.server_log()));

@@ -81,6 +81,7 @@ impl Heard {
         let mut cursor = call("events.wait", json!([null, 0]))?["cursor"].clone();
         self.ask_all(&mut call, latest_ms)?;
         while !ends.load(Ordering::Relaxed) {
+            let asked_ms = now_ms();
             let news = call("events.wait", json!([cursor, Watch::TURN_SECS]))?;
             let (first, last) = (news["entries"][0]["seq"].as_u64(), cursor.as_u64());
             // Too much has happened, or it is another server that answers now.
@@ -91,7 +92,9 @@ impl Heard {
             for entry in news["entries"].as_array().into_iter().flatten() {
                 self.note(&entry["service"], &entry["pid"], &entry["exit"], &entry["at_ms"]);
             }
-            *latest_ms = now_ms();
+            // Only so far it is sure that nothing has happened besides.
+            let entry_ms = news["entries"].as_array().and_then(|it| it.last()?["at_ms"].as_u64());
+            *latest_ms = asked_ms.max(entry_ms.unwrap_or_default());
         }
         Ok(())
     }
@@ -102,10 +105,11 @@ impl Heard {
         call: &mut impl FnMut(&'static str, Value) -> Result<Value, Refusal>,
         latest_ms: &mut u64,
     ) -> Result<(), Refusal> {
+        let asked_ms = now_ms();
         let all = call("service.status_all", json!([]))?;
         let now = now_ms();
         self.deaf.push((*latest_ms, now));
-        *latest_ms = now;
+        *latest_ms = asked_ms;
         for it in all.as_array().into_iter().flatten() {
             self.note(&it["name"], &it["pid"], &it["last_exit"], &json!(now));
         }
