@@ -21,6 +21,9 @@ use crate::watch::{Heard, Watch, now_ms};
 /// How long a server may take to be there again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How late a step may be.
+const LATENESS: Duration = Duration::from_secs(60);
+
 /// So many services of a kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cast {
@@ -156,6 +159,10 @@ impl Stage {
         for step in steps {
             pause(Duration::from_millis(step.at_ms).saturating_sub(begin.elapsed()));
             self.take(step);
+            if begin.elapsed() > Duration::from_millis(step.at_ms) + LATENESS {
+                self.faults.push(format!("plan: far too late after {step}"));
+                return;
+            }
         }
     }
 
@@ -285,7 +292,11 @@ impl Stage {
 
     /// Ends everything, and looks at all that was left.
     pub(crate) fn look(&mut self) {
-        self.until("all are up as what lives", || self.strange().is_empty());
+        let begin = Instant::now();
+        while !self.strange().is_empty() && begin.elapsed() < PATIENCE {
+            pause(Duration::from_millis(20));
+        }
+        self.faults.extend(self.strange());
         self.check_kin();
         let until_ms = now_ms();
         // What has ended just now is told soon.
@@ -319,7 +330,10 @@ impl Stage {
             }
         };
         assert_eq!(all.len(), self.names.len(), "all services are known");
-        all.iter().filter(|it| !is_fine(it)).map(|it| format!("{it:?}")).collect()
+        all.iter()
+            .filter(|it| !is_fine(it))
+            .map(|it| format!("{}: never right: {it:?}", it.name))
+            .collect()
     }
 
     /// The children of what lives live as well.
@@ -346,7 +360,15 @@ impl Stage {
         if !services.is_empty() {
             self.faults.push(format!("{services:?} are left when the server has stopped"));
         }
-        self.until("no process is left", || procs::marked(&root).is_empty());
+        // The keeper ends a moment after its last service.
+        let begin = Instant::now();
+        while !procs::marked(&root).is_empty() {
+            if begin.elapsed() > PATIENCE {
+                let left: Vec<String> = procs::marked(&root).into_iter().map(procs::comm).collect();
+                return self.faults.push(format!("processes are left: {left:?}"));
+            }
+            pause(Duration::from_millis(2));
+        }
     }
 
     /// Those who have nothing to do with all this were not sent anything.
