@@ -296,7 +296,7 @@ impl Stage {
         while !self.strange().is_empty() && begin.elapsed() < PATIENCE {
             pause(Duration::from_millis(20));
         }
-        self.faults.extend(self.strange());
+        let strange = self.strange();
         self.check_kin();
         let until_ms = now_ms();
         // What has ended just now is told soon.
@@ -313,6 +313,7 @@ impl Stage {
         self.check_bystanders();
         self.check_records(&heard, &excuses);
         self.check_hearing();
+        self.faults.extend(strange);
     }
 
     /// What is not as it should be when nothing happens: services that are not up, or of which the
