@@ -29,7 +29,7 @@ impl Victim {
 }
 
 /// Who is killed by all tests here.
-pub(crate) const MODES: &[Victim] = &[Victim::Brain];
+pub(crate) const MODES: &[Victim] = &[Victim::Brain, Victim::Keeper, Victim::Both];
 
 /// Something that is done, as a line: `1034 kill=both again=3 ask=restart:sleep-007 wait=210`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
