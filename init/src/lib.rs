@@ -8,24 +8,28 @@
 //!  launch   from a command to a running process     command  what that needs in memory
 //!  clone    the call that makes it                  child    its few steps before `exec`
 //!  ready    by what it says that it is ready        stream   what it reads and writes
-//!  reap     who died and how
+//!  reap     who died and how                        foreign  the same of those who are not our children
 //!  cgroup   the cgroups of all services             leaf     that of one, and who is in it
 //!  mounts   where cgroups are                       kin      who is whose without them
-//!  proc     what `/proc` says
+//!  proc     what `/proc` says                       who      who a process is, whoever has its number
+//!  ledger   what the next keeper needs              adopt    what it makes of that
+//!  pool     descriptors that were left to it        renew    the same process with another program
 //!  setup    what the process becomes first          complain what it says on stderr
-//!  halt     the end of the machine          shim     one program instead of all this
-//!  thrift   gives back what only the start needed
+//!  thrift   gives back what only the start needed   halt     the end of a whole machine
 //!  wire     the language                            packet   its transport, for both ends
+//!  shim     one program instead of a brain
 //! ```
 //!
 //! What holds, whatever a brain does or says:
 //!
 //! - A slot has at most one process, and none while an exit of it is not acknowledged.
 //! - A signal goes to a process group only while its leader is not reaped: one thread, the only one
-//!   that reaps, so no number is ever somebody else's. Everybody else is signalled by pidfd.
+//!   that reaps, so no number is ever somebody else's. Everybody else, and every group that was taken over,
+//!   is signalled by pidfd.
 //! - An exit is told when nothing of the incarnation is left, and nobody of it is killed unasked
 //!   before the farewell.
 //! - Every exit is told, to each brain, until one of them acknowledges it.
+//! - Whoever runs was written down before its program began, and nobody is taken for it by its number.
 //! - What a service writes never breaks its pipe, whoever is dead, and what fits there is kept.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
