@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::getpid;
 
 use crate::keep::Keep;
-use crate::ledger::{Entry, Record, Reign, Stands, VERSION, boot_id};
+use crate::ledger::{Entry, Record, Reign, Stands, VERSION, world};
 use crate::pool::{Key, Pool, reopen};
 use crate::proc::{Says, environ_says, stat};
 use crate::reap::pidfd_of;
@@ -37,10 +37,10 @@ pub(crate) struct Found {
 }
 
 impl Estate {
-    /// What is left in this file of somebody who kept on this boot.
+    /// What is left in this file of somebody who kept here.
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
         let estate = Self::read(&fs::read(path).ok()?)?;
-        (estate.reign.boot == boot_id()).then_some(estate)
+        (estate.reign.world == world()).then_some(estate)
     }
 
     /// Reads the lines of a ledger. What means nothing is not there, as a last line that is torn.

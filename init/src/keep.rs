@@ -25,7 +25,7 @@ use crate::end::Leaders;
 use crate::foreign::Zombie;
 use crate::halt;
 use crate::kin::Kin;
-use crate::launch::{Launcher, Progress};
+use crate::launch::{Launcher, Progress, places};
 use crate::ledger::Ledger;
 use crate::renew::{self, Legacy};
 use crate::reports::Reports;
@@ -33,10 +33,6 @@ use crate::setup::{self, Setup};
 use crate::slot::{Life, Slot, SlotId, Slots, due};
 use crate::thrift;
 use crate::wire::PACKET_MAX;
-
-/// Launches between fork and exec at once, for each processor. Measured with 1,000 services on two
-/// processors: half as many take 10% longer; many more cost processor time and win nothing.
-const LAUNCHES_PER_CPU: usize = 8;
 
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
@@ -111,8 +107,7 @@ pub(crate) struct Keep {
 
 impl Keep {
     pub(crate) fn new(setup: Setup, brain: Brain, legacy: &Legacy) -> nix::Result<Self> {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let places = cpus.min(64) * LAUNCHES_PER_CPU;
+        let places = places();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&setup.signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))?;
         let estate = legacy.estate.as_ref();
@@ -173,7 +168,7 @@ impl Keep {
 
     /// Goes on with what others have left, and writes down from now on what is to be left.
     fn take_over(&mut self, legacy: Legacy, ledger: Option<&Path>) {
-        let Legacy { estate, passed, mut pool } = legacy;
+        let Legacy { estate, passed, mut pool, .. } = legacy;
         if let Some(estate) = estate {
             self.adopt(estate.found, &mut pool);
         }

@@ -62,6 +62,10 @@ pub(crate) enum Progress {
     Failed(Failure),
 }
 
+/// Launches between fork and exec at once, for each processor. Measured with 1,000 services on two
+/// processors: half as many take 10% longer; many more cost processor time and win nothing.
+const LAUNCHES_PER_CPU: usize = 8;
+
 /// The number of the limit of open files.
 const NOFILE: u32 = Resource::RLIMIT_NOFILE as u32;
 
@@ -98,6 +102,17 @@ pub(crate) struct Launcher {
     nofile: [u64; 2],
     /// Whether the kernel puts children into cgroups, once that is known; else they join by themselves.
     clones_into: Option<bool>,
+}
+
+/// How many launches may be between fork and exec at once, besides that of the brain.
+pub(crate) fn places() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    cpus.min(64) * LAUNCHES_PER_CPU
+}
+
+/// The numbers below this are those of low descriptors, and of a few others of the start.
+pub(crate) fn low_numbers() -> RawFd {
+    (places() as RawFd + 1) * 5 + 16
 }
 
 impl Launcher {

@@ -10,7 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::keep::Keep;
+use crate::proc::stat;
 use crate::slot::{Life, Slot, SlotId};
 use crate::who::Who;
 use crate::wire::{Exit, Request};
@@ -54,8 +55,10 @@ pub(crate) enum Entry {
 #[serde(default)]
 pub(crate) struct Reign {
     pub(crate) version: u32,
-    /// The boot on which it was written.
-    pub(crate) boot: String,
+    /// Where and when its numbers of processes mean something.
+    pub(crate) world: String,
+    /// The limits of open files that the services get.
+    pub(crate) nofile: (u64, u64),
     /// By which all processes of the services are marked.
     pub(crate) mark: String,
     /// Where the services have their cgroups; empty when they have none.
@@ -269,7 +272,8 @@ impl Keep {
     fn reign(&self) -> Reign {
         Reign {
             version: VERSION,
-            boot: boot_id(),
+            world: world(),
+            nofile: self.launcher.nofile(),
             mark: self.kin.mark().to_owned(),
             cgroup: self.reports.cgroups.0.clone(),
         }
@@ -321,8 +325,11 @@ impl Keep {
     }
 }
 
-/// Which boot of the machine this is.
-pub(crate) fn boot_id() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+/// Which boot of the machine this is, which PID namespace, and when the first process of that began: a
+/// container that is started again has the same files, and other processes.
+pub(crate) fn world() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |it| it.ino());
+    let began = stat(1).map_or(0, |it| it.start);
+    format!("{}/{namespace}/{began}", boot.trim())
 }

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use crate::launch::low_numbers;
 use crate::who;
 
 /// What was inherited, by what it is. One thing may be there more than once.
@@ -31,7 +32,8 @@ pub(crate) enum Key {
 
 impl Pool {
     /// Takes everything above the standard streams that `exec` has left open and that can be told. To
-    /// be called once, before this process opens anything of the kind.
+    /// be called once, before this process opens anything of the kind. They get high numbers: the low
+    /// ones are for what children need, who copy them.
     #[expect(unsafe_code, reason = "adopts descriptors by their numbers")]
     pub(crate) fn inherited() -> Self {
         let mut pool = Self::default();
@@ -44,6 +46,7 @@ impl Pool {
             match key_of(&fd) {
                 Some(key) => {
                     let _ = fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+                    let fd = out_of_the_way(&fd).unwrap_or(fd);
                     pool.found.entry(key).or_default().push(fd);
                 }
                 // What whoever started us wants to stay open, as a lock.
@@ -63,6 +66,14 @@ impl Pool {
     fn len(&self) -> usize {
         self.found.values().map(Vec::len).sum()
     }
+}
+
+/// The same under a number that no launch needs, if there is one.
+#[expect(unsafe_code, reason = "a descriptor that fcntl has made")]
+fn out_of_the_way(fd: &OwnedFd) -> Option<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(low_numbers())).ok()?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// What this is, if it is a pipe, a socket for datagrams, or names a process.

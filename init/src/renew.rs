@@ -57,6 +57,8 @@ pub(crate) struct Legacy {
     pub(crate) estate: Option<Estate>,
     pub(crate) passed: Option<Passed>,
     pub(crate) pool: Pool,
+    /// It was the brain of a keeper that is dead.
+    heir: bool,
 }
 
 /// Whether this process has kept before, by another beginning of its program.
@@ -65,6 +67,12 @@ pub(crate) fn is_again() -> bool {
 }
 
 impl Legacy {
+    /// The limits of open files that services had, where this process goes on for who gave them.
+    pub(crate) fn nofile(&self) -> Option<(u64, u64)> {
+        let heirs = self.estate.as_ref().filter(|_| self.heir).map(|it| it.reign.nofile);
+        self.passed.as_ref().map(|it| it.nofile).or(heirs)
+    }
+
     /// What was left to this process, which has done nothing yet.
     pub(crate) fn inherited() -> Self {
         let state = std::env::var(STATE_ENV).unwrap_or_default();
@@ -72,7 +80,7 @@ impl Legacy {
         let Some(state) = numbers.next() else {
             let heir = std::env::var_os(HEIR_ENV).is_some();
             let pool = if heir { Pool::inherited() } else { Pool::default() };
-            return Self { pool, ..Self::default() };
+            return Self { pool, heir, ..Self::default() };
         };
         let mut state = File::from(adopted(state));
         let before = numbers.next().map(adopted);
@@ -83,7 +91,8 @@ impl Legacy {
             return Self { pool: Pool::inherited(), ..Self::default() };
         };
         drop((state, before));
-        Self { estate: Some(estate), passed: Some(passed), pool: Pool::inherited() }
+        let (estate, passed) = (Some(estate), Some(passed));
+        Self { estate, passed, pool: Pool::inherited(), heir: false }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn become_keeper(legacy: &Legacy) -> nix::Result<Setup> {
     heard.add(Signal::SIGCHLD);
     let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let raised = raise_nofile()?;
-    let nofile = legacy.passed.as_ref().map_or(raised, |it| it.nofile);
+    let nofile = legacy.nofile().unwrap_or(raised);
     Ok(Setup { signals, nofile, heirlooms })
 }
 
