@@ -1,25 +1,59 @@
-//! `zinit-updater --init`: the keeper as PID 1 of a container, or under any other parent.
+//! `zinit-updater`: with `--init` the keeper as PID 1 of a container, or under any other parent; else the
+//! commands of [`update`].
+
+mod update;
 
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use zinit_keeper::Keeper;
 
-/// Keeps `zinit-server` and its services running.
+/// Updates Zinit, or keeps `zinit-server` and its services running.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, after_help = AFTER_HELP)]
 struct Args {
     /// Be the keeper: start `zinit-server` (the one beside this program, else the one in PATH),
     /// start it again when it dies, and reap every orphan. Meant for PID 1 of a container.
-    #[arg(long, required = true)]
+    #[arg(long)]
     init: bool,
+    #[command(flatten)]
+    flags: update::Flags,
+    #[command(subcommand)]
+    command: Option<update::Command>,
 }
 
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 refused or failed, 2 usage.";
+
 fn main() -> ExitCode {
-    Args::parse();
+    if is_init_alone() {
+        return keep();
+    }
+    let Args { init, flags, command } = Args::parse();
+    match (init, command) {
+        (true, None) => keep(),
+        (true, Some(_)) => {
+            let message = "`--init` goes with no command";
+            Args::command().error(ErrorKind::ArgumentConflict, message).exit()
+        }
+        (false, Some(command)) => ExitCode::from(command.run(&flags)),
+        (false, None) => {
+            let _ = Args::command().print_help();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Whether there is nothing but `--init` to read. A keeper has no use for what reading more costs.
+fn is_init_alone() -> bool {
+    env::args_os().skip(1).eq([OsStr::new("--init")])
+}
+
+/// Becomes the keeper.
+fn keep() -> ExitCode {
     let Some(brain) = find("zinit-server") else {
         eprintln!("error: cannot begin: there is no `zinit-server` beside this program or in PATH");
         return ExitCode::FAILURE;
