@@ -37,7 +37,7 @@ pub(crate) struct Making {
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
     /// Makes a key pair, writes the secret key into this file and prints the public one
-    #[arg(long, value_name = "FILE", exclusive = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "from", "version", "key", "target", "sign"])]
     new_key: Option<PathBuf>,
     /// Signs a script: writes FILE.minisig
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "from", "version", "target"])]
