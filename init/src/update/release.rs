@@ -27,8 +27,8 @@ pub(crate) struct Making {
     /// Where the programs are
     #[arg(long, value_name = "DIR", requires = "dir", required_unless_present_any = ["new_key", "sign"])]
     from: Option<PathBuf>,
-    /// What they are
-    #[arg(long, value_name = "VERSION", required_unless_present_any = ["new_key", "sign"])]
+    /// What they are [default: what they say that they are]
+    #[arg(long, value_name = "VERSION")]
     version: Option<Version>,
     /// The secret key that it is signed with; ZINIT_KEY_PASSWORD is its password
     #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
@@ -63,7 +63,7 @@ fn release(out: Out, making: &Making, key: &SecretKey) -> Result<u8, Refusal> {
     let required = "clap requires it";
     let dir = making.dir.as_ref().expect(required);
     let from = making.from.as_ref().expect(required);
-    let version = making.version.as_ref().expect(required);
+    let version = &version(making, from)?;
     let target = making.target.clone().unwrap_or_else(target);
     file::make_dir(dir, 0o755)?;
     let public = PublicKey::from_secret_key(key).map_err(|it| bad_key(&it))?;
@@ -83,6 +83,19 @@ fn release(out: Out, making: &Making, key: &SecretKey) -> Result<u8, Refusal> {
     out.say(&format!("Release {version} for {target} is in {}", dir.display()));
     out.answer(&json!({ "dir": dir, "target": target, "manifest": manifest }));
     Ok(0)
+}
+
+/// The version that is said, else that of the first program.
+fn version(making: &Making, from: &Path) -> Result<Version, Refusal> {
+    if let Some(version) = &making.version {
+        return Ok(version.clone());
+    }
+    let program = PROGRAMS.map(|it| from.join(it)).into_iter().find(|it| it.is_file());
+    let program = program.ok_or_else(|| no_program(from))?;
+    version_of(&program).map_err(|why| {
+        let message = format!("cannot tell the version of `{}`: {why}", program.display());
+        Refusal::new(Kind::BadArgument, message).hint("say it: `--version VERSION`")
+    })
 }
 
 /// The manifest that is there, if it is of that version; another target is added to it.
@@ -122,12 +135,15 @@ fn copy_all(
         entries.insert((*name).to_owned(), Entry { file, sha256, size });
     }
     if entries.is_empty() {
-        let message =
-            format!("cannot make a release: no program of Zinit is in `{}`", from.display());
-        return Err(Refusal::new(Kind::BadArgument, message)
-            .hint(format!("it has one of {}", PROGRAMS.join(", "))));
+        return Err(no_program(from));
     }
     Ok(entries)
+}
+
+fn no_program(from: &Path) -> Refusal {
+    let shown = from.display();
+    let message = format!("cannot make a release: no program of Zinit is in `{shown}`");
+    Refusal::new(Kind::BadArgument, message).hint(format!("it has one of {}", PROGRAMS.join(", ")))
 }
 
 /// What says that it is another version would be refused by everybody who updates to it.

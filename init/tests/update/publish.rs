@@ -46,6 +46,10 @@ fn a_release_that_others_would_refuse_is_not_made() {
         world.refuses(&args, words);
     };
     release(&build, "0.4.2", &secret, "it says that it is 0.4.1");
+    world.refuses(
+        &["release", &web, "--from", "/", "--key", &secret],
+        "no program of Zinit is in `/`\nhint: it has one of zinit, zinit-server, zinit-updater",
+    );
     release("/nowhere", "0.4.1", &secret, "no program of Zinit is in `/nowhere`");
     release(&build, "0.4.1", "/nowhere", "cannot read `/nowhere`: no such file");
     release(
@@ -63,6 +67,19 @@ fn a_release_that_others_would_refuse_is_not_made() {
         "it is signed with another key\nhint: remove it to begin anew",
     );
     assert_eq!(world.read("web/manifest.json"), before);
+}
+
+#[test]
+fn a_release_is_what_its_programs_say() {
+    let world = World::new();
+    world.publish("0.4.1", "");
+    let [web, build, secret] =
+        ["web", "build", "secret"].map(|it| world.path(it).display().to_string());
+    fs::remove_file(world.path("web/manifest.json")).expect("it is there");
+    let made = world.answers(&["release", &web, "--from", &build, "--key", &secret]);
+    assert_eq!(made["manifest"]["version"], "0.4.1");
+    world.does(&["update"]);
+    world.is_all("0.4.1");
 }
 
 #[test]

@@ -212,6 +212,12 @@ fn no_argument_prints_the_help_and_a_wrong_one_is_wrong_usage() {
     for command in ["check", "update", "watch", "add", "remove", "list", "release", "--init"] {
         assert!(help.contains(command), "{help}");
     }
+    let readme = include_str!("../../../README.md");
+    let (_, listed) = help.split_once("Commands:\n").expect("it lists them");
+    let listed = listed.lines().map_while(|it| it.split_whitespace().next());
+    for command in listed.filter(|it| *it != "help") {
+        assert!(readme.contains(&format!("| `zinit-updater {command}")), "{command}");
+    }
     for args in [&["upgrade"][..], &["--init", "check"], &["add"], &["watch", "soon"]] {
         assert_eq!(world.run(args).status.code(), Some(2), "{args:?}");
     }
