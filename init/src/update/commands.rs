@@ -27,6 +27,7 @@ pub(crate) enum Command {
         secs: u64,
         /// How long a new server must answer before it is trusted, in seconds
         #[arg(long, value_name = "SECS", default_value_t = 5)]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600))]
         settle: u64,
     },
     /// Fetches a script, runs it, and does so again whenever it has changed

@@ -63,9 +63,7 @@ pub(crate) fn add(cx: &Context, adding: &Adding) -> Result<u8, Refusal> {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => cx.places.scripts().join(name_of(&adding.url)?),
     };
-    let dir = path.parent().expect("an absolute path has one");
-    file::make_dir(dir, 0o700)?;
-    let _held = Held::soon(dir)?;
+    let _held = hold(cx, &path)?;
     let state = cx.state()?;
     if let Some(other) = state.scripts.iter().find(|it| it.path == path && it.url != adding.url) {
         let message = format!("cannot add `{}`: `{}` is there", adding.url, path.display());
@@ -135,9 +133,7 @@ pub(crate) fn refresh(cx: &Context) -> Result<Vec<Refreshed>, Refusal> {
 }
 
 fn renew(cx: &Context, state: &State, mut script: Tracked) -> Result<What, Refusal> {
-    let dir = script.path.parent().unwrap_or(Path::new("/"));
-    file::make_dir(dir, 0o700)?;
-    let _held = Held::soon(dir)?;
+    let _held = hold(cx, &script.path)?;
     if script.pinned {
         return if script.pending { run_stored(cx, &mut script) } else { Ok(What::Unchanged) };
     }
@@ -182,6 +178,14 @@ fn store(cx: &Context, script: &mut Tracked, fetched: &Fetched) -> Result<What, 
     script.when = Some(date());
     script.failed = None;
     Ok(if script.pending { What::Waiting } else { What::Updated })
+}
+
+/// Makes room for a script, while nobody else stores or runs one.
+fn hold(cx: &Context, path: &Path) -> Result<Held, Refusal> {
+    file::make_dir(path.parent().unwrap_or(path), 0o700)?;
+    let dir = cx.places.scripts();
+    file::make_dir(&dir, 0o700)?;
+    Held::soon(&dir)
 }
 
 /// Where a script waits while it is run: beside its place, so that its imports are found.

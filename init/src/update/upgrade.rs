@@ -28,6 +28,7 @@ const BACK: Duration = Duration::from_secs(15);
 pub(crate) struct Options {
     /// How long the new server must answer before it is trusted, in seconds
     #[arg(long, value_name = "SECS", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600))]
     settle: u64,
     /// Takes a release that is older than what is installed
     #[arg(long)]

@@ -25,6 +25,8 @@ pub(crate) enum Temper {
     Well,
     /// It never listens.
     NeverComes,
+    /// It listens, and says nothing.
+    Silent,
     /// It listens, and ends after its first answer.
     EndsSoon,
     /// It is started anew after each answer, as one that crashes now and then.
@@ -110,6 +112,9 @@ impl Brain {
         for line in BufReader::new(stream).lines() {
             let request: Value = serde_json::from_str(&line.ok()?).ok()?;
             let method = request["method"].as_str()?;
+            if self.0.temper == Temper::Silent && self.version() != self.0.old {
+                self.hold();
+            }
             let answer = self.answer(method, &request["params"]);
             writeln!(writer, "{answer}").ok()?;
             let _ = self.0.tell.lock().expect("nobody panics with it").send(method.to_owned());
@@ -150,6 +155,12 @@ impl Brain {
 
     fn installed(&self) -> String {
         version_in(&self.0.program)
+    }
+
+    /// Says nothing for longer than anybody waits.
+    fn hold(&self) {
+        let (_keep, never) = channel::<()>();
+        let _ = never.recv_timeout(2 * PATIENCE);
     }
 
     /// Another process has taken over: everybody is hung up on.

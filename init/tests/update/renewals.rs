@@ -39,6 +39,17 @@ fn a_server_that_says_no_keeps_running_from_the_old_programs() {
 }
 
 #[test]
+fn a_server_that_says_nothing_gets_the_old_programs_back() {
+    let world = World::new();
+    world.publish("0.4.1", "");
+    let _brain = Brain::start(&world, Temper::Silent);
+    let words = "the new server does not do: it does not answer\nhint: 0.4.0 is back in place; the \
+                 old server is not back yet: it does not answer";
+    world.refuses(&["update", "--settle", "1"], words);
+    world.is_all("0.4.0");
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_no_place_to_begin() {
     let world = World::new();
     world.publish("0.4.1", "");
