@@ -1,6 +1,7 @@
 //! Compiles and runs scripts with `zinit`, in a process of its own.
 
 use std::env;
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ impl Runner {
     pub(crate) fn run(&self, script: &Path) -> Result<Ran, Refusal> {
         let mut command = program::command(&self.0, [script]);
         let ended = program::run(&mut command, "", PATIENCE).map_err(|it| self.broken(&it))?;
-        eprint!("{}", ended.stdout);
+        let _ = stderr().write_all(ended.stdout.as_bytes());
         match ended.status.code() {
             Some(0) => Ok(Ran::Done),
             Some(NO_SERVER) => Ok(Ran::NoServer),

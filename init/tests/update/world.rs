@@ -135,6 +135,7 @@ impl World {
     /// The updater in this world, with nothing of ours in its environment.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zinit-updater"));
+        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
         let set = ["ZINIT_UPDATE_URL", "ZINIT_UPDATE_KEY", "ZINIT_UPDATE_INTERVAL"];
         for key in set {
             command.env_remove(key);
