@@ -168,7 +168,13 @@ impl Brain {
         let mut life = self.life();
         life.version = self.installed();
         life.pid += 1;
-        life.connections.drain(..).for_each(|it| drop(it.shutdown(Shutdown::Both)));
+        drop(life);
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
+        let connections = std::mem::take(&mut self.life().connections);
+        connections.into_iter().for_each(|it| drop(it.shutdown(Shutdown::Both)));
     }
 
     /// Nobody listens, until the old program is back and the keeper has started it.
@@ -177,7 +183,7 @@ impl Brain {
         if fs::rename(&self.0.socket, &hidden).is_err() {
             return;
         }
-        self.begin_anew();
+        self.hang_up();
         let brain = self.clone();
         thread::spawn(move || {
             until("the old program", || brain.installed() == brain.0.old);
