@@ -365,7 +365,14 @@ fn lock(ledger: &Path) -> Option<Flock<File>> {
     let path = ledger.with_extension("lock");
     let mut how = OpenOptions::new();
     how.write(true).create(true).truncate(false).mode(0o600);
-    let mut file = how.open(&path).ok()?;
+    let mut file = match how.open(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            let what = "what runs is not handed over when this keeper dies: cannot open";
+            Complaints::default().say(format_args!("{what} `{}`: {error}", path.display()));
+            return None;
+        }
+    };
     for _ in 0..LOCK_TRIES {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Some(lock),

@@ -1,36 +1,77 @@
-//! `zinit-updater --init`: the keeper as PID 1 of a container, or under any other parent.
+//! `zinit-updater`: with `--init` the keeper as PID 1 of a container, or under any other parent; else the
+//! commands of [`update`].
 
-use std::env;
+mod update;
+
 use std::ffi::{OsStr, OsString};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{env, fs};
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use zinit_keeper::Keeper;
 use zinit_keeper::shim::{self, Shim};
 
-/// Keeps `zinit-server` and its services running.
+/// Updates Zinit, or keeps `zinit-server` and its services running.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, after_help = AFTER_HELP)]
 struct Args {
     /// Be the keeper: start `zinit-server` (the one beside this program, else the one in PATH),
     /// start it again when it dies, and reap every orphan. Meant for PID 1 of a container.
-    #[arg(long, required = true)]
+    #[arg(long)]
     init: bool,
 
-    /// With --init and a command: send signals to its whole process group
-    #[arg(short, long, requires = "command")]
+    /// With --init and a program: send signals to its whole process group
+    #[arg(short, long, requires = "init")]
     group: bool,
+
+    #[command(flatten)]
+    flags: update::Flags,
+
+    #[command(subcommand)]
+    command: Option<update::Command>,
 
     /// With --init: run this instead of `zinit-server`, hand it every signal, reap every orphan, and
     /// end with its exit status
-    #[arg(last = true, value_name = "COMMAND", requires = "init")]
-    command: Vec<OsString>,
+    #[arg(last = true, value_name = "PROGRAM", requires = "init")]
+    program: Vec<OsString>,
 }
 
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 refused or failed, 2 usage.";
+
 fn main() -> ExitCode {
-    let args = Args::parse();
-    init(args.group, args.command)
+    if let Some((group, program)) = init_alone() {
+        return init(group, program);
+    }
+    let Args { init: is_init, group, flags, command, program } = Args::parse();
+    match (is_init, command) {
+        (true, None) => init(group, program),
+        (true, Some(_)) => {
+            let message = "`--init` goes with no command";
+            Args::command().error(ErrorKind::ArgumentConflict, message).exit()
+        }
+        (false, Some(command)) => ExitCode::from(command.run(&flags)),
+        (false, None) => {
+            let _ = Args::command().print_help();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// What `--init` is asked for, when there is nothing else to read: a keeper, and a shim even more, has
+/// no use for what reading more costs.
+fn init_alone() -> Option<(bool, Vec<OsString>)> {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    let at = args.iter().position(|it| it == "--").unwrap_or(args.len());
+    let (flags, program) = args.split_at(at);
+    let (first, rest) = flags.split_first()?;
+    let is_group = |it: &OsString| it == "-g" || it == "--group";
+    let program: Vec<OsString> = program.iter().skip(1).cloned().collect();
+    let whole = at == args.len() || !program.is_empty();
+    (first == "--init" && rest.iter().all(is_group) && whole).then_some((!rest.is_empty(), program))
 }
 
 /// Keeps: a program if one is given, else `zinit-server` and its services.
@@ -42,7 +83,25 @@ fn init(group: bool, command: Vec<OsString>) -> ExitCode {
         eprintln!("error: cannot begin: there is no `zinit-server` beside this program or in PATH");
         return ExitCode::FAILURE;
     };
-    code(zinit_keeper::run(Keeper { brain, brain_args: Vec::new(), ready: None, ledger: None }))
+    let home = update::home();
+    let brain_args = match (is_updated(home.as_deref()), own_file()) {
+        (true, Some(program)) => vec!["--updates".into(), program.into_os_string()],
+        _ => Vec::new(),
+    };
+    let ledger = home.map(|it| it.join("var/zinit")).map(|dir| {
+        // Where that cannot be, the server says so in better words.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        dir.join(".ledger")
+    });
+    code(zinit_keeper::run(Keeper { brain, brain_args, ready: None, ledger }))
+}
+
+/// Whether it is configured where updates come from.
+fn is_updated(home: Option<&Path>) -> bool {
+    let told = env::var_os("ZINIT_UPDATE_URL").is_some_and(|it| !it.is_empty());
+    let state = home.map(|it| it.join("cfg/zinit_latest.toml"));
+    let text = state.and_then(|it| fs::read_to_string(it).ok()).unwrap_or_default();
+    told || text.lines().any(|it| it.trim_start().starts_with("url"))
 }
 
 fn code(code: i32) -> ExitCode {
