@@ -5,21 +5,27 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
 
+use crate::child::GIVEN_UP;
 use crate::keep::Keep;
 use crate::ledger::{Entry, Record, Reign, Stands, VERSION, world};
 use crate::pool::{Key, Pool, reopen};
-use crate::proc::{Says, environ_says, stat};
+use crate::proc::{Says, environ_says, name_of, stat};
 use crate::reap::pidfd_of;
+use crate::setup;
 use crate::slot::{Emptying, Life, ReadyEnd, SlotId};
 use crate::stream::{Input, Pipes};
 use crate::who::{Who, end_of, has_ended};
 use crate::wire::{Exit, Request};
+
+/// How many milliseconds a child that is between fork and exec is waited for.
+const BEGINS_MS: u32 = 100;
 
 /// What a keeper has left.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -134,7 +140,7 @@ impl Keep {
             if record.input != 0 {
                 inputs.push((id, record.input));
             }
-            self.stands_again(id, record.stands, main);
+            self.stands_again(id, &record, main);
         }
         // Who writes to it may hold it as well as who reads it.
         for (id, inode) in inputs {
@@ -174,9 +180,8 @@ impl Keep {
         None
     }
 
-    fn stands_again(&mut self, id: SlotId, stands: Stands, main: Option<OwnedFd>) {
-        let lost = Exit::Launch { step: "its launch was lost".to_owned(), errno: 0 };
-        match (stands, main) {
+    fn stands_again(&mut self, id: SlotId, record: &Record, main: Option<OwnedFd>) {
+        match (record.stands.clone(), main) {
             (Stands::Down, _) => {}
             (Stands::Ended(exit), _) => {
                 if let Some(slot) = self.slots.get_mut(id) {
@@ -184,18 +189,19 @@ impl Keep {
                 }
             }
             (Stands::Emptying(exit), _) => self.is_left(id, exit),
-            (Stands::Begins, _) => self.is_left(id, lost),
+            (Stands::Begins, _) => self.is_left(id, lost_launch()),
             (Stands::Up, None) => self.is_left(id, Exit::Unknown),
-            (Stands::Up, Some(pidfd)) => self.lives_again(id, pidfd),
+            (Stands::Up, Some(pidfd)) => self.lives_again(id, pidfd, record.started),
         }
     }
 
-    fn lives_again(&mut self, id: SlotId, pidfd: OwnedFd) {
+    fn lives_again(&mut self, id: SlotId, pidfd: OwnedFd, started: bool) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         let pid = slot.pid;
+        let started = started || begins_or_ends(&pidfd, pid);
         let ours = stat(pid).is_some_and(|it| it.parent == getpid().as_raw());
         if !ours && has_ended(&pidfd) {
-            let exit = end_of(&pidfd, pid);
+            let exit = unless_lost(end_of(&pidfd, pid), started);
             return self.is_left(id, exit);
         }
         slot.who = Who::of(&pidfd, pid);
@@ -227,6 +233,31 @@ impl Keep {
         let end = held.or_else(|| living.find_map(|it| reopen(it.pid, inode, OFlag::O_RDWR)))?;
         Input::again(&end)
     }
+}
+
+/// Waits until a child of a dead keeper runs its program, which it does at once, or gives up; false if
+/// it did that.
+fn begins_or_ends(pidfd: &OwnedFd, pid: i32) -> bool {
+    let mut looks = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    for _ in 0..BEGINS_MS {
+        if name_of(pid).is_some_and(|it| it != setup::NAME) {
+            return true;
+        }
+        if poll(&mut looks, PollTimeout::from(1_u8)).is_ok_and(|ready| ready > 0) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The end of a process that never ran its program, since its keeper died meanwhile.
+fn lost_launch() -> Exit {
+    Exit::Launch { step: "its launch was lost".to_owned(), errno: 0 }
+}
+
+/// What an end means: a child gives up so when its keeper is gone before it runs its program.
+fn unless_lost(exit: Exit, started: bool) -> Exit {
+    if !started && exit == Exit::Code(GIVEN_UP) { lost_launch() } else { exit }
 }
 
 /// The pipes that a slot had: handed over, or opened where its process has them.

@@ -68,6 +68,9 @@ pub(crate) static ALONE: u8 = b'a';
 /// The byte that says the same, and that the child could not join its cgroup.
 pub(crate) static OUTSIDE: u8 = b'o';
 
+/// The exit status of a child that cannot run its program. Its keeper knows the reason, if it lives.
+pub(crate) const GIVEN_UP: c_int = 127;
+
 /// Everything a child needs, made before it is born.
 pub(crate) struct Task {
     pub(crate) command: Command,
@@ -124,7 +127,7 @@ pub(crate) extern "C" fn main(task: *mut c_void) -> c_int {
     let record = [step as u8, a, b, c, d];
     let _ = call(libc::SYS_write, [num(report), addr(&record), record.len(), 0]);
     loop {
-        let _ = call(libc::SYS_exit_group, [127, 0, 0, 0]);
+        let _ = call(libc::SYS_exit_group, [GIVEN_UP as usize, 0, 0, 0]);
     }
 }
 

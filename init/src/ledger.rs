@@ -75,6 +75,9 @@ pub(crate) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) who: Option<Who>,
     pub(crate) stands: Stands,
+    /// Whether its process runs its own program.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) started: bool,
     /// The inodes of its pipes; 0 where there is none.
     #[serde(skip_serializing_if = "is_none")]
     pub(crate) out: u64,
@@ -132,6 +135,7 @@ impl Record {
             pid: slot.pid,
             who: slot.who,
             stands,
+            started: matches!(slot.life, Life::Up { started: true, .. }),
             out,
             err,
             input: slot.input.as_ref().map_or(0, |it| it.inode),

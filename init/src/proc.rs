@@ -20,6 +20,12 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// What a process is called.
+pub(crate) fn name_of(pid: i32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// How a zombie ended, as `wait` would tell it, where that is for us to see.
 pub(crate) fn exit_status(pid: i32) -> Option<i32> {
     let line = fs::read(format!("/proc/{pid}/stat")).ok()?;

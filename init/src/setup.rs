@@ -1,5 +1,6 @@
 //! What the process becomes before it keeps anything.
 
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -18,6 +19,9 @@ use crate::renew::Legacy;
 /// The signals that reach the brain as reports.
 const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
 
+/// What the process is called, and its children until they have programs of their own.
+pub(crate) const NAME: &str = "zinit-keeper";
+
 /// What the set-up leaves to the loop.
 pub(crate) struct Setup {
     pub(crate) signals: SignalFd,
@@ -29,7 +33,7 @@ pub(crate) struct Setup {
 
 /// Names the process, makes it the reaper of all its descendants, and takes its signals in hand.
 pub(crate) fn become_keeper(legacy: &Legacy) -> nix::Result<Setup> {
-    prctl::set_name(c"zinit-keeper")?;
+    prctl::set_name(&CString::new(NAME).unwrap_or_default())?;
     prctl::set_child_subreaper(true)?;
     lead_session();
     let heirlooms = heirlooms();

@@ -391,7 +391,7 @@ impl Slots {
 
     /// Makes something due to be told.
     pub(crate) fn mark(&mut self, id: SlotId, what: u8) {
-        if what & (due::LAUNCHED | due::DIED | due::EXITED) != 0 {
+        if what & (due::LAUNCHED | due::STARTED | due::DIED | due::EXITED) != 0 {
             self.touch(id);
         }
         let Some(slot) = self.all.get_mut(id).and_then(Option::as_mut) else { return };

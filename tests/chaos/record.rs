@@ -150,6 +150,9 @@ impl Tally {
 const LAG_MS: u64 = 400;
 const SLACK_MS: u64 = 100;
 
+/// What is told of a process that never ran its program, because its keeper died.
+const LOST: &str = "its launch was lost";
+
 /// While nobody was there: from when to when, in milliseconds since 1970.
 pub(crate) type Absence = (u64, u64);
 
@@ -172,6 +175,10 @@ impl Excuses {
         let seen = seen.iter().filter(|it| (from..to).contains(&it.at_ms));
         let deaf = self.deaf.iter().filter(|it| it.0 < to && from < it.1);
         format!("{:?}, deaf {:?}", seen.collect::<Vec<_>>(), deaf.collect::<Vec<_>>())
+    }
+
+    fn may_be_lost(&self, at_ms: u64) -> bool {
+        self.keeperless.iter().any(|it| it.0 <= at_ms)
     }
 
     fn may_be_unheard(&self, end: &End, next_ms: u64) -> bool {
@@ -217,6 +224,8 @@ pub(crate) fn exits(
             (Some(index), None) if it.exit.contains("unknown") => {
                 told[index] = told[index].or(Some(false));
             }
+            // Its keeper died while it was being made, and it never ran its program.
+            (_, None) if it.exit == LOST && excuses.may_be_lost(it.at_ms) => {}
             // It was told to end before it could write anything down.
             (_, None) if it.exit == "SIGTERM" && record.asked > 0 => {}
             _ => faults.push(format!("{name}: no process has ended so: {it:?}")),
@@ -304,6 +313,11 @@ mod tests {
         }
         let tally = Tally { known: 1, unknown: 0, unheard: 1 };
         assert_eq!(told(TWO_LIVES, &[(2010, "exit 22")], &[(900, 2005)]), (tally, 0));
+        let lost = |at_ms| [(1010, "exit 21"), (at_ms, LOST), (2010, "exit 22")];
+        assert_eq!(
+            (told(TWO_LIVES, &lost(1200), &[]).1, told(TWO_LIVES, &lost(900), &[]).1),
+            (0, 1)
+        );
     }
 
     #[test]
