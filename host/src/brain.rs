@@ -220,7 +220,13 @@ type Found = (ServiceName, Spec, Option<Survivor>);
 /// Where a service stood. A slot whose note nobody can read says at least what runs.
 fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
     let Slot { incarnation, pid, started, died, exit, .. } = slot;
-    let standing = note.map_or_else(|| Standing::found(incarnation, pid), |it| it.standing.clone());
+    let mut standing =
+        note.map_or_else(|| Standing::found(incarnation, pid), |it| it.standing.clone());
+    if pid != 0 && standing.process.is_none() {
+        // The note is older than the process.
+        let target = standing.target;
+        standing = Standing { target, ..Standing::found(incarnation, pid) };
+    }
     Survivor { standing, incarnation, pid, started, died, exit }
 }
 

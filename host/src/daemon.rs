@@ -3,24 +3,21 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use zinit_keeper::Keeper;
+use zinit_keeper::home::{self, Held, Refused};
 
 use crate::home::Home;
 use crate::refusal::{Kind, Refusal};
-
-/// The lock on a home, held for as long as its keeper lives.
-#[derive(Debug)]
-pub struct Held(Flock<File>);
 
 /// What the server's program is called, whichever file it is in.
 pub const SERVER: &str = "zinit-server";
@@ -34,10 +31,6 @@ pub const KEEP: &str = "--keep";
 /// Tells the keeper where to write down what the next one takes over.
 const LEDGER_ENV: &str = "ZINIT_KEEPER_LEDGER";
 
-/// How often, and how long each time, a home is waited for whose keeper has just died.
-const LOCK_TRIES: u32 = 100;
-const LOCK_WAIT_MS: u8 = 10;
-
 /// What helps where a home cannot be.
 const WRITABLE: &str = "set ZINIT_HOME to a directory that can be written to";
 
@@ -50,40 +43,27 @@ pub fn take(home: &Home) -> Result<Held, Refusal> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| storage("make", dir, &error).hint(WRITABLE))?;
     }
-    let path = home.state_dir.join("lock");
-    let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = how.open(&path);
-    let file = file.map_err(|error| storage("open", &path, &error).hint(WRITABLE))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            sign(&mut lock, home).map_err(|error| storage("write", &path, &error))?;
-            Ok(Held(lock))
-        }
-        Err((mut file, _)) => Err(taken(&mut file, &path)),
-    }
+    let path = lock(home);
+    Held::take(&path, &home.socket).map_err(|refused| match refused {
+        Refused::Taken { pid, socket } => taken(&pid, &socket, &path),
+        Refused::Storage(error) => storage("write", &path, &error).hint(WRITABLE),
+    })
 }
 
-/// Whether the process that started this one holds the home.
-pub fn is_held_by_parent(home: &Home) -> bool {
-    let lock = fs::read_to_string(home.state_dir.join("lock")).unwrap_or_default();
-    lock.lines().next() == Some(&format!("pid {}", nix::unistd::getppid()))
+/// The file by which a home is held.
+fn lock(home: &Home) -> PathBuf {
+    home.state_dir.join("lock")
 }
 
-/// Writes down who holds the lock.
-fn sign(lock: &mut File, home: &Home) -> io::Result<()> {
-    let text = format!("pid {}\nsocket {}\n", std::process::id(), home.socket.display());
-    // Whoever looks meanwhile finds somebody's name.
-    lock.write_all_at(text.as_bytes(), 0)?;
-    lock.set_len(text.len() as u64)
+/// Whether the home is held by the process that started this one, or was when that died.
+pub fn is_held_for_us(home: &Home) -> bool {
+    let path = lock(home);
+    home::holder(&path) == Some(nix::unistd::getppid().as_raw()) || home::is_orphaned(&path)
 }
 
-fn taken(file: &mut File, path: &Path) -> Refusal {
-    let mut text = String::new();
-    // An unreadable lock says nothing about its holder, and that is all that is lost.
-    let _ = file.take(4096).read_to_string(&mut text);
-    let fact = |key| text.lines().find_map(|it| it.strip_prefix(key)).unwrap_or("unknown");
-    let (pid, socket) = (fact("pid "), fact("socket "));
+fn taken(pid: &str, socket: &str, path: &Path) -> Refusal {
+    let or_unknown = |it: &str| if it.is_empty() { "unknown".to_owned() } else { it.to_owned() };
+    let (pid, socket) = (or_unknown(pid), or_unknown(socket));
     let holder = format!("a server is already running here: process {pid}, socket {socket}");
     Refusal::new(Kind::Forbidden, holder)
         .hint("`zinit server stop` stops it; ZINIT_HOME names another home")
@@ -110,26 +90,16 @@ pub fn become_keeper(
 
 /// Becomes the keeper in place of one that is dead, whose brain this process is. What it has open of
 /// the services stays open. Returns only when that fails.
-pub fn succeed_keeper(home: &Home, args: &[OsString]) -> Refusal {
-    match take_soon(home) {
-        Ok(held) => {
-            zinit_keeper::leave_what_can_be_told();
-            begin_anew(home, &held, None, args, &[(zinit_keeper::HEIR_ENV, OsStr::new("1"))])
-        }
-        Err(refusal) => refusal,
-    }
-}
-
-/// Takes a home of which the keeper has just died. Children of it that have not begun their programs
-/// hold it for a moment more.
-fn take_soon(home: &Home) -> Result<Held, Refusal> {
-    for _ in 0..LOCK_TRIES {
-        if let Ok(held) = take(home) {
-            return Ok(held);
-        }
-        let _ = nix::poll::poll(&mut [], LOCK_WAIT_MS);
-    }
-    take(home)
+pub fn succeed_keeper(home: &Home, dead: i32, args: &[OsString]) -> Refusal {
+    let path = lock(home);
+    // It may have died before this process could ask who its parent is.
+    let dead = if home::is_orphaned(&path) { home::holder(&path).unwrap_or(dead) } else { dead };
+    let Some(held) = Held::inherit(&path, &home.socket, dead) else {
+        let message = "the keeper is gone, and another server has taken over";
+        return Refusal::new(Kind::Internal, message);
+    };
+    zinit_keeper::leave_what_can_be_told();
+    begin_anew(home, &held, None, args, &[(zinit_keeper::HEIR_ENV, OsStr::new("1"))])
 }
 
 fn begin_anew(
@@ -141,8 +111,9 @@ fn begin_anew(
 ) -> Refusal {
     let begin = || -> io::Result<Infallible> {
         let mut argv = vec![CString::new(KEEPER)?, CString::new(KEEP)?];
-        for fd in [Some(held.0.as_fd()), ready.map(AsFd::as_fd)].into_iter().flatten() {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        held.leave_open();
+        if let Some(ready) = ready {
+            fcntl(ready, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let ready = ready.map_or(-1, AsRawFd::as_raw_fd);
         argv.push(CString::new(ready.to_string())?);
@@ -153,7 +124,12 @@ fn begin_anew(
         let ledger = home.state_dir.join(".ledger");
         let variables =
             [(LEDGER_ENV, ledger.as_os_str())].into_iter().chain(variables.iter().copied());
-        Ok(nix::unistd::execve(&program, &argv, &environment(variables)?)?)
+        let env = environment(variables)?;
+        // Its file may be gone: then it goes on as the program that it is.
+        let begun = nix::unistd::execve(&program, &argv, &env);
+        begun
+            .or_else(|_| nix::unistd::execve(c"/proc/self/exe", &argv, &env))
+            .map_err(io::Error::from)
     };
     let Err(error) = begin();
     Refusal::new(Kind::Internal, format!("cannot begin anew as the keeper: {error}"))
@@ -199,9 +175,9 @@ pub fn inherited(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// The path of this program.
+/// The path of this program, whatever is there now.
 fn program() -> io::Result<PathBuf> {
-    std::env::current_exe()
+    zinit_keeper::own_program()
 }
 
 /// Starts this program again in the background, and waits until it serves.

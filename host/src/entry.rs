@@ -82,15 +82,20 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
     }
     if std::env::var_os(SOCKET_ENV).is_some() {
         let in_foreground = args.ready_fd.is_none();
+        let keeper = nix::unistd::getppid().as_raw();
         // A keeper that is somebody else's program holds no lock for us.
-        let held = if daemon::is_held_by_parent(&home) { None } else { Some(daemon::take(&home)?) };
+        let held = match daemon::take(&home) {
+            Ok(held) => Some(held),
+            Err(_) if daemon::is_held_for_us(&home) => None,
+            Err(refusal) => return Err(refusal),
+        };
         let settings =
             Settings { home: home.clone(), port: args.port, updates: args.updates, in_foreground };
         let outcome = brain::run(settings)?;
         drop(held);
         return match outcome {
             Outcome::Ended | Outcome::HandedOver => Ok(ExitCode::SUCCESS),
-            Outcome::Orphaned => Err(daemon::succeed_keeper(&home, given)),
+            Outcome::Orphaned => Err(daemon::succeed_keeper(&home, keeper, given)),
         };
     }
     let given: Vec<_> =

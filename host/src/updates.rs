@@ -16,12 +16,14 @@ type Found = (ServiceName, Spec, Option<Survivor>);
 pub(crate) fn settle(found: &mut Vec<Found>, program: Option<&str>) {
     let known = found.iter_mut().find(|(name, ..)| name.as_str() == NAME);
     match (known, program.and_then(service)) {
-        (Some((_, spec, _)), _) if !spec.transient => {}
+        // A file of that name, or what a client has made.
+        (Some((_, spec, _)), _) if !is_ours(spec) => {}
         (Some((_, spec, Some(survivor))), Some(wanted)) => {
             if *spec != wanted {
                 survivor.standing.held = Some(Held::Renew);
             }
             *spec = wanted;
+            survivor.standing.leaving = false;
         }
         (Some((.., Some(survivor))), None) => {
             survivor.standing.leaving = true;
@@ -34,6 +36,11 @@ pub(crate) fn settle(found: &mut Vec<Found>, program: Option<&str>) {
             found.insert(place, (name, spec, None));
         }
     }
+}
+
+/// Whether this is what an earlier brain has added.
+fn is_ours(spec: &Spec) -> bool {
+    spec.transient && spec.argv().get(1..).is_some_and(|it| it == ["watch"])
 }
 
 /// The service that runs this program; `None` when no command line can name it.

@@ -5,24 +5,24 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::getpid;
 
 use crate::child::GIVEN_UP;
 use crate::keep::Keep;
 use crate::ledger::{Entry, Record, Reign, Stands, VERSION, world};
 use crate::pool::{Key, Pool, reopen};
-use crate::proc::{Says, environ_says, name_of, stat};
+use crate::proc::{Says, environ_says, name_of};
 use crate::reap::pidfd_of;
 use crate::setup;
 use crate::slot::{Emptying, Life, ReadyEnd, SlotId};
 use crate::stream::{Input, Pipes};
 use crate::who::{Who, end_of, has_ended};
-use crate::wire::{Exit, Request};
+use crate::wire::{Exit, NOTE_MAX, Request};
 
 /// How many milliseconds a child that is between fork and exec is waited for.
 const BEGINS_MS: u32 = 100;
@@ -43,18 +43,26 @@ pub(crate) struct Found {
 }
 
 impl Estate {
-    /// What is left in this file of somebody who kept here.
-    pub(crate) fn of_file(path: &Path) -> Option<Self> {
-        let estate = Self::read(&fs::read(path).ok()?)?;
-        (estate.reign.world == world()).then_some(estate)
+    /// What is left in this file of somebody who kept here; why that cannot be told.
+    pub(crate) fn of_file(path: &Path) -> Result<Option<Self>, String> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let estate = Self::read(&bytes)?;
+        Ok((estate.reign.world == world()).then_some(estate))
     }
 
     /// Reads the lines of a ledger. What means nothing is not there, as a last line that is torn.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let mut lines = bytes.split(|it| *it == b'\n');
-        let Ok(Entry::Keeper(reign)) = serde_json::from_slice(lines.next()?) else { return None };
+        let first = lines.next().unwrap_or_default();
+        let Ok(Entry::Keeper(reign)) = serde_json::from_slice(first) else {
+            return Err("it does not begin as a keeper's".to_owned());
+        };
         if reign.version > VERSION {
-            return None;
+            return Err("it is of a newer version".to_owned());
         }
         let mut slots: HashMap<String, Found> = HashMap::new();
         let mut order = Vec::new();
@@ -88,6 +96,9 @@ impl Estate {
                     else {
                         continue;
                     };
+                    if note.len().max(config.as_ref().map_or(0, String::len)) > NOTE_MAX {
+                        continue;
+                    }
                     of(&service);
                     if let Some(it) = slots.get_mut(&service) {
                         it.note = Some(note);
@@ -97,7 +108,7 @@ impl Estate {
             }
         }
         let found = order.iter().filter_map(|it| slots.remove(it)).collect();
-        Some(Self { reign, found })
+        Ok(Self { reign, found })
     }
 }
 
@@ -113,8 +124,9 @@ impl Record {
 }
 
 impl Keep {
-    /// Takes over what another keeper has left, with the descriptors that are there.
-    pub(crate) fn adopt(&mut self, found: Vec<Found>, pool: &mut Pool) {
+    /// Takes over what another keeper has left, with the descriptors that are there; or what this
+    /// process has left itself, `again`.
+    pub(crate) fn adopt(&mut self, found: Vec<Found>, pool: &mut Pool, again: bool) {
         let mut inputs = Vec::new();
         for Found { record, note, config } in found {
             let Ok(id) = self.slots.obtain(&record.service) else { continue };
@@ -127,6 +139,7 @@ impl Keep {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             (slot.incarnation, slot.pid, slot.killing) =
                 (record.incarnation, record.pid, record.killing);
+            slot.foreign = record.foreign || !again;
             slot.noted = note.is_some();
             slot.note = note.unwrap_or_default().into_boxed_str();
             slot.config = config.into_boxed_str();
@@ -199,25 +212,22 @@ impl Keep {
         let Some(slot) = self.slots.get_mut(id) else { return };
         let pid = slot.pid;
         let started = started || begins_or_ends(&pidfd, pid);
-        let ours = stat(pid).is_some_and(|it| it.parent == getpid().as_raw());
-        if !ours && has_ended(&pidfd) {
+        if slot.foreign && has_ended(&pidfd) {
             let exit = unless_lost(end_of(&pidfd, pid), started);
             return self.is_left(id, exit);
         }
         slot.who = Who::of(&pidfd, pid);
-        slot.foreign = !ours;
         slot.life = Life::Up { pidfd, started: true };
-        if ours {
-            self.slots.bind(pid, id);
-        } else {
+        if slot.foreign {
             self.watch_foreign(id);
+        } else {
+            self.slots.bind(pid, id);
         }
     }
 
     /// The main process is gone; whether others are left is still to be seen.
     fn is_left(&mut self, id: SlotId, exit: Exit) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.foreign = true;
         slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
         self.empties(id);
     }
@@ -325,13 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ledger_is_nothing() {
+    fn what_cannot_be_understood_is_not_taken_for_nothing() {
         for bytes in
             [&b""[..], b"{}", b"nonsense\n", b"{\"entry\":\"forgotten\",\"service\":\"a\"}"]
         {
-            assert_eq!(Estate::read(bytes), None);
+            assert!(Estate::read(bytes).is_err());
         }
         let newer = Reign { version: VERSION + 1, ..Reign::default() };
-        assert_eq!(Estate::read(&line_of(&Entry::Keeper(newer))), None);
+        let refused = Estate::read(&line_of(&Entry::Keeper(newer))).expect_err("it is newer");
+        assert!(refused.contains("newer"));
     }
 }

@@ -19,6 +19,7 @@ use crate::keep::{BRAIN, Keep, RETRY};
 use crate::launch::{Progress, Start, Streams};
 use crate::packet::{self, Heard};
 use crate::reap::{self, Dead};
+use crate::reports::Told;
 use crate::slot::Slot;
 use crate::thrift;
 use crate::wire::{Exit, SOCKET_ENV, Then};
@@ -403,6 +404,12 @@ impl Keep {
             }
             let mut fds = Vec::new();
             let told = self.reports.compose(&self.slots, &mut self.outbox, &mut fds);
+            if told == Told::default() {
+                drop(fds);
+                self.complaints.say(format_args!("what is to be told to the server is too long"));
+                self.reports.give_up_first(&mut self.slots);
+                continue;
+            }
             let sent = match self.outbox.is_empty() {
                 true => Ok(true), // What was due has become void.
                 false => packet::send(link.socket.as_fd(), &self.outbox, &fds),

@@ -34,7 +34,7 @@ const LEFT_MAX: usize = 16;
 
 /// A process that is just being given its program says only then whose it is. So long after a look
 /// there is another, and so many are the most.
-const LOOK: Duration = Duration::from_millis(5);
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
 const LOOKS_MAX: u32 = 200;
 
 /// Whose group a number was, of those who have just died.
@@ -105,7 +105,6 @@ impl Keep {
         let Some(slot) = self.slots.get(id) else { return };
         if slot.foreign {
             // No child of ours tells that it is over: somebody has to look.
-            self.kin.looks_wide = true;
             self.look_again.get_or_insert_with(clock::now);
         } else {
             self.leaders.push((pid, Rc::clone(&slot.name)));
@@ -179,16 +178,29 @@ impl Keep {
     }
 
     fn look_for_orphans(&mut self, must: bool) -> bool {
+        self.look_wide();
         let Self { kin, slots, brain, leaders, .. } = self;
-        kin.looks_wide &= slots.iter().any(|it| it.foreign && it.leaf.is_none() && it.lives());
         let died = |group| Some(Rc::clone(&leaders.iter().find(|(pid, _)| *pid == group)?.1));
         let led = |group| {
             let living = slots.of_pid(group).and_then(|it| slots.get(it));
             living.map(|it| Rc::clone(&it.name)).or_else(|| died(group))
         };
-        let leads =
-            |pid| brain.is(pid) || slots.of_pid(pid).is_some() || slots.is_foreign_leader(pid);
-        kin.look(must, leads, led)
+        kin.look(must, |pid| brain.is(pid) || slots.of_pid(pid).is_some(), led)
+    }
+
+    /// Looks for the processes of services that are not our children, and of which somebody wants to
+    /// know now.
+    fn look_wide(&mut self) {
+        let Self { kin, slots, brain, wide, emptying, .. } = self;
+        let foreign = |id: &SlotId| slots.get(*id).filter(|it| it.foreign && it.leaf.is_none());
+        let wanted = emptying.iter().chain(wide.iter()).filter_map(foreign);
+        let names: Vec<Rc<str>> = wanted.map(|it| Rc::clone(&it.name)).collect();
+        if names.is_empty() && !kin.has_strays() {
+            return;
+        }
+        let leaders: Vec<i32> = wide.iter().filter_map(|it| slots.get(*it)?.leader()).collect();
+        let leads = |pid| brain.is(pid) || slots.of_pid(pid).is_some() || leaders.contains(&pid);
+        kin.look_wide(&names, leads);
     }
 
     /// The last process of an incarnation is gone.
@@ -199,6 +211,7 @@ impl Keep {
             let _ = self.epoll.delete(events);
         }
         self.kin.forget(&slot.name);
+        self.wide.retain(|it| *it != id);
         slot.ends(it.exit);
         self.slots.mark(id, due::EXITED);
     }
@@ -217,16 +230,20 @@ impl Keep {
         }
         let Some(leader) = slot.leader() else { return leaf.signal(signal, |_| true) };
         if signal == libc::SIGTERM {
-            slot.signal_group(signal);
-            self.others.push((id, slot.incarnation));
-            self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
+            if slot.signal_group(signal) {
+                self.others.push((id, slot.incarnation));
+                self.others_at.get_or_insert_with(|| clock::now() + OTHERS_AFTER);
+            } else {
+                leaf.signal(signal, |it| it != leader);
+            }
             return;
         }
         // Whoever is born by the signal does not get it: who is there is asked first.
         let others: Vec<i32> =
             leaf.members().into_iter().filter(|it| !is_in_group(*it, leader)).collect();
-        slot.signal_group(signal);
-        if !others.is_empty() {
+        if !slot.signal_group(signal) {
+            leaf.signal(signal, |it| it != leader);
+        } else if !others.is_empty() {
             leaf.signal(signal, |it| others.contains(&it));
         }
     }
@@ -245,7 +262,11 @@ impl Keep {
     }
 
     fn signal_kin(&mut self, id: SlotId, signal: i32) {
-        if !self.kin.fresh {
+        let foreign = self.slots.get(id).is_some_and(|it| it.foreign);
+        if foreign && !self.wide.contains(&id) {
+            self.wide.push(id);
+        }
+        if !self.kin.fresh || foreign {
             self.look_for_orphans(false);
         }
         let found = self.kin_of(id);

@@ -63,6 +63,7 @@ impl Keep {
     fn foreign_died(&mut self, id: SlotId, exit: Exit) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.life = Life::Emptying(Box::new(Emptying { exit, left: Vec::new(), events: None }));
+        self.write_down_end(id);
         self.empties(id);
     }
 

@@ -36,6 +36,8 @@ pub(crate) fn is_machine() -> bool {
 /// Does with the machine what was asked for, and returns only when that is nothing or cannot be.
 pub(crate) fn follow(then: Then, signals: &SignalFd, complaints: &mut Complaints) {
     let (command, what) = match then {
+        // The kernel panics when its first process ends.
+        Then::Exit if is_machine() => (libc::RB_POWER_OFF, "switch the machine off"),
         Then::Exit => return,
         Then::Poweroff => (libc::RB_POWER_OFF, "switch the machine off"),
         Then::Reboot => (libc::RB_AUTOBOOT, "start the machine again"),

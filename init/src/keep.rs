@@ -1,16 +1,13 @@
 //! The loop: one thread that waits for signals, the brain, and launches under way.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
-use nix::poll::poll;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
@@ -21,7 +18,7 @@ use crate::cgroup::Cgroups;
 use crate::clock;
 use crate::command::Environ;
 use crate::complain::Complaints;
-use crate::end::Leaders;
+use crate::end::{LOOK, Leaders};
 use crate::foreign::Zombie;
 use crate::halt;
 use crate::kin::Kin;
@@ -36,10 +33,6 @@ use crate::wire::PACKET_MAX;
 
 /// How long after a failed send (no memory, too many descriptors in flight) the next is tried.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
-
-/// How often, and how long each time, a keeper waits that finds another one at its ledger.
-const LOCK_TRIES: u32 = 100;
-const LOCK_WAIT_MS: u8 = 10;
 
 /// When nothing is launched for so long after a brain has begun to serve, the start is over.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
@@ -71,6 +64,9 @@ pub(crate) struct Keep {
     pub(crate) cgroups: Option<Cgroups>,
     /// Whose a process is that has no cgroup.
     pub(crate) kin: Kin,
+    /// Slots whose processes are not our children and were signalled: who else is theirs is looked for
+    /// among all processes.
+    pub(crate) wide: Vec<SlotId>,
     /// Slots without a cgroup whose main process is reaped while others live on.
     pub(crate) emptying: Vec<SlotId>,
     /// The main processes among those that have just died.
@@ -91,6 +87,9 @@ pub(crate) struct Keep {
     pub(crate) zombies_at: Option<Instant>,
     /// Where it is written down what the next keeper takes over.
     pub(crate) ledger: Option<Ledger>,
+    pub(crate) ledger_path: Option<PathBuf>,
+    /// When it is tried again, as it could not be written.
+    pub(crate) ledger_at: Option<Instant>,
     pub(crate) brain: Brain,
     pub(crate) reports: Reports,
     pub(crate) inbox: Box<[u8]>,
@@ -130,6 +129,7 @@ impl Keep {
             waiting_bytes: 0,
             cgroups,
             kin: estate.map_or_else(Kin::new, |it| Kin::after(&it.reign.mark)),
+            wide: Vec::new(),
             emptying: Vec::new(),
             leaders: Leaders::new(),
             others: Vec::new(),
@@ -141,13 +141,15 @@ impl Keep {
             zombies: Vec::new(),
             zombies_at: None,
             ledger: None,
+            ledger_path: None,
+            ledger_at: None,
             brain,
             reports,
             inbox: vec![0; PACKET_MAX].into_boxed_slice(),
             outbox: Vec::new(),
             retry_at: None,
             complaints: Complaints::default(),
-            program: renew::own_program(),
+            program: renew::own_program().unwrap_or_default(),
             renew_until: None,
             heirlooms: setup.heirlooms,
         })
@@ -167,15 +169,23 @@ impl Keep {
     }
 
     /// Goes on with what others have left, and writes down from now on what is to be left.
-    fn take_over(&mut self, legacy: Legacy, ledger: Option<&Path>) {
+    fn take_over(&mut self, legacy: Legacy, ledger: Option<PathBuf>) {
+        // Nobody waits for the first start of one that goes on for another.
+        if legacy.is_heir() {
+            self.brain.goes_on_serving();
+        }
         let Legacy { estate, passed, mut pool, .. } = legacy;
+        if let Some(passed) = &passed {
+            self.kin.go_on(&passed.kin);
+        }
         if let Some(estate) = estate {
-            self.adopt(estate.found, &mut pool);
+            self.adopt(estate.found, &mut pool, passed.is_some());
         }
         if let Some(passed) = passed {
             self.brain.go_on(passed.brain, &mut pool);
             self.listen_again();
             self.reports.go_on(passed.reports);
+            self.slots.knows_pidfds = passed.knows_pidfds;
             for (name, telling) in passed.told {
                 self.slots.go_on_telling(&name, telling);
             }
@@ -183,9 +193,8 @@ impl Keep {
         }
         // Somebody may have died while nobody listened.
         self.more_dead = true;
-        if let Some(path) = ledger {
-            self.begin_ledger(path);
-        }
+        self.ledger_path = ledger;
+        self.begin_ledger();
     }
 
     fn keep(&mut self) -> i32 {
@@ -214,7 +223,9 @@ impl Keep {
                 match event.data() {
                     SIGNALS => self.hear_signals(),
                     BRAIN => self.hear_brain(),
-                    STRAYS => self.look_at_kin(),
+                    STRAYS => {
+                        self.look_again = self.look_again.or_else(|| Some(clock::now() + LOOK))
+                    }
                     token if token >= FOREIGN => self.hear_foreign((token - FOREIGN) as usize),
                     token if token >= LEAVES => self.look_at_leaf((token - LEAVES) as usize),
                     token => self.hear_launch((token - PLACES) as usize),
@@ -309,7 +320,7 @@ impl Keep {
         let own =
             [self.look_again, self.others_at, self.zombies_at, self.retry_at, self.settled_at]
                 .into_iter()
-                .chain([self.renew_until]);
+                .chain([self.renew_until, self.ledger_at]);
         let alarms = self.brain.alarms().into_iter().chain(own);
         let Some(next) = alarms.flatten().min() else { return EpollTimeout::NONE };
         let left = next.saturating_duration_since(clock::now()) + Duration::from_millis(1);
@@ -340,14 +351,18 @@ impl Keep {
 /// Makes this process a keeper, and keeps.
 pub(crate) fn run(brain: Brain, ledger: Option<PathBuf>) -> i32 {
     let mut legacy = Legacy::inherited();
-    let held = ledger.as_deref().filter(|_| getpid().as_raw() != 1).and_then(lock);
-    if legacy.estate.is_none() && held.is_some() {
-        legacy.estate = ledger.as_deref().and_then(Estate::of_file);
+    // Nothing outlives the first process of a namespace.
+    let ledger = ledger.filter(|_| getpid().as_raw() != 1);
+    if let (None, Some(path)) = (&legacy.estate, &ledger) {
+        match Estate::of_file(path) {
+            Ok(estate) => legacy.estate = estate,
+            Err(why) => return refuse(path, &why),
+        }
     }
     let kept = setup::become_keeper(&legacy).and_then(|setup| Keep::new(setup, brain, &legacy));
     match kept {
         Ok(mut keep) => {
-            keep.take_over(legacy, ledger.as_deref().filter(|_| held.is_some()));
+            keep.take_over(legacy, ledger);
             keep.run()
         }
         Err(errno) => {
@@ -359,31 +374,11 @@ pub(crate) fn run(brain: Brain, ledger: Option<PathBuf>) -> i32 {
     }
 }
 
-/// Makes sure that nobody else keeps by this ledger. A keeper that was just killed may hold it for a
-/// moment more, by a child that has not begun its program.
-fn lock(ledger: &Path) -> Option<Flock<File>> {
-    let path = ledger.with_extension("lock");
-    let mut how = OpenOptions::new();
-    how.write(true).create(true).truncate(false).mode(0o600);
-    let mut file = match how.open(&path) {
-        Ok(file) => file,
-        Err(error) => {
-            let what = "what runs is not handed over when this keeper dies: cannot open";
-            Complaints::default().say(format_args!("{what} `{}`: {error}", path.display()));
-            return None;
-        }
-    };
-    for _ in 0..LOCK_TRIES {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Some(lock),
-            Err((again, _)) => file = again,
-        }
-        // Nothing is kept yet that could wait for us.
-        let _ = poll(&mut [], LOCK_WAIT_MS);
-    }
-    Complaints::default().say(format_args!(
-        "another keeper holds `{}`: what runs is not handed over when this one dies",
-        path.display()
-    ));
-    None
+/// What cannot be read may tell of services that run, and a second copy of each is worse than none.
+fn refuse(ledger: &Path, why: &str) -> i32 {
+    let path = ledger.display();
+    let mut complaints = Complaints::default();
+    complaints.say(format_args!("cannot tell what runs already: `{path}`: {why}"));
+    complaints.say(format_args!("if nothing does, remove that file"));
+    1
 }

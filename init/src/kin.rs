@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use nix::libc;
 use nix::unistd::{getpid, getsid};
+use serde::{Deserialize, Serialize};
 
 use crate::proc::{Says, Stat, children, environ_says, everybody, own_children, stat};
 use crate::reap;
@@ -33,6 +34,16 @@ pub(crate) struct Process {
     pub(crate) pid: i32,
     start: u64,
     pub(crate) group: i32,
+}
+
+/// What goes through to the next program of the keeper.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Passed {
+    /// The numbers of orphans, when they began, and whose they are.
+    orphans: Vec<(i32, u64, String)>,
+    /// The same of those who may become orphans.
+    seen: Vec<(i32, u64, String)>,
 }
 
 struct Orphan {
@@ -58,8 +69,6 @@ pub(crate) struct Kin {
     strays: HashMap<i32, Stray>,
     /// Strays of which it is not waited for the end yet.
     unwatched: Vec<i32>,
-    /// There are services whose processes are not our children.
-    pub(crate) looks_wide: bool,
     /// The list of children was read after the last event.
     pub(crate) fresh: bool,
 }
@@ -90,7 +99,6 @@ impl Kin {
             seen: HashMap::new(),
             strays: HashMap::new(),
             unwatched: Vec::new(),
-            looks_wide: false,
             fresh: false,
         }
     }
@@ -99,6 +107,23 @@ impl Kin {
     pub(crate) fn after(mark: &str) -> Self {
         let own = Self::new();
         Self { mark: mark.to_owned(), ..own }
+    }
+
+    /// What the next program is to know of who is whose.
+    pub(crate) fn pass_on(&self) -> Passed {
+        let living = self.orphans.iter().filter(|(_, it)| !it.dead);
+        let owned = living.filter_map(|(pid, it)| {
+            Some((*pid, stat(*pid)?.start, it.owner.as_deref()?.to_owned()))
+        });
+        let seen = self.seen.iter().map(|((pid, start), it)| (*pid, *start, it.to_string()));
+        Passed { orphans: owned.collect(), seen: seen.collect() }
+    }
+
+    /// Goes on with what the program before has known: whoever it was, is seen again as an orphan.
+    pub(crate) fn go_on(&mut self, passed: &Passed) {
+        for (pid, start, owner) in passed.orphans.iter().chain(&passed.seen) {
+            self.seen.insert((*pid, *start), owner.as_str().into());
+        }
     }
 
     /// What the mark of all services begins with.
@@ -146,33 +171,36 @@ impl Kin {
             let Stat { group, session, dead, .. } = found;
             self.orphans.insert(pid, Orphan { owner, group, session, dead });
         }
-        if self.looks_wide {
-            self.look_wide(leads);
-        }
         self.fresh = sure;
         sure
     }
 
-    /// Reads who carries a mark among all processes.
-    fn look_wide(&mut self, leads: impl Fn(i32) -> bool) {
-        self.strays.retain(|_, it| !has_ended(&it.pidfd));
-        for pid in everybody() {
+    /// Reads who carries the mark of one of these services among all processes.
+    pub(crate) fn look_wide(&mut self, services: &[Rc<str>], leads: impl Fn(i32) -> bool) {
+        self.strays.retain(|_, it| !has_ended(&it.pidfd) && services.contains(&it.owner));
+        for pid in everybody().filter(|_| !services.is_empty() && self.has_proc) {
             let known = self.strays.contains_key(&pid) || self.orphans.contains_key(&pid);
             if known || leads(pid) {
                 continue;
             }
             let Says::This(mark) = environ_says(pid, &self.mark) else { continue };
             let Some((_, service)) = mark.split_once(':') else { continue };
+            let Some(owner) = services.iter().find(|it| ***it == *service) else { continue };
             // Who said it is alive still, so the number is that one's.
             if let (Ok(pidfd), Some(it)) = (reap::pidfd_of(pid), stat(pid))
                 && environ_says(pid, &self.mark) == Says::This(mark.clone())
                 && !it.dead
             {
-                let owner = service.into();
+                let owner = Rc::clone(owner);
                 self.strays.insert(pid, Stray { owner, start: it.start, group: it.group, pidfd });
                 self.unwatched.push(pid);
             }
         }
+    }
+
+    /// Whether any are known.
+    pub(crate) fn has_strays(&self) -> bool {
+        !self.strays.is_empty()
     }
 
     /// The living strays of a service.

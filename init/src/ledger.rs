@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,9 @@ pub(crate) struct Record {
     pub(crate) leaf: Option<Vec<String>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) killing: bool,
+    /// Its process is not a child of this keeper.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) foreign: bool,
 }
 
 /// Where the latest incarnation of a slot is in its life.
@@ -144,6 +147,7 @@ impl Record {
             ready_name: ready.and_then(|it| it.name.clone()),
             leaf: slot.leaf.as_ref().map(|it| it.limited().to_vec()),
             killing: slot.killing,
+            foreign: slot.foreign,
         }
     }
 }
@@ -157,10 +161,8 @@ pub(crate) struct Ledger {
     length: u64,
     /// How long it was when everything in it was new.
     length_new: u64,
-    /// Something of it could not be written; only all of it anew is good for anything.
+    /// The last write has failed.
     torn: bool,
-    /// When that is tried.
-    retry_at: Instant,
 }
 
 impl Ledger {
@@ -178,8 +180,7 @@ impl Ledger {
         }
         let length = lines.len() as u64;
         let (path, lines) = (path.to_owned(), Vec::new());
-        let (torn, retry_at) = (false, clock::now());
-        Ok(Self { path, file, lines, length, length_new: length, torn, retry_at })
+        Ok(Self { path, file, lines, length, length_new: length, torn: false })
     }
 
     /// Adds a line as it is.
@@ -197,6 +198,10 @@ impl Ledger {
     pub(crate) fn write(&mut self) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
+        }
+        if std::mem::take(&mut self.torn) {
+            // Half a line may be there, which spoils no other.
+            self.lines.insert(0, b'\n');
         }
         let written = self.file.write_all(&self.lines);
         self.length += self.lines.len() as u64;
@@ -231,10 +236,11 @@ pub(crate) fn born_line(service: &str, incarnation: u64) -> Vec<u8> {
 }
 
 impl Keep {
-    /// Writes everything down in this file, and from now on what changes.
-    pub(crate) fn begin_ledger(&mut self, path: &Path) {
-        let lines = self.snapshot();
-        match Ledger::begin(path, &lines) {
+    /// Writes everything down, and from now on what changes.
+    pub(crate) fn begin_ledger(&mut self) {
+        let Some(path) = &self.ledger_path else { return };
+        self.ledger_at = None;
+        match Ledger::begin(path, &self.snapshot()) {
             Ok(ledger) => {
                 self.slots.keep_track();
                 self.launcher.sign_in(ledger.as_fd());
@@ -242,9 +248,7 @@ impl Keep {
             }
             Err(error) => {
                 self.complaints.say(format_args!("cannot write `{}`: {error}", path.display()));
-                if let Some(ledger) = &mut self.ledger {
-                    ledger.retry_at = clock::now() + RETRY;
-                }
+                self.ledger_at = Some(clock::now() + RETRY);
             }
         }
     }
@@ -289,12 +293,11 @@ impl Keep {
             self.write_down(id);
         }
         self.write_ledger();
-        let Some(ledger) = &self.ledger else { return };
-        let retries = ledger.torn && ledger.retry_at <= clock::now();
+        let retries = self.ledger_at.is_some_and(|it| it <= clock::now());
+        let is_long = self.ledger_at.is_none() && self.ledger.as_ref().is_some_and(Ledger::is_long);
         // A child that is under way still writes into the file that there is.
-        if (retries || ledger.is_long()) && self.tenants.iter().all(Option::is_none) {
-            let path = ledger.path.clone();
-            self.begin_ledger(&path);
+        if (retries || is_long) && self.tenants.iter().all(Option::is_none) {
+            self.begin_ledger();
         }
     }
 
@@ -303,6 +306,7 @@ impl Keep {
         if let Err(error) = ledger.write() {
             let path = ledger.path.display();
             self.complaints.say(format_args!("cannot write `{path}`: {error}"));
+            self.ledger_at.get_or_insert_with(|| clock::now() + RETRY);
         }
     }
 

@@ -17,7 +17,7 @@
 //!  setup    what the process becomes first          complain what it says on stderr
 //!  thrift   gives back what only the start needed   halt     the end of a whole machine
 //!  wire     the language                            packet   its transport, for both ends
-//!  shim     one program instead of a brain
+//!  home     the lock on all of it                   shim     one program instead of a brain
 //! ```
 //!
 //! What holds, whatever a brain does or says:
@@ -29,7 +29,8 @@
 //! - An exit is told when nothing of the incarnation is left, and nobody of it is killed unasked
 //!   before the farewell.
 //! - Every exit is told, to each brain, until one of them acknowledges it.
-//! - Whoever runs was written down before its program began, and nobody is taken for it by its number.
+//! - Whoever runs was written down before its program began, unless the disk is full, and nobody is taken
+//!   for it by its number.
 //! - What a service writes never breaks its pipe, whoever is dead, and what fits there is kept.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
@@ -52,6 +53,7 @@ mod complain;
 mod end;
 mod foreign;
 mod halt;
+pub mod home;
 mod keep;
 mod kin;
 mod launch;
@@ -75,7 +77,7 @@ mod who;
 pub mod wire;
 
 pub use pool::leave_what_can_be_told;
-pub use renew::HEIR_ENV;
+pub use renew::{HEIR_ENV, own_program};
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;

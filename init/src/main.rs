@@ -13,6 +13,7 @@ use std::{env, fs};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use zinit_keeper::Keeper;
+use zinit_keeper::home::{Held, Refused};
 use zinit_keeper::shim::{self, Shim};
 
 /// Updates Zinit, or keeps `zinit-server` and its services running.
@@ -84,16 +85,25 @@ fn init(group: bool, command: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let home = update::home();
+    if let Some(Err(Refused::Taken { pid, socket })) = home.as_deref().map(hold) {
+        eprintln!("error: a server is already running here: process {pid}, socket {socket}");
+        eprintln!("hint: ZINIT_HOME names another home");
+        return ExitCode::FAILURE;
+    }
     let brain_args = match (is_updated(home.as_deref()), own_file()) {
         (true, Some(program)) => vec!["--updates".into(), program.into_os_string()],
         _ => Vec::new(),
     };
-    let ledger = home.map(|it| it.join("var/zinit")).map(|dir| {
-        // Where that cannot be, the server says so in better words.
-        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        dir.join(".ledger")
-    });
+    let ledger = home.map(|it| it.join("var/zinit/.ledger"));
     code(zinit_keeper::run(Keeper { brain, brain_args, ready: None, ledger }))
+}
+
+/// Takes a home for the keeper that this process becomes. What else is wrong with it the server says, in
+/// better words.
+fn hold(home: &Path) -> Result<(), Refused> {
+    let dir = home.join("var/zinit");
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Refused::Storage)?;
+    Held::take(&dir.join("lock"), &home.join("var/zinit.sock")).map(Held::leave)
 }
 
 /// Whether it is configured where updates come from.

@@ -33,12 +33,12 @@ pub(crate) enum Key {
 impl Pool {
     /// Takes everything above the standard streams that `exec` has left open and that can be told. To
     /// be called once, before this process opens anything of the kind. They get high numbers: the low
-    /// ones are for what children need, who copy them.
+    /// ones are for what children need, who copy them. Heirlooms are left alone.
     #[expect(unsafe_code, reason = "adopts descriptors by their numbers")]
-    pub(crate) fn inherited() -> Self {
+    pub(crate) fn inherited(heirlooms: &[RawFd]) -> Self {
         let mut pool = Self::default();
         for number in open_numbers() {
-            if closes_on_exec(number) {
+            if closes_on_exec(number) || heirlooms.contains(&number) {
                 continue;
             }
             // SAFETY: it is open, and nobody in this process knows of it but we.

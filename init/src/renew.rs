@@ -6,14 +6,14 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::{execve, execveat};
@@ -23,6 +23,7 @@ use crate::adopt::Estate;
 use crate::brain::Passed as PassedBrain;
 use crate::clock;
 use crate::keep::Keep;
+use crate::kin::Passed as PassedKin;
 use crate::launch::close_all_on_exec;
 use crate::pool::{Pool, leave_open};
 use crate::reports::Passed as PassedReports;
@@ -49,6 +50,11 @@ pub(crate) struct Passed {
     pub(crate) reports: PassedReports,
     /// What each slot still has to tell.
     pub(crate) told: Vec<(String, u8)>,
+    pub(crate) kin: PassedKin,
+    /// Whether the brain knows what to do with what names processes.
+    pub(crate) knows_pidfds: bool,
+    /// The numbers of the heirlooms, which stay the same.
+    heirlooms: Vec<RawFd>,
 }
 
 /// What a process begins with that is not the first to keep.
@@ -67,6 +73,11 @@ pub(crate) fn is_again() -> bool {
 }
 
 impl Legacy {
+    /// Whether this goes on for a keeper that is dead, in the process of its brain.
+    pub(crate) fn is_heir(&self) -> bool {
+        self.heir
+    }
+
     /// The limits of open files that services had, where this process goes on for who gave them.
     pub(crate) fn nofile(&self) -> Option<(u64, u64)> {
         let heirs = self.estate.as_ref().filter(|_| self.heir).map(|it| it.reign.nofile);
@@ -79,7 +90,7 @@ impl Legacy {
         let mut numbers = state.split(',').filter_map(|it| it.parse::<RawFd>().ok());
         let Some(state) = numbers.next() else {
             let heir = std::env::var_os(HEIR_ENV).is_some();
-            let pool = if heir { Pool::inherited() } else { Pool::default() };
+            let pool = if heir { Pool::inherited(&[]) } else { Pool::default() };
             return Self { pool, heir, ..Self::default() };
         };
         let mut state = File::from(adopted(state));
@@ -88,11 +99,11 @@ impl Legacy {
         let read = state.read_to_end(&mut bytes).is_ok();
         let Some((passed, estate)) = parse(&bytes).filter(|_| read) else {
             go_back(state, before);
-            return Self { pool: Pool::inherited(), ..Self::default() };
+            return Self { pool: Pool::inherited(&[]), ..Self::default() };
         };
         drop((state, before));
-        let (estate, passed) = (Some(estate), Some(passed));
-        Self { estate, passed, pool: Pool::inherited(), heir: false }
+        let pool = Pool::inherited(&passed.heirlooms);
+        Self { estate: Some(estate), passed: Some(passed), pool, heir: false }
     }
 }
 
@@ -100,7 +111,7 @@ impl Legacy {
 fn parse(bytes: &[u8]) -> Option<(Passed, Estate)> {
     let end = bytes.iter().position(|it| *it == b'\n')?;
     let passed = serde_json::from_slice(&bytes[..end]).ok()?;
-    Some((passed, Estate::read(&bytes[end + 1..])?))
+    Some((passed, Estate::read(&bytes[end + 1..]).ok()?))
 }
 
 #[expect(unsafe_code, reason = "a descriptor that is inherited has a number and nothing else")]
@@ -114,6 +125,8 @@ fn go_back(mut state: File, before: Option<OwnedFd>) {
     let Some(before) = before else { return };
     let _ = state.rewind();
     leave_open(&state);
+    // The program before need not be handed to itself.
+    let _ = fcntl(&before, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     let argv = c_strings(std::env::args_os());
     let env = environment(&format!("{STATE_ENV}={}", state.as_raw_fd()));
     let _ = execveat(&before, c"", &argv, &env, AtFlags::AT_EMPTY_PATH);
@@ -137,11 +150,14 @@ impl Keep {
             let program = self.program.display();
             self.complaints.say(format_args!("cannot begin `{program}` anew: {}", errno.desc()));
             close_all_on_exec();
-            self.renew_until = None;
         } else if until <= clock::now() {
             self.complaints.say(format_args!("cannot begin anew: a launch does not end"));
-            self.renew_until = None;
+        } else {
+            return;
         }
+        self.renew_until = None;
+        // It is listened to again.
+        self.tell_brain();
     }
 
     /// Returns only when that fails.
@@ -170,6 +186,9 @@ impl Keep {
             brain: self.brain.pass_on(),
             reports: self.reports.pass_on(),
             told: self.slots.iter().map(|it| (it.name.to_string(), it.telling())).collect(),
+            kin: self.kin.pass_on(),
+            knows_pidfds: self.slots.knows_pidfds,
+            heirlooms: self.heirlooms.iter().map(AsRawFd::as_raw_fd).collect(),
         };
         let mut bytes = serde_json::to_vec(&passed).map_err(|_| Errno::EINVAL)?;
         bytes.push(b'\n');
@@ -219,11 +238,14 @@ fn c_string(text: &OsStr) -> CString {
     CString::new(text.as_bytes()).unwrap_or_default()
 }
 
-/// The file of this program, which another one may replace.
-pub(crate) fn own_program() -> std::path::PathBuf {
-    let found = std::env::current_exe().unwrap_or_default();
-    match found.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+/// The file of this program, which may have been replaced by another one.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn own_program() -> io::Result<PathBuf> {
+    let found = std::env::current_exe()?;
+    Ok(match found.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
         Some(path) => Path::new(OsStr::from_bytes(path)).to_owned(),
         None => found,
-    }
+    })
 }

@@ -40,7 +40,7 @@ pub(crate) struct Reports {
 }
 
 /// What a packet told, to be crossed off when it was sent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     welcome: bool,
     signals: usize,
@@ -166,7 +166,7 @@ impl Reports {
         let mut reports = Vec::new();
         for slot in slots.due() {
             let (length, descriptors) = (bytes.len(), fds.len());
-            slot.tell(&mut reports, fds);
+            slot.tell(slots.knows_pidfds, &mut reports, fds);
             let fits =
                 fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
             if !fits {
@@ -177,6 +177,12 @@ impl Reports {
             told.slots += 1;
         }
         told
+    }
+
+    /// Nothing of what is due fits into a packet, which is a bug: the first of it is given up.
+    pub(crate) fn give_up_first(&mut self, slots: &mut Slots) {
+        let slots_told = usize::from(slots.anything_due());
+        self.sent(Told { slots: slots_told, ..Told::default() }, slots);
     }
 
     /// Crosses off what was sent.

@@ -12,6 +12,10 @@ use crate::wire::{Exit, Launch, NOTE_MAX, Output, Request};
 /// The most that launches which wait may take, in bytes of their requests.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The first version of a brain that knows of descriptors which name processes: it would take them for
+/// others.
+const PIDFDS: u32 = 5;
+
 /// Signals that do not end a process that has no handler for them.
 const HARMLESS: [i32; 8] = [
     libc::SIGCHLD,
@@ -44,15 +48,19 @@ impl Keep {
             return;
         }
         match request {
-            Request::Hello { .. } => self.brain.says_hello(),
+            Request::Hello { version } => {
+                self.brain.says_hello();
+                self.slots.knows_pidfds = version >= PIDFDS;
+            }
             Request::Launch(launch) => self.accept(&launch, line),
             Request::Signal { service, incarnation, signal } => {
                 self.signal(&service, incarnation, signal);
             }
             Request::Ack { service, incarnation } => self.acknowledge(&service, incarnation),
             Request::Note { service, note, config } => {
-                self.note(&service, note, config);
-                if let Some(ledger) = &mut self.ledger {
+                if self.note(&service, note, config)
+                    && let Some(ledger) = &mut self.ledger
+                {
                     ledger.add(line);
                 }
             }
@@ -132,10 +140,12 @@ impl Keep {
         }
     }
 
-    fn note(&mut self, service: &str, note: String, config: Option<String>) {
+    /// Remembers a note; false when that cannot be.
+    fn note(&mut self, service: &str, note: String, config: Option<String>) -> bool {
         let length = note.len().max(config.as_ref().map_or(0, String::len));
         if length > NOTE_MAX {
-            return self.complaints.say(format_args!("a note of {length} bytes is too long"));
+            self.complaints.say(format_args!("a note of {length} bytes is too long"));
+            return false;
         }
         match self.slots.obtain(service) {
             Ok(id) => {
@@ -145,8 +155,12 @@ impl Keep {
                         slot.config = config.into_boxed_str();
                     }
                 }
+                true
             }
-            Err(why) => self.complaints.say(format_args!("a note is lost: {why}")),
+            Err(why) => {
+                self.complaints.say(format_args!("a note is lost: {why}"));
+                false
+            }
         }
     }
 

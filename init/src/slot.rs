@@ -196,9 +196,9 @@ impl Slot {
         self.due | told(self.pipes_told, PIPES_TOLD) | told(self.ready_told, READY_TOLD)
     }
 
-    fn sends_pidfd(&self) -> Option<BorrowedFd<'_>> {
+    fn sends_pidfd(&self, knows: bool) -> Option<BorrowedFd<'_>> {
         let Life::Up { pidfd, .. } = &self.life else { return None };
-        (self.due & (due::LAUNCHED | due::TABLE) != 0).then(|| pidfd.as_fd())
+        (knows && self.due & (due::LAUNCHED | due::TABLE) != 0).then(|| pidfd.as_fd())
     }
 
     fn sends_pipes(&self) -> bool {
@@ -210,15 +210,20 @@ impl Slot {
     }
 
     /// Appends what is due, and the descriptors that go with it.
-    pub(crate) fn tell<'a>(&'a self, out: &mut Vec<Report>, fds: &mut Vec<BorrowedFd<'a>>) {
+    pub(crate) fn tell<'a>(
+        &'a self,
+        pidfds: bool,
+        out: &mut Vec<Report>,
+        fds: &mut Vec<BorrowedFd<'a>>,
+    ) {
         let pipes = self.sends_pipes();
         if let (true, Some(both)) = (pipes, &self.pipes) {
             fds.extend([both.out.0.as_fd(), both.err.0.as_fd()]);
         }
         let ready = self.sends_ready();
         fds.extend(self.ready.iter().filter(|_| ready).map(|it| it.reader.as_fd()));
-        fds.extend(self.sends_pidfd());
-        let pidfd = self.sends_pidfd().is_some();
+        fds.extend(self.sends_pidfd(pidfds));
+        let pidfd = self.sends_pidfd(pidfds).is_some();
         let (service, incarnation) = (self.name.to_string(), self.incarnation);
         if self.due & due::TABLE != 0 {
             out.push(Report::Slot(self.as_told(pipes, ready, pidfd)));
@@ -276,6 +281,8 @@ pub(crate) struct Slots {
     pids: HashMap<i32, SlotId>,
     /// Slots with something due, in the order in which it came up; each is here at most once.
     told_next: VecDeque<SlotId>,
+    /// Whether this brain knows what to do with what names processes.
+    pub(crate) knows_pidfds: bool,
     /// Slots that the ledger does not have as they are now, if there is a ledger.
     unwritten: Option<Vec<SlotId>>,
 }
@@ -353,11 +360,6 @@ impl Slots {
     /// Whose process this was.
     pub(crate) fn unbind(&mut self, pid: i32) -> Option<SlotId> {
         self.pids.remove(&pid)
-    }
-
-    /// Whether this is the number of a main process that is not our child.
-    pub(crate) fn is_foreign_leader(&self, pid: i32) -> bool {
-        self.iter().any(|it| it.foreign && it.leader() == Some(pid))
     }
 
     pub(crate) fn of_pid(&self, pid: i32) -> Option<SlotId> {

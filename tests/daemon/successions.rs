@@ -1,6 +1,7 @@
 //! The keeper is expendable as well.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,10 +23,10 @@ fn kill_both(home: &Home) {
 const COUNTER: &str = "exec: sh -c 'n=0; trap \"echo end \\$n; exit 7\" TERM; \
                        while :; do n=$((n + 1)); echo $n; sleep 0.02; done'\nlog: file\n";
 
-/// The numbers that a counter has written, of all its lives.
-fn counted(home: &Home, name: &str) -> Vec<u64> {
+/// What a counter has written, of all its lives.
+fn counted(home: &Home, name: &str) -> Vec<String> {
     let lines = home.zinit(["logs", name, "--stdout"]);
-    lines.lines().filter_map(|it| it.rsplit(' ').next()?.parse().ok()).collect()
+    lines.lines().filter_map(|it| Some(it.split_once(": ")?.1.to_owned())).collect()
 }
 
 #[test]
@@ -46,13 +47,14 @@ fn the_brain_of_a_keeper_that_is_killed_becomes_the_next_one() {
     let after = home.up("a");
     assert_eq!(after.last_exit, "exit 7");
     home.zinit(["stop", "a"]);
-    let numbers = counted(&home, "a");
-    // What it says last, it says twice: as a number, and with its end.
-    let lives: Vec<&[u64]> = numbers.chunk_by(|_, next| *next != 1).collect();
-    assert_eq!(lives.len(), 2, "{numbers:?}");
+    let lines = counted(&home, "a");
+    let lives: Vec<&[String]> = lines.split_inclusive(|it| it.starts_with("end ")).collect();
+    assert_eq!(lives.len(), 2, "{lines:?}");
     for life in lives {
-        let (last, before) = life.split_last().expect("it said something");
-        assert_eq!(before, (1..=*last).collect::<Vec<_>>(), "each number once");
+        let (end, numbers) = life.split_last().expect("it said something");
+        let wanted: Vec<String> = (1..=numbers.len()).map(|it| it.to_string()).collect();
+        assert_eq!(numbers, wanted, "each number once");
+        assert_eq!(*end, format!("end {}", numbers.len()));
     }
 }
 
@@ -95,8 +97,50 @@ fn a_shutdown_that_was_killed_is_not_what_the_next_server_begins_with() {
     home.until("it stops", || home.status("b").state == "Stopped");
     kill_both(&home);
     let home = home.start();
-    // What was being stopped is stopped first; then everything is up, as ever.
-    let after = home.up("a");
-    assert_ne!(after.pid, before.pid);
-    home.up("b");
+    // Who has gone down comes up again, and who has not is up as ever.
+    assert_eq!((home.up("a").pid, home.up("b").state.as_ref()), (before.pid, "Running"));
+    home.until("and stays so", || home.status("b").restarts == 1);
+}
+
+#[test]
+fn a_keeper_that_is_no_first_process_is_succeeded_too_and_its_home_has_one() {
+    let home = Home::new().service("a", "exec: sleep 1000\n");
+    let keeper = home.command("zinit-updater").arg("--init").stdout(Stdio::null()).spawn();
+    let mut keeper = keeper.expect("it runs");
+    home.until("it serves", || home.run("zinit", ["ping"]).status.success());
+    let before = home.up("a");
+    let second = home.run("zinit-updater", ["--init"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said.contains(&format!("a server is already running here: process {}", keeper.id())));
+    keeper.kill().and_then(|()| keeper.wait()).expect("it is ours");
+    let dead = keeper.id() as i32;
+    home.until("another keeper", || home.keeper() != dead && home.brain().is_some());
+    home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+    assert_eq!(home.up("a").pid, before.pid);
+}
+
+#[test]
+fn a_brain_whose_program_was_replaced_becomes_the_keeper_all_the_same() {
+    let home = Home::new().service("a", "exec: sleep 1000\n");
+    let programs = home.root.join("bin");
+    fs::create_dir_all(&programs).expect("a directory");
+    let program = programs.join("zinit-server");
+    let original = zinit_tests::daemon::programs().join("zinit-server");
+    fs::copy(&original, &program).expect("a copy");
+    #[expect(clippy::disallowed_methods, reason = "a server in a file of its own")]
+    let mut server = Command::new(&program);
+    let status = server.arg("-bg").env("ZINIT_HOME", &home.root).stdout(Stdio::null()).status();
+    assert!(status.expect("it runs").success());
+    let before = home.up("a");
+    // As an update does it: the file that runs has no name any more.
+    fs::copy(&original, programs.join("new")).expect("a copy");
+    fs::rename(programs.join("new"), &program).expect("replaced");
+    let keeper = home.keeper();
+    kill_hard(keeper);
+    home.until("another keeper", || home.keeper() != keeper && home.brain().is_some());
+    home.until("it answers", || home.run("zinit", ["ping"]).status.success());
+    assert_eq!(home.up("a").pid, before.pid);
+    let runs = fs::read_link(format!("/proc/{}/exe", home.keeper())).expect("it lives");
+    assert_eq!(runs, program, "the new program");
 }

@@ -130,6 +130,12 @@ impl Core {
     fn catch_up(&mut self, now: Tick, id: Id, survivor: Survivor) {
         let Standing { state, process, incarnation, alarm, leaving, .. } = survivor.standing;
         let Some(process) = process else {
+            if survivor.exit.is_some() {
+                // It was acted on, and only that this is so was lost.
+                let (service, incarnation) =
+                    (self.nodes[id.index()].name.clone(), survivor.incarnation);
+                self.effects.push(Effect::Acknowledge { service, incarnation });
+            }
             match state {
                 _ if leaving => self.happen(now, id, Happening::WantDown),
                 State::Blocked => self.happen(now, id, Happening::Nudged),
@@ -150,7 +156,9 @@ impl Core {
         if let Some(exit) = survivor.died.filter(|_| process.died.is_none()) {
             self.happen(now, id, Happening::Died { incarnation, exit });
         }
-        if let Some(exit) = survivor.exit {
+        let is_gone = survivor.pid == 0 && survivor.exit.is_none();
+        let unknown = Exit::Unknown;
+        if let Some(exit) = survivor.exit.or(is_gone.then_some(unknown)) {
             self.happen(now, id, Happening::Exited { incarnation, exit });
         }
     }

@@ -80,6 +80,11 @@ impl Brain {
         self.leave_at = at(passed.leave_in_ms);
     }
 
+    /// The services have had one before this keeper.
+    pub(crate) fn goes_on_serving(&mut self) {
+        self.served = true;
+    }
+
     /// Whether there is one already, or will be, or there is to be none any more.
     pub(crate) fn goes_on(&self) -> bool {
         self.pid.is_some() || self.start_at.is_some() || self.farewell.is_some()

@@ -150,10 +150,21 @@ pub(crate) fn without_cgroups_all_of_an_adopted_service_is_stopped() {
             said += &read_until(&pipes[0], "\n");
         }
         let others: Vec<i32> = said.lines().map(|it| it.parse().expect("a number")).collect();
+        // One that has left everything but its mark, and ends when it is told to.
+        world.brain.launch(
+            "polite",
+            1,
+            "(setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep 1000",
+        );
+        let (_, pipes) = world.brain.launched("polite");
+        let polite = read_pid(&pipes[0]);
         world.brain.launch("other", 1, "exec sleep 1000");
         let (other, _) = world.brain.launched("other");
         world.brain.started("other");
         take_over(world, env);
+        world.brain.say(&[signal("polite", 1, 15)]);
+        assert_eq!(world.brain.exit_of("polite"), by_signal(15));
+        assert!(!runs(polite), "it was asked to end as well");
         world.brain.say(&[signal("a", 1, 15)]);
         patiently("the main process is dead", || (!runs(pid)).then_some(()));
         assert!(others.iter().all(|it| runs(*it)), "the others are deaf to that");
@@ -230,27 +241,98 @@ pub(crate) fn a_keeper_begins_anew_in_place() {
 }
 
 pub(crate) fn a_program_that_is_gone_or_broken_does_not_replace_the_keeper() {
-    // One that cannot read what it is given begins the one before again.
+    let itself = std::env::current_exe().expect("this program has a path");
+    let mut world = World::of(|dir| {
+        let program = dir.join("keeper");
+        std::fs::hard_link(&itself, &program)
+            .or_else(|_| std::fs::copy(&itself, &program).map(drop))
+            .expect("another name for this program");
+        let mut command = Command::new(program);
+        command.arg("be-keeper").arg(dir.join("sock")).arg(&itself);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    })
+    .served();
+    world.brain.launch("a", 1, "exec sleep 1000");
+    let (pid, _) = world.brain.launched("a");
+    let program = world.dir.join("keeper");
+    std::fs::remove_file(&program).expect("it is there");
+    let not_anew = |world: &mut World| {
+        let before = proc_file(world.keeper_pid(), "auxv");
+        world.brain.say(&[Request::Renew]);
+        world.brain.is_heard();
+        assert_eq!(proc_file(world.keeper_pid(), "auxv"), before, "it is the program before");
+    };
+    not_anew(&mut world);
+    executable(&program, "neither a program nor a script");
+    not_anew(&mut world);
+    // One that comes back is begun.
+    std::fs::remove_file(&program).expect("it is there");
+    std::fs::copy(&itself, &program).expect("a copy of this program");
+    renew(&mut world);
+    world.brain.say(&[signal("a", 1, 9)]);
+    assert_eq!(world.brain.exit_of("a"), by_signal(9));
+    assert!(!runs(pid));
+}
+
+fn executable(path: &Path, text: &str) {
+    let mut how = std::fs::OpenOptions::new();
+    let file = how.write(true).create(true).truncate(true).mode(0o755).open(path);
+    file.and_then(|mut it| it.write_all(text.as_bytes())).expect("written");
+}
+
+pub(crate) fn a_program_that_cannot_read_what_it_is_left_begins_the_one_before_again() {
     let dir = std::env::temp_dir().join(format!("zinit-keeper-test-back-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a directory");
-    let script = "#!/bin/sh\necho \"$ZINIT_KEEPER_STATE\" > \"$(dirname \"$2\")/back\"\n";
-    let mut how = std::fs::OpenOptions::new();
-    let before = how.write(true).create(true).truncate(true).mode(0o755).open(dir.join("before"));
-    before.and_then(|mut it| it.write_all(script.as_bytes())).expect("written");
     std::fs::write(dir.join("state"), "from the future\n").expect("written");
-    let open = |name: &str| {
-        let file = File::open(dir.join(name)).expect("it is there");
+    let open = |path: &Path| {
+        let file = File::open(path).expect("it is there");
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("it is open");
         file
     };
-    let (state, before) = (open("state"), open("before"));
+    // With the arguments of a keeper this one makes files of their names.
+    let (state, before) = (open(&dir.join("state")), open(Path::new("/usr/bin/touch")));
     let numbers = format!("{},{}", state.as_raw_fd(), before.as_raw_fd());
     let mut command = keeper_command(&dir);
-    let status = command.env("ZINIT_KEEPER_STATE", numbers).status().expect("it runs");
-    assert!(status.success());
-    let back = std::fs::read_to_string(dir.join("back")).expect("it ran");
-    assert_eq!(back.trim(), state.as_raw_fd().to_string());
+    let status = command.current_dir(&dir).env("ZINIT_KEEPER_STATE", numbers).status();
+    assert!(status.expect("it runs").success());
+    assert!(dir.join("be-keeper").exists() && dir.join("sock").exists());
     std::fs::remove_dir_all(&dir).expect("it is ours");
+}
+
+pub(crate) fn what_a_keeper_cannot_read_is_not_taken_for_nothing() {
+    let mut world = World::serving();
+    world.brain.launch("a", 1, "exec sleep 1000");
+    let (pid, _) = world.brain.launched("a");
+    world.brain.started("a");
+    kill_both(&mut world);
+    let ledger = world.dir.join("sock").with_extension("ledger");
+    let text = std::fs::read_to_string(&ledger).expect("a ledger");
+    for unreadable in [text.replace("\"version\":1", "\"version\":99"), "nonsense".to_owned()] {
+        std::fs::write(&ledger, unreadable).expect("written");
+        let output = keeper_command(&world.dir).stderr(Stdio::piped()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("cannot tell what runs already"), "{said}");
+    }
+    std::fs::write(&ledger, text).expect("written");
+    let table = begin_again(&mut world, &[]);
+    assert_eq!(slot(&table, "a").0.pid, pid);
+}
+
+pub(crate) fn who_was_known_before_a_new_beginning_is_known_after_it() {
+    let mut world = World::serving_with(("ZINIT_CGROUP", "off"));
+    // It says nothing of where it comes from, and only the group tells.
+    world.brain.launch("a", 1, "env -i sleep 1000 & exit 6");
+    let left = world.brain.hear_until(|report, _| match report {
+        Report::Died { left, .. } => Some(left),
+        _ => None,
+    });
+    renew(&mut world);
+    assert!(left.iter().all(|it| runs(*it)), "{left:?}");
+    world.brain.say(&[signal("a", 1, 9)]);
+    assert_eq!(world.brain.exit_of("a"), Exit::Code(6));
+    assert!(!left.iter().any(|it| runs(*it)));
 }
 
 pub(crate) fn a_ledger_that_cannot_be_written_stops_nothing() {

@@ -27,14 +27,22 @@ impl World {
     }
 
     pub(crate) fn with(env: &[(&str, &str)]) -> Self {
+        Self::of(|dir| {
+            let mut command = keeper_command(dir);
+            command.envs(env.iter().copied());
+            command
+        })
+    }
+
+    /// A keeper that is started so in its directory.
+    pub(crate) fn of(command: impl Fn(&Path) -> Command) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("zinit-keeper-test-{}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).expect("a directory");
         let listener = UnixListener::bind(dir.join("sock")).expect("a socket");
-        let keeper =
-            keeper_command(&dir).envs(env.iter().copied()).spawn().expect("the keeper starts");
+        let keeper = command(&dir).spawn().expect("the keeper starts");
         let brain = Brain::accept(&listener);
         Self { keeper, listener, dir, brain }
     }
