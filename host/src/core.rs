@@ -191,7 +191,10 @@ impl Core {
                 self.leave(now, &all);
             }
             Command::Shutdown(then) => self.shut_down_for_client(now, then)?,
-            Command::Renew { keeper } => self.effects.push(Effect::HandOver { keeper }),
+            Command::Renew { keeper, server } => {
+                self.effects.extend(keeper.then_some(Effect::RenewKeeper));
+                self.effects.extend(server.then_some(Effect::HandOver));
+            }
         }
         self.release_free(now);
         Ok(Reply::Done)

@@ -49,6 +49,8 @@ pub enum Command {
     Renew {
         /// Whether the keeper begins its program anew as well.
         keeper: bool,
+        /// Whether the server does, and not the keeper alone.
+        server: bool,
     },
 }
 

@@ -85,9 +85,8 @@ pub enum Effect {
         /// What becomes of the machine.
         then: Then,
     },
+    /// The keeper begins its program anew.
+    RenewKeeper,
     /// Another brain takes over.
-    HandOver {
-        /// Whether the keeper begins its program anew as well.
-        keeper: bool,
-    },
+    HandOver,
 }

@@ -435,8 +435,8 @@ impl Machine for RealMachine {
             Effect::Complain(sentence) => complain(&sentence),
             Effect::Ending(ending) => self.remember_ending(&ending),
             Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),
-            Effect::HandOver { keeper: true } => self.ask(vec![Request::Renew]),
-            Effect::HandOver { keeper: false } => {}
+            Effect::RenewKeeper => self.ask(vec![Request::Renew]),
+            Effect::HandOver => {}
         }
     }
 

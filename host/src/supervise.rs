@@ -100,7 +100,7 @@ fn perform<M: Machine>(core: &mut Core, machine: &mut M) -> Option<Outcome> {
     for effect in core.take_effects() {
         let outcome = match effect {
             Effect::Ended { .. } => Some(Outcome::Ended),
-            Effect::HandOver { .. } => Some(Outcome::HandedOver),
+            Effect::HandOver => Some(Outcome::HandedOver),
             _ => None,
         };
         machine.perform(effect);

@@ -77,7 +77,7 @@ zinit_service_new().exec("sleep 1").dir("/tmp").env("A", 1).env(#{ B: 2 }).env_f
     .after("a").requires(["b", "c"]).wants("d").before("e").conflicts("f")
     .ready_log("^up$").start_timeout("1m").watchdog(30)
     .test_cmd("true").test_tcp("a:1").test_http("b").tcp_kill().period(5).retry(2).timeout("2s")
-    .restart("on-failure").restart_delay("1s").max_restarts(3).on_give_up("true")
+    .restart("on-failure").restart_delay("1s").max_restarts(3).on_give_up("true").essential()
     .stop_cmd("true").signal_stop("INT").shutdown_timeout(2)
     .user("web").group("adm").supplementary_groups("x").supplementary_groups(["y", 7])
     .umask("0027").no_new_privs().nice(-5).oom_score_adj(500)

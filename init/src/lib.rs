@@ -77,7 +77,7 @@ mod who;
 pub mod wire;
 
 pub use pool::leave_what_can_be_told;
-pub use renew::{HEIR_ENV, own_program};
+pub use renew::{HEIR_ENV, is_again, own_program};
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -107,6 +107,11 @@ pub struct Keeper {
 /// becomes close-on-exec.
 pub fn run(keeper: Keeper) -> i32 {
     let Keeper { brain, brain_args, ready, ledger } = keeper;
+    if let Some(code) = renew::trial() {
+        // What it holds was left to the program before.
+        std::mem::forget(ready);
+        return code;
+    }
     let ready = ready.and_then(|it| {
         if renew::is_again() {
             // The number names something else by now. The state says what it is.

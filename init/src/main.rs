@@ -85,7 +85,9 @@ fn init(group: bool, command: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let home = update::home();
-    if let Some(Err(Refused::Taken { pid, socket })) = home.as_deref().map(hold) {
+    if !zinit_keeper::is_again()
+        && let Some(Err(Refused::Taken { pid, socket })) = home.as_deref().map(hold)
+    {
         eprintln!("error: a server is already running here: process {pid}, socket {socket}");
         eprintln!("hint: ZINIT_HOME names another home");
         return ExitCode::FAILURE;

@@ -7,16 +7,20 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
-use nix::unistd::{execve, execveat};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{AccessFlags, ForkResult, access, execve, execveat, fork};
 use serde::{Deserialize, Serialize};
 
 use crate::adopt::Estate;
@@ -26,11 +30,18 @@ use crate::keep::Keep;
 use crate::kin::Passed as PassedKin;
 use crate::launch::close_all_on_exec;
 use crate::pool::{Pool, leave_open};
+use crate::reap::{pidfd_of, signal_one};
 use crate::reports::Passed as PassedReports;
 use crate::slot::Life;
 
 /// Names the descriptor of what was passed on, and that of the program before.
 const STATE_ENV: &str = "ZINIT_KEEPER_STATE";
+
+/// Says that the program is only to show whether it can read what was passed on.
+const TRIAL_ENV: &str = "ZINIT_KEEPER_TRIAL";
+
+/// How long that may take.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Says that what a dead keeper's brain had open is among our descriptors.
 pub const HEIR_ENV: &str = "ZINIT_KEEPER_HEIR";
@@ -67,9 +78,19 @@ pub(crate) struct Legacy {
     heir: bool,
 }
 
-/// Whether this process has kept before, by another beginning of its program.
-pub(crate) fn is_again() -> bool {
+/// Whether this process has kept before, by another beginning of its program, or is to show whether it
+/// could: then all that is not passed on is there already, as the lock on its home.
+pub fn is_again() -> bool {
     std::env::var_os(STATE_ENV).is_some()
+}
+
+/// The exit status of a process that is only to show whether it can read what was passed on.
+pub(crate) fn trial() -> Option<i32> {
+    std::env::var_os(TRIAL_ENV)?;
+    let state = std::env::var(STATE_ENV).unwrap_or_default();
+    let mut bytes = Vec::new();
+    let read = state.parse().map(|it| File::from(adopted(it)).read_to_end(&mut bytes).is_ok());
+    Some(i32::from(parse(&bytes).filter(|_| read == Ok(true)).is_none()))
 }
 
 impl Legacy {
@@ -166,7 +187,8 @@ impl Keep {
             self.signal_others();
         }
         self.keep_ledger();
-        let begun = self.passed_on().and_then(|state| {
+        let begun = self.passed_on().and_then(|mut state| {
+            self.try_program(&mut state)?;
             let before = open("/proc/self/exe", OFlag::O_PATH, Mode::empty())?;
             leave_open(&state);
             self.leave_all_open();
@@ -176,6 +198,39 @@ impl Keep {
             execve(&program, &c_strings(std::env::args_os()), &env)
         });
         begun.expect_err("a program that begins does not return")
+    }
+
+    /// Begins the program in a child first: one that cannot even read what it is left would take everything
+    /// with it. A first process of a namespace has nobody to begin it again.
+    #[expect(unsafe_code, reason = "fork, and an end without the keeper's clean-up")]
+    #[expect(clippy::disallowed_methods, reason = "a child that nobody else is to know of")]
+    fn try_program(&self, state: &mut File) -> nix::Result<()> {
+        access(&self.program, AccessFlags::X_OK)?;
+        let program = c_string(self.program.as_os_str());
+        let argv = c_strings(std::env::args_os());
+        let number = format!("{STATE_ENV}={}", state.as_raw_fd());
+        let mut env = environment(&number);
+        env.extend(CString::new(format!("{TRIAL_ENV}=1")));
+        // SAFETY: the keeper has one thread, so the child may do what it could.
+        let child = match unsafe { fork()? } {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                leave_open(&*state);
+                let _ = SigSet::empty().thread_set_mask();
+                let _ = execve(&program, &argv, &env);
+                // SAFETY: ends this process.
+                unsafe { libc::_exit(1) }
+            }
+        };
+        let pidfd = pidfd_of(child.as_raw())?;
+        let mut looks = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(TRIAL).unwrap_or(PollTimeout::MAX);
+        if poll(&mut looks, limit) != Ok(1) {
+            signal_one(pidfd.as_fd(), libc::SIGKILL);
+        }
+        let status = waitpid(child, None)?;
+        state.rewind().map_err(|_| Errno::EIO)?;
+        if matches!(status, WaitStatus::Exited(_, 0)) { Ok(()) } else { Err(Errno::ENOEXEC) }
     }
 
     /// All that is known here, in a file in memory.

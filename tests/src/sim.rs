@@ -441,7 +441,7 @@ impl Machine for World {
             Effect::Ended { code: 0, then: Then::Exit } => self.tell("ended"),
             Effect::Ended { code, then: Then::Exit } => self.tell(&format!("ended with {code}")),
             Effect::Ended { code, then } => self.tell(&format!("ended with {code}: {then:?}")),
-            Effect::HandOver { .. } => {}
+            Effect::HandOver | Effect::RenewKeeper => {}
         }
     }
 

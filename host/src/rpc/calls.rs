@@ -192,7 +192,7 @@ pub(super) fn reboot(office: Arc<Office>, _: Args) -> Pending {
 }
 
 pub(super) fn renew(office: Arc<Office>, args: Args) -> Pending {
-    asked(office, Ok(Command::Renew { keeper: args.flag(0) }))
+    asked(office, Ok(Command::Renew { keeper: args.flag(0), server: args.flag(1) }))
 }
 
 pub(super) fn shutdown(office: &Office, _: &Args) -> Said {

@@ -451,7 +451,15 @@ pub static METHODS: &[Method] = &[
     later(
         "system.renew",
         "Lets another server take over, whose program may be a newer one; services run on.",
-        &[Param::optional("keeper", Kind::Flag, "true", "Whether the keeper begins anew as well.")],
+        &[
+            Param::optional(
+                "keeper",
+                Kind::Flag,
+                "true",
+                "Whether the keeper begins anew as well.",
+            ),
+            Param::optional("server", Kind::Flag, "true", "Whether the server does, not it alone."),
+        ],
         TRUE,
         calls::renew,
     ),

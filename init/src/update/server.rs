@@ -1,11 +1,16 @@
 //! The server as its clients see it: JSON-RPC, a line each way, on a connection for each question.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
+use zinit_keeper::home;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,10 +67,34 @@ impl Server {
         Ok((Pong { version, pid: pong["pid"].as_i64() }, line))
     }
 
-    /// Has the server, and its keeper, begin anew from their files.
+    /// Has the server begin anew from its file.
     pub(crate) fn renew(&self) -> Result<(), NoAnswer> {
         let mut line = Line::connect(&self.socket, PATIENCE)?;
-        line.ask("system.renew", &json!({ "keeper": true })).map(drop)
+        line.ask("system.renew", &json!({ "keeper": false })).map(drop)
+    }
+
+    /// Has its keeper do so, which is for when the new server has shown that it is well.
+    pub(crate) fn renew_keeper(&self) -> Result<(), NoAnswer> {
+        let mut line = Line::connect(&self.socket, PATIENCE)?;
+        line.ask("system.renew", &json!({ "keeper": true, "server": false })).map(drop)
+    }
+
+    /// Kills a server that listens and does not answer, so that its keeper starts another one.
+    pub(crate) fn kill(&self) {
+        let Ok(line) = Line::connect(&self.socket, PATIENCE) else { return };
+        if let Ok(peer) = getsockopt(line.0.get_ref(), PeerCredentials)
+            && self.is_kept(peer.pid())
+        {
+            let _ = kill(Pid::from_raw(peer.pid()), Signal::SIGKILL);
+        }
+    }
+
+    /// Whether that process is a child of the keeper of this home, who starts another one.
+    fn is_kept(&self, pid: i32) -> bool {
+        let keeper = home::holder(&self.socket.with_file_name("zinit").join("lock"));
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|it| it.strip_prefix("PPid:")?.trim().parse().ok());
+        keeper.is_some() && keeper == parent
     }
 
     /// How long somebody who is well may take to answer.

@@ -265,7 +265,13 @@ fn renew(cx: &Context, options: &Options, server: &Server, swap: &Swap) -> Resul
     }
     cx.out.say(&format!("  zinit: watching the new server for {} s", options.settle));
     match settle::settles(server, &version.to_string(), options.settle()) {
-        Ok(()) => Ok(Told::Renewed),
+        Ok(()) => {
+            // It goes on as the old program if the new one is not fit to keep.
+            if let Err(no) = server.renew_keeper() {
+                cx.out.say(&format!("  zinit: the keeper stays the old one: {}", no.why()));
+            }
+            Ok(Told::Renewed)
+        }
         Err(why) => Err(take_back(cx, server, swap, before, &why)),
     }
 }
@@ -290,8 +296,10 @@ fn take_back(
             cx.places.programs.display()
         ));
     }
-    // Whoever does not answer is started again by its keeper, from the old program.
-    let _ = server.renew();
+    // Whoever is gone is started again by its keeper, from the old program.
+    if let Err(NoAnswer::Silent(_)) = server.renew() {
+        server.kill();
+    }
     let back = before.and_then(|it| {
         let back = settle::comes(server, &it.version, super::clock::now() + BACK);
         back.err().map(|why| format!("; the old server is not back yet: {why}"))

@@ -264,8 +264,11 @@ pub(crate) fn a_program_that_is_gone_or_broken_does_not_replace_the_keeper() {
         assert_eq!(proc_file(world.keeper_pid(), "auxv"), before, "it is the program before");
     };
     not_anew(&mut world);
-    executable(&program, "neither a program nor a script");
-    not_anew(&mut world);
+    for text in ["neither a program nor a script", "#!/bin/sh\nexit 3\n", "#!/bin/sh\nsleep 1000\n"]
+    {
+        executable(&program, text);
+        not_anew(&mut world);
+    }
     // One that comes back is begun.
     std::fs::remove_file(&program).expect("it is there");
     std::fs::copy(&itself, &program).expect("a copy of this program");

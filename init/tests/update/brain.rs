@@ -118,7 +118,9 @@ impl Brain {
             let answer = self.answer(method, &request["params"]);
             writeln!(writer, "{answer}").ok()?;
             let _ = self.0.tell.lock().expect("nobody panics with it").send(method.to_owned());
-            self.after(method);
+            if request["params"]["server"] != false {
+                self.after(method);
+            }
         }
         None
     }
@@ -134,7 +136,7 @@ impl Brain {
             }
             ("system.renew", Temper::Refuses) => error(-32_000, "not today"),
             ("system.renew", Temper::TooOld) => error(-32_601, "unknown method"),
-            ("system.renew", _) if params["keeper"] == true => {
+            ("system.renew", _) if params["keeper"].is_boolean() => {
                 json!({ "jsonrpc": "2.0", "id": 1, "result": true })
             }
             _ => error(-32_602, "what is meant?"),
