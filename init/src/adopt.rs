@@ -148,7 +148,7 @@ impl Keep {
             slot.pipes = pipes_again(&record, pid, pool);
             if record.ready != 0 && main.is_some() {
                 let name = record.ready_name.as_deref();
-                slot.ready = ReadyEnd::again(pool, record.ready, name, pid);
+                slot.ready = ReadyEnd::again(pool, record.ready, name, pid).map(Box::new);
             }
             if record.input != 0 {
                 inputs.push((id, record.input));
@@ -159,7 +159,7 @@ impl Keep {
         for (id, inode) in inputs {
             let input = self.input_again(id, inode, pool);
             if let Some(slot) = self.slots.get_mut(id) {
-                slot.input = input;
+                slot.input = input.map(Box::new);
             }
         }
     }

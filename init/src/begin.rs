@@ -34,6 +34,9 @@ impl Keep {
                 self.slots.mark(id, due::EXITED);
             }
         }
+        if self.waiting.is_empty() {
+            self.waiting_text = Vec::new();
+        }
     }
 
     fn launch(&mut self, id: SlotId, place: usize, line: &[u8]) -> Result<(), Failure> {
@@ -47,7 +50,7 @@ impl Keep {
         self.prepare_leaf(id, &launch);
         let streams = stream::of_launch(&mut self.slots, id, &launch)?;
         let streams = Streams::Given(streams.each_ref().map(|it| it.as_ref().map(AsFd::as_fd)));
-        self.slots.get_mut(id).ok_or(invalid)?.ready = ends.reader.take();
+        self.slots.get_mut(id).ok_or(invalid)?.ready = ends.reader.take().map(Box::new);
         self.write_down_launch(id);
         let (rights, ready) = (rights(&launch), ends.for_child());
         let sign = self.ledger.is_some().then(|| born_line(&launch.service, launch.incarnation));

@@ -81,7 +81,7 @@ impl Cgroups {
 
     /// The leaf of a service as it is there.
     pub(crate) fn leaf_again(&self, service: &str, limited: Vec<String>) -> Option<Leaf> {
-        Leaf::again(self.path.join(leaf_name(service)), limited).ok()
+        Leaf::again(&self.path.join(leaf_name(service)), limited).ok()
     }
 
     /// The directory.
@@ -96,7 +96,7 @@ impl Cgroups {
 
     /// Makes the leaf of a service.
     pub(crate) fn leaf(&self, service: &str) -> io::Result<Leaf> {
-        Leaf::new(self.path.join(leaf_name(service)))
+        Leaf::new(&self.path.join(leaf_name(service)))
     }
 
     fn get_controllers(&mut self, own: &Path) {

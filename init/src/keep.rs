@@ -58,8 +58,9 @@ pub(crate) struct Keep {
     pub(crate) slots: Slots,
     /// Slots whose launch waits for a place, in order.
     pub(crate) waiting: VecDeque<SlotId>,
-    /// The size of the requests of those.
-    pub(crate) waiting_bytes: usize,
+    /// The requests of those as they came, in one piece: between what lasts, a thousand small ones would
+    /// leave holes in the heap for ever.
+    pub(crate) waiting_text: Vec<u8>,
     /// Where services have cgroups of their own, if they can.
     pub(crate) cgroups: Option<Cgroups>,
     /// Whose a process is that has no cgroup.
@@ -126,7 +127,7 @@ impl Keep {
             tenants: vec![None; places],
             slots: Slots::default(),
             waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting_text: Vec::new(),
             cgroups,
             kin: estate.map_or_else(Kin::new, |it| Kin::after(&it.reign.mark)),
             wide: Vec::new(),
@@ -253,18 +254,12 @@ impl Keep {
     }
 
     /// Takes the request of a slot that waits, which is then down.
-    pub(crate) fn take_waiting(&mut self, id: SlotId) -> Option<Box<[u8]>> {
+    pub(crate) fn take_waiting(&mut self, id: SlotId) -> Option<Vec<u8>> {
         let slot = self.slots.get_mut(id)?;
-        match std::mem::replace(&mut slot.life, Life::Down) {
-            Life::Waiting(line) => {
-                self.waiting_bytes -= line.len();
-                Some(line)
-            }
-            other => {
-                slot.life = other;
-                None
-            }
-        }
+        let Life::Waiting(place) = &slot.life else { return None };
+        let line = self.waiting_text.get(place.start as usize..place.end as usize)?.to_vec();
+        slot.life = Life::Down;
+        Some(line)
     }
 
     /// The place of the brain's own launches.
@@ -339,6 +334,7 @@ impl Keep {
         }
         if self.settled_at.is_some_and(|it| it <= clock::now()) {
             self.settled_at = None;
+            self.launcher.give_back();
             thrift::give_back();
         }
         if self.retry_at.is_some_and(|it| it <= clock::now()) {

@@ -25,6 +25,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, dup3, getpid, pipe2};
 use crate::child::{self, ALONE, OUTSIDE, Rights, STEPS, Sign, Task};
 use crate::clone::{Born, can_clone_into, clone, clone_into};
 use crate::command::Command;
+use crate::stack::Stack;
 
 /// What went wrong where: the step's name and its error number.
 pub(crate) type Failure = (&'static str, i32);
@@ -69,9 +70,6 @@ const LAUNCHES_PER_CPU: usize = 8;
 /// The number of the limit of open files.
 const NOFILE: u32 = Resource::RLIMIT_NOFILE as u32;
 
-/// The stack of a child, in words of 16 bytes; it needs less than a tenth.
-const STACK_WORDS: usize = 2048;
-
 /// Room for one launch between fork and exec.
 struct Place {
     /// Low descriptors: the standard streams, the writing end of the launch's pipe, and the end by
@@ -86,7 +84,7 @@ struct Place {
     failure: Option<Failure>,
     /// What the child reads and where it runs. Not to be touched before it is gone.
     task: Option<Box<Task>>,
-    stack: Box<[u128]>,
+    stack: Stack,
 }
 
 /// Makes processes.
@@ -122,7 +120,7 @@ impl Launcher {
         let low = || null.try_clone().map_err(|it| Errno::from_raw(it.raw_os_error().unwrap_or(0)));
         let place = || {
             let low = [low()?, low()?, low()?, low()?, low()?];
-            let stack = vec![0; STACK_WORDS].into_boxed_slice();
+            let stack = Stack::new()?;
             let (holds, outside) = (false, false);
             Ok(Place { low, reader: None, holds, outside, failure: None, task: None, stack })
         };
@@ -225,6 +223,12 @@ impl Launcher {
         format!("{step} {}", path.to_string_lossy())
     }
 
+    /// Gives back what children have touched that are gone.
+    pub(crate) fn give_back(&mut self) {
+        let idle = self.places.iter_mut().filter(|it| it.task.is_none());
+        idle.for_each(|it| it.stack.give_back());
+    }
+
     /// Empties a place for the next launch, and lets go of the pipes that its process writes to.
     pub(crate) fn clear(&mut self, place: usize) {
         let Some(at) = self.places.get_mut(place) else { return };
@@ -294,11 +298,11 @@ impl Launcher {
         {
             // SAFETY: task and stack stay as they are until the place is cleared, when the child has
             // its own memory or is dead.
-            return unsafe { clone_into(&mut at.stack, task, memory, leaf) };
+            return unsafe { clone_into(at.stack.words(), task, memory, leaf) };
         }
         task.join = leaf.map(|it| it.as_raw_fd());
         // SAFETY: as above.
-        unsafe { clone(&mut at.stack, task, memory) }
+        unsafe { clone(at.stack.words(), task, memory) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,6 @@ const LOOKS_MAX: usize = 64;
 
 /// A cgroup without processes of anybody else.
 pub(crate) struct Leaf {
-    path: PathBuf,
     dir: OwnedFd,
     /// The files that a launch has written to.
     limited: Vec<String>,
@@ -29,23 +28,23 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     /// Makes the directory, anew if it is there already.
-    pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
-        if let Err(error) = fs::create_dir(&path) {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        if let Err(error) = fs::create_dir(path) {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 return Err(error);
             }
-            remove_tree(&path);
-            fs::create_dir(&path)?;
+            remove_tree(path);
+            fs::create_dir(path)?;
         }
-        let dir = open_dir(&path)?;
-        Ok(Self { path, dir, limited: Vec::new(), killed: Cell::new(false) })
+        let dir = open_dir(path)?;
+        Ok(Self { dir, limited: Vec::new(), killed: Cell::new(false) })
     }
 
     /// One that a keeper before this one made, with the files that its launches have written to.
-    pub(crate) fn again(path: PathBuf, limited: Vec<String>) -> io::Result<Self> {
-        let dir = open_dir(&path)?;
+    pub(crate) fn again(path: &Path, limited: Vec<String>) -> io::Result<Self> {
+        let dir = open_dir(path)?;
         // Whether it was ever killed is not known, and matters to the next launch.
-        Ok(Self { path, dir, limited, killed: Cell::new(true) })
+        Ok(Self { dir, limited, killed: Cell::new(true) })
     }
 
     /// The files that a launch has written to.
@@ -83,7 +82,8 @@ impl Leaf {
         let mut members = processes(&self.dir).unwrap_or_default();
         // Two links, and one for each cgroup below.
         if fstat(&self.dir).is_ok_and(|it| it.st_nlink > 2) {
-            let mut paths: Vec<PathBuf> = directories(&self.path).collect();
+            let mut paths: Vec<PathBuf> =
+                self.path().iter().flat_map(|it| directories(it)).collect();
             while let Some(path) = paths.pop() {
                 members.extend(open_dir(&path).and_then(|it| processes(&it)).unwrap_or_default());
                 paths.extend(directories(&path));
@@ -131,7 +131,14 @@ impl Leaf {
 
     /// Removes the directory.
     pub(crate) fn remove(self) {
-        remove_tree(&self.path);
+        if let Some(path) = self.path() {
+            remove_tree(&path);
+        }
+    }
+
+    /// Where it is. To remember that of each would double what a leaf costs.
+    fn path(&self) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/self/fd/{}", self.dir.as_raw_fd())).ok()
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {

@@ -6,7 +6,7 @@
 //!  reports  what it is due, as levels               slot     the services, as far as known here
 //!  begin    what a launch asks for                  end      when the last of its processes is gone
 //!  launch   from a command to a running process     command  what that needs in memory
-//!  clone    the call that makes it                  child    its few steps before `exec`
+//!  clone    the call that makes it, on its stack    child    its few steps before `exec`
 //!  ready    by what it says that it is ready        stream   what it reads and writes
 //!  reap     who died and how                        foreign  the same of those who are not our children
 //!  cgroup   the cgroups of all services             leaf     that of one, and who is in it
@@ -71,6 +71,7 @@ mod request;
 mod setup;
 pub mod shim;
 mod slot;
+mod stack;
 mod stream;
 pub mod thrift;
 mod who;

@@ -78,7 +78,7 @@ impl Keep {
     /// Queues a launch, or says why not.
     fn accept(&mut self, launch: &Launch, line: &[u8]) {
         let accepted = Command::of(launch, &self.environ, &[]).and_then(|_| {
-            if self.waiting_bytes + line.len() > WAITING_BYTES_MAX {
+            if self.waiting_text.len() + line.len() > WAITING_BYTES_MAX {
                 return Err("too many launches wait");
             }
             let id = self.slots.obtain(&launch.service)?;
@@ -92,12 +92,13 @@ impl Keep {
             }
             let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
             (slot.incarnation, slot.pid) = (launch.incarnation, 0);
-            slot.life = Life::Waiting(line.into());
+            let begin = self.waiting_text.len() as u32;
+            slot.life = Life::Waiting(begin..begin + line.len() as u32);
             Ok(id)
         });
         match accepted {
             Ok(id) => {
-                self.waiting_bytes += line.len();
+                self.waiting_text.extend_from_slice(line);
                 self.slots.unmark(id);
                 self.waiting.push_back(id);
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -35,7 +36,7 @@ pub(crate) struct Slot {
     pub(crate) life: Life,
     pub(crate) pipes: Option<Pipes>,
     /// What others write to it; a slot may be there for nothing else.
-    pub(crate) input: Option<Input>,
+    pub(crate) input: Option<Box<Input>>,
     /// The service whose input its latest process writes to.
     pub(crate) writes_to: Option<Box<str>>,
     pub(crate) note: Box<str>,
@@ -49,7 +50,7 @@ pub(crate) struct Slot {
     /// The latest incarnation is to be killed, to its last process.
     pub(crate) killing: bool,
     /// Where the latest incarnation says that it is ready.
-    pub(crate) ready: Option<ReadyEnd>,
+    pub(crate) ready: Option<Box<ReadyEnd>>,
     /// Who its process is, so that nobody who has its number later is taken for it.
     pub(crate) who: Option<Who>,
     /// Its process is not our child: a keeper before this one made it, and somebody else reaps it.
@@ -68,9 +69,8 @@ pub(crate) struct Slot {
 pub(crate) enum Life {
     /// There is none, or its exit was acknowledged.
     Down,
-    /// Waiting for a place to be forked in. The request is kept as it came, which is its smallest
-    /// form: what 1,000 of them would add to the heap, each fork would copy.
-    Waiting(Box<[u8]>),
+    /// Waiting for a place to be forked in, with the place of its request among those that wait.
+    Waiting(Range<u32>),
     /// It was forked, and is not reaped.
     Up { pidfd: OwnedFd, started: bool },
     /// The main process is reaped, and others live on.

@@ -150,9 +150,9 @@ fn writers(
 fn input_of(slots: &mut Slots, id: SlotId) -> nix::Result<&Input> {
     let slot = slots.get_mut(id).ok_or(Errno::EINVAL)?;
     if slot.input.is_none() {
-        slot.input = Some(Input::new()?);
+        slot.input = Some(Box::new(Input::new()?));
     }
-    slot.input.as_ref().ok_or(Errno::EINVAL)
+    slot.input.as_deref().ok_or(Errno::EINVAL)
 }
 
 /// A slot was removed. What processes write to it that live on is for the next service of its name;
