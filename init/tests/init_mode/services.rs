@@ -103,3 +103,35 @@ fn nothing_that_its_services_send_ends_it() {
     world.signal(Signal::SIGTERM);
     assert_eq!(world.ends().code(), Some(0));
 }
+
+#[test]
+fn it_begins_anew_in_place_together_with_its_server() {
+    for keeper in KEEPERS {
+        let Some(mut world) = up(keeper) else { return };
+        let before = services(&world);
+        // Where the kernel has put things, which is another place each time.
+        let placed = |world: &World| std::fs::read(format!("/proc/{}/auxv", world.init()));
+        for _ in 0..3 {
+            let (brain, place) = (world.brain(), placed(&world).expect("it lives"));
+            let said = world.zinit(&["server", "renew"]);
+            assert!(said.status.success(), "{}", text(&said.stderr));
+            assert_ne!((world.brain(), placed(&world).expect("it lives")), (brain, place));
+        }
+        assert_eq!((before.len(), services(&world)), (2, before));
+        world.signal(Signal::SIGTERM);
+        assert_eq!((world.ends().code(), &*world.read("ended")), (Some(0), "web\ndb\n"));
+    }
+}
+
+#[test]
+fn an_essential_service_that_ends_ends_all_and_its_status_is_that_of_the_container() {
+    for keeper in KEEPERS {
+        let Some(world) = world() else { return };
+        let wait = "while [ ! -e $H/go ]; do sleep 0.01; done; exit 7";
+        let mut world = world.service("job", wait, "oneshot: true\nessential: true").begin(keeper);
+        world.file("web.up");
+        assert!(world.run("touch $H/go").status.success());
+        assert_eq!(world.ends().code(), Some(7), "{keeper}: {}", world.log());
+        assert_eq!(world.read("ended"), "web\ndb\n");
+    }
+}
