@@ -61,6 +61,16 @@ pub fn is_held_for_us(home: &Home) -> bool {
     home::holder(&path) == Some(nix::unistd::getppid().as_raw()) || home::is_orphaned(&path)
 }
 
+/// Whether the last keeper of a home has left something to take over: it did not end by itself.
+pub fn has_left_anything(home: &Home) -> bool {
+    ledger(home).exists()
+}
+
+/// Where a keeper writes down what the next one takes over.
+fn ledger(home: &Home) -> PathBuf {
+    home.state_dir.join(".ledger")
+}
+
 fn taken(pid: &str, socket: &str, path: &Path) -> Refusal {
     let or_unknown = |it: &str| if it.is_empty() { "unknown".to_owned() } else { it.to_owned() };
     let (pid, socket) = (or_unknown(pid), or_unknown(socket));
@@ -121,7 +131,7 @@ fn begin_anew(
             argv.push(CString::new(arg.as_bytes())?);
         }
         let program = CString::new(program()?.into_os_string().into_vec())?;
-        let ledger = home.state_dir.join(".ledger");
+        let ledger = ledger(home);
         let variables =
             [(LEDGER_ENV, ledger.as_os_str())].into_iter().chain(variables.iter().copied());
         let env = environment(variables)?;

@@ -49,6 +49,10 @@ fn main() -> ExitCode {
     }
     let Args { init: is_init, group, flags, command, program } = Args::parse();
     match (is_init, command) {
+        (true, None) if env::args_os().any(|it| it == "--") && program.is_empty() => {
+            let message = "there is no program after `--`";
+            Args::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+        }
         (true, None) => init(group, program),
         (true, Some(_)) => {
             let message = "`--init` goes with no command";

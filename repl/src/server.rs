@@ -132,7 +132,14 @@ fn stop(cx: &Context, mut client: Client) -> Result<(), Refusal> {
     client.call("system.shutdown", json!([]))?;
     let is_free = || cx.connect().is_err() && daemon::take(&cx.home).is_ok();
     if client.wait_closed(STOP_LIMIT)? && wait_until(deadline, is_free) {
-        return Ok(());
+        return match daemon::has_left_anything(&cx.home) {
+            false => Ok(()),
+            true => Err(Refusal::new(
+                Kind::Internal,
+                "the server was killed before all had stopped",
+            )
+            .hint("`zinit server start` takes over what still runs, and then it can be stopped")),
+        };
     }
     Err(Refusal::new(Kind::TimedOut, "the server has not stopped yet"))
 }

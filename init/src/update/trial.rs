@@ -20,11 +20,20 @@ const UNKNOWN_ARGUMENT: i32 = 2;
 /// Refuses a program that does not run, or says that it is another version.
 pub(crate) fn is_version(name: &str, new: &Path, version: &Version) -> Result<(), Refusal> {
     let why = match version_of(new) {
-        Ok(said) if said == *version => return Ok(()),
+        Ok(said) if said == *version && (name != "zinit-updater" || keeps(new)) => return Ok(()),
+        Ok(said) if said == *version => "it cannot be the first process of a container".to_owned(),
         Ok(said) => format!("it says that it is {said}"),
         Err(why) => why,
     };
     Err(failed(&format!("cannot use the new `{name}` {version}: {why}")))
+}
+
+/// Whether an updater does what a container begins with: there it would be begun again and again, with
+/// nobody to put the one before back.
+fn keeps(updater: &Path) -> bool {
+    let ended =
+        program::run(&mut program::command(updater, ["--init", "--", "true"]), "", PATIENCE);
+    ended.is_ok_and(|it| it.status.success())
 }
 
 /// Refuses a server that finds problems in the configuration or the policy which the one in place

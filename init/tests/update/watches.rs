@@ -73,7 +73,11 @@ fn a_release_that_did_not_do_is_not_tried_again_until_there_is_another() {
     watch.complains("error: cannot use the new `zinit-server`: its check failed: it ended with 9");
     watch.complains("hint: nothing was changed");
     let tried = world.read("home/executed-0.4.1");
-    assert_eq!(tried.lines().count(), 4, "each says what it is, and the server checks");
+    assert_eq!(
+        tried.lines().count(),
+        5,
+        "each says what it is, the server checks, and the updater is a first process"
+    );
     world.is_fetched("manifest.json", 2);
     assert_eq!(world.read("home/executed-0.4.1"), tried);
     world.publish("0.4.2", "");
