@@ -195,10 +195,8 @@ pub(super) fn renew(office: Arc<Office>, args: Args) -> Pending {
     asked(office, Ok(Command::Renew { keeper: args.flag(0), server: args.flag(1) }))
 }
 
-pub(super) fn shutdown(office: &Office, _: &Args) -> Said {
-    let desk = office.desk.clone();
-    tokio::spawn(async move { desk.ask(Command::Shutdown(Then::Exit)).await });
-    said(&true)
+pub(super) fn shutdown(office: Arc<Office>, _: Args) -> Pending {
+    asked(office, Ok(Command::Shutdown(Then::Exit)))
 }
 
 // What the functions share.

@@ -463,9 +463,9 @@ pub static METHODS: &[Method] = &[
         TRUE,
         calls::renew,
     ),
-    now(
+    later(
         "system.shutdown",
-        "Stops all services, then the server. Answers at once. Asked for again, it kills what is left.",
+        "Stops all services, then the server. Answers when it begins. Asked for again, it kills what is left.",
         &[],
         TRUE,
         calls::shutdown,
