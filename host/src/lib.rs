@@ -84,6 +84,7 @@ pub mod probe;
 pub mod refusal;
 pub mod rpc;
 pub mod script;
+pub mod sim;
 pub mod spec;
 pub mod state;
 pub mod stats;

@@ -2,4 +2,4 @@
 //! their own.
 
 pub mod daemon;
-pub mod sim;
+pub use zinit_host::sim;

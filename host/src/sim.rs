@@ -8,15 +8,15 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
-use zinit_host::core::{Core, Effect, Survivor};
-use zinit_host::desk::{Answer, Command, Desk, Letter, Reply, Step};
-use zinit_host::ending::{Asker, Ending};
-use zinit_host::event::{Happening, Task, Tick};
-use zinit_host::name::ServiceName;
-use zinit_host::policy::Policy;
-use zinit_host::spec::Spec;
-use zinit_host::state::Service;
-use zinit_host::supervise::{self, Machine, Outcome, Wake};
+use crate::core::{Core, Effect, Survivor};
+use crate::desk::{Answer, Command, Desk, Letter, Reply, Step};
+use crate::ending::{Asker, Ending};
+use crate::event::{Happening, Task, Tick};
+use crate::name::ServiceName;
+use crate::policy::Policy;
+use crate::spec::Spec;
+use crate::state::Service;
+use crate::supervise::{self, Machine, Outcome, Wake};
 use zinit_keeper::wire::{Exit, Then};
 
 use script::{Line, Manner, exit_of, parse};
@@ -462,7 +462,7 @@ impl Machine for World {
 
 fn in_words(what: &Happening) -> String {
     match what {
-        Happening::Exited { exit, .. } => format!("ends ({})", zinit_host::state::describe(exit)),
+        Happening::Exited { exit, .. } => format!("ends ({})", crate::state::describe(exit)),
         other => other.kind().to_owned(),
     }
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use zinit_host::desk::{Command, Reload};
-use zinit_host::ending::Asker;
-use zinit_host::name::ServiceName;
-use zinit_host::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
+use crate::desk::{Command, Reload};
+use crate::ending::Asker;
+use crate::name::ServiceName;
+use crate::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
 use zinit_keeper::wire::{Exit, Then};
 
 use super::World;
@@ -153,9 +153,9 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             "exec" => value.clone_into(&mut spec.exec),
             "status" => {
                 spec.status = match value {
-                    "stop" => zinit_host::spec::Status::Stop,
-                    "ignore" => zinit_host::spec::Status::Ignore,
-                    _ => zinit_host::spec::Status::Start,
+                    "stop" => crate::spec::Status::Stop,
+                    "ignore" => crate::spec::Status::Ignore,
+                    _ => crate::spec::Status::Start,
                 }
             }
             "requires" => spec.requires = value.split(',').map(name).collect(),
