@@ -98,6 +98,10 @@ pub struct Spec {
     pub health: Arc<Health>,
     /// Its on-demand proxy.
     pub xinit: Option<Box<Xinit>>,
+    /// What its user says of it; a policy reads it.
+    pub labels: BTreeMap<String, String>,
+    /// The functions of the user's that take the place of hooks for this service, by hook.
+    pub policy: BTreeMap<String, String>,
     /// It stands in no file: it lasts as long as the keeper.
     pub transient: bool,
 }
@@ -349,6 +353,8 @@ impl Spec {
             transient: false,
             health: Health::none(),
             xinit: None,
+            labels: BTreeMap::new(),
+            policy: BTreeMap::new(),
         }
     }
 }
