@@ -73,7 +73,7 @@ fn measure(quick: bool) {
 
 fn overridden() -> Policy {
     let files = [("policy.rhai".into(), OVERRIDE.to_owned())];
-    Policy::of(&files).ok().expect("the user's policy is a good one")
+    Policy::of(&files).expect("the user's policy is a good one")
 }
 
 /// The cost of each kind of decision, one figure per batch.

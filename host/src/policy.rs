@@ -46,6 +46,12 @@ pub struct Policy {
     sources: Rc<Sources>,
 }
 
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
 /// What a user's policy was made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
