@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use nix::sys::signal::Signal;
 use crate::core::{Core, Effect, Survivor};
 use crate::desk::{Answer, Command, Desk, Letter, Reply, Step};
 use crate::ending::{Asker, Ending};
@@ -17,6 +16,7 @@ use crate::policy::Policy;
 use crate::spec::Spec;
 use crate::state::Service;
 use crate::supervise::{self, Machine, Outcome, Wake};
+use nix::sys::signal::Signal;
 use zinit_keeper::wire::{Exit, Then};
 
 use script::{Line, Manner, exit_of, parse};

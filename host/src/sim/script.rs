@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
 use crate::desk::{Command, Reload};
 use crate::ending::Asker;
 use crate::name::ServiceName;
 use crate::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
+use nix::sys::signal::Signal;
 use zinit_keeper::wire::{Exit, Then};
 
 use super::World;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::labels::{FUNCTION, LABEL, LABEL_BYTES_MAX, STRATEGY, hooks};
 use super::limit::limit_names;
 use super::{KEYS, Key, Kind};
 
@@ -86,6 +87,19 @@ fn of_kind(kind: Kind) -> Value {
             "additionalProperties": { "type": scalar },
             "propertyNames": { "pattern": "^[^=]+$" },
         }),
+        Kind::Labels => json!({
+            "type": ["object", "null"],
+            "additionalProperties": { "type": scalar, "maxLength": LABEL_BYTES_MAX },
+            "propertyNames": { "pattern": LABEL },
+        }),
+        Kind::Policy => {
+            let function = json!({ "type": "string", "pattern": FUNCTION });
+            let hooks: Map<_, _> = hooks().map(|it| (it.to_owned(), function.clone())).collect();
+            json!({ "anyOf": [
+                { "type": "string", "pattern": STRATEGY },
+                { "type": ["object", "null"], "properties": hooks, "additionalProperties": false },
+            ] })
+        }
         Kind::Limits => {
             let limit = json!({
                 "type": ["integer", "string"],
