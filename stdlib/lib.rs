@@ -34,7 +34,16 @@ pub const SCRIPT: [Source; 7] = [
     source!("zinit/shell.rhai"),
 ];
 
+/// Ready-made answers to several hooks at once, which a policy calls as `NAME::HOOK(...)` and a service
+/// names in its `policy`.
+pub const STRATEGIES: [Source; 0] = [];
+
 impl Source {
+    /// The last part of its name: what a strategy is called.
+    pub fn stem(&self) -> &'static str {
+        self.name().rsplit('/').next().unwrap_or_default()
+    }
+
     /// What `import` calls it.
     pub fn name(&self) -> &'static str {
         self.path.trim_end_matches(".rhai")

@@ -2,18 +2,21 @@
 //! acts on it, after it has checked it.
 
 use nix::sys::signal::Signal;
-use rhai::{Engine, EvalAltResult, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, Position};
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Task, Tick};
 use crate::spec::signal_of;
 use crate::state::State;
 
 /// Everything a decision may ask for its service. The host can do nothing else for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start a process.
     Launch,
     /// Deliver a signal to the process and its group.
+    #[serde(with = "by_name")]
     Signal(Signal),
     /// Deliver `elapsed` at this time, unless another state is entered before.
     Arm(Tick),
@@ -40,6 +43,15 @@ pub enum Action {
     Run(Task, String),
 }
 
+/// That a service may not start yet, and when to ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Milliseconds until then.
+    pub ms: i64,
+    /// Why, as half a sentence.
+    pub why: String,
+}
+
 type Made = Result<Action, Box<EvalAltResult>>;
 
 /// Gives scripts the words for actions.
@@ -63,6 +75,11 @@ pub fn teach(engine: &mut Engine) {
         let task = Task::of_word(task).ok_or_else(|| wrong(format!("`{task}` is no task")))?;
         Ok(Action::Run(task, line.to_owned()))
     });
+    engine.register_type_with_name::<Wait>("Wait");
+    engine.register_fn("wait", |ms: i64, why: &str| Wait { ms, why: why.to_owned() });
+    engine.register_get("ms", |it: &mut Wait| it.ms);
+    engine.register_get("why", |it: &mut Wait| it.why.clone());
+    engine.register_fn("is_wait", |it: Dynamic| it.is::<Wait>());
     engine.register_fn("enter", |state: &str, why: &str| enter(state, why, 0));
     engine.register_fn("enter", enter);
     engine.register_fn("to_string", |it: &mut Action| format!("{it:?}"));
@@ -92,5 +109,19 @@ pub fn parse_signal(text: &str) -> Option<Signal> {
     match text.parse::<i32>() {
         Ok(number) => Signal::try_from(number).ok(),
         Err(_) => signal_of(text),
+    }
+}
+
+/// A signal is written down by its name.
+mod by_name {
+    use nix::sys::signal::Signal;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(signal: &Signal, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(signal.as_str())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Signal, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }

@@ -137,7 +137,7 @@ fn supervise(
     core.seed(RandomState::new().hash_one("chance"));
     let (files, unreadable) = store.policy_files();
     unreadable.iter().for_each(complain_of);
-    if let Err(problems) = core.policy().load(&files) {
+    if let Err(problems) = core.load_policy(&files) {
         complain("the policy is refused, the bundled one decides:");
         problems.iter().for_each(complain_of);
     }

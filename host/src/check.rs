@@ -111,7 +111,7 @@ fn cycle(way: &[ServiceName], specs: &[(ServiceName, Spec)]) -> Refusal {
 /// What is wrong with the policy.
 fn policy(store: &Store) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
-    let load = || Policy::bundled().load(&files).err().unwrap_or_default();
+    let load = || Policy::of(&files).err().unwrap_or_default();
     match on_deep_stack(load) {
         Ok(found) => problems.extend(found),
         Err(_) => problems.push(Refusal::new(Kind::Internal, "checking the policy has panicked")),

@@ -4,7 +4,11 @@
 
 use std::time::Instant;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
+
+use crate::event::Wall;
 
 /// The time, for deadlines and ages.
 pub(crate) fn instant() -> Instant {
@@ -21,4 +25,17 @@ pub(crate) fn milliseconds(clock: ClockId) -> i64 {
 pub(crate) fn wall_ns() -> i64 {
     let time = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has this clock");
     time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}
+
+/// The CPU time that this thread has used, in microseconds.
+pub(crate) fn thread_cpu_us() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
+    time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000
+}
+
+/// The wall clock, and how far local time is from UTC.
+pub(crate) fn wall() -> Wall {
+    let unix_ms = milliseconds(ClockId::CLOCK_REALTIME);
+    let moment = Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    Wall { unix_ms, offset_s: TimeZone::system().to_offset(moment).seconds() }
 }

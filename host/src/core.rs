@@ -13,7 +13,9 @@ mod outputs;
 mod reload;
 mod sight;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -22,22 +24,29 @@ use rhai::{Array, Dynamic};
 pub use boot::Survivor;
 
 use crate::action::Action;
+use crate::decision::{Decision, Fault, Question};
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
 pub use crate::effect::Effect;
 use crate::ending::Ending;
-use crate::event::{Event, Happening, Tick};
+use crate::event::{Event, Happening, Tick, Wall};
 use crate::graph::{Facts, Graph, Id, Need};
 use crate::name::ServiceName;
 use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::{Spec, Status};
 use crate::state::{Held, Service, Standing, State, Target};
-use crate::view::EventView;
+use crate::view::{EventView, Seen, ServiceView};
 
-/// All services, and the policy that decides about them.
+/// All services, and the policy that decides about them. A copy goes its own way from there, under the
+/// same policy.
+#[derive(Clone)]
 pub struct Core {
-    policy: Policy,
+    policy: Rc<RefCell<Policy>>,
+    /// The wall clock at the event that is handled.
+    wall: Wall,
+    /// When that is.
+    now: Tick,
     ids: HashMap<ServiceName, Id>,
     nodes: Vec<Node>,
     graph: Graph,
@@ -67,7 +76,12 @@ pub struct Core {
     dice: Option<u64>,
 }
 
+/// What is asked about a service whenever it stands differently: too often to be noted, and whoever
+/// knows how it stands can ask again.
+pub const DERIVED: [&str; 2] = ["is_satisfied", "is_settled"];
+
 /// What stands at a node of the graph.
+#[derive(Clone)]
 struct Node {
     name: ServiceName,
     /// `None` when the name is only waited for.
@@ -78,7 +92,9 @@ impl Core {
     /// A core that knows no service yet.
     pub fn new(policy: Policy) -> Self {
         Self {
-            policy,
+            policy: Rc::new(RefCell::new(policy)),
+            wall: Wall::default(),
+            now: Tick(0),
             ids: HashMap::new(),
             nodes: Vec::new(),
             graph: Graph::default(),
@@ -109,9 +125,14 @@ impl Core {
         self.is_init = true;
     }
 
+    /// Tells what the wall clock shows.
+    pub fn set_wall(&mut self, wall: Wall) {
+        self.wall = wall;
+    }
+
     /// The scripts that decide.
-    pub fn policy(&mut self) -> &mut Policy {
-        &mut self.policy
+    pub fn policy(&self) -> std::cell::Ref<'_, Policy> {
+        self.policy.borrow()
     }
 
     /// Everything that is to be done since the last call, in order.
@@ -133,6 +154,7 @@ impl Core {
     /// more changes nothing.
     pub fn handle(&mut self, event: Event) {
         let Some(&id) = self.ids.get(&event.service) else { return };
+        self.now = event.now;
         self.happen(event.now, id, event.what);
     }
 
@@ -142,6 +164,7 @@ impl Core {
     /// A refusal when there is no such service, when it has no process to signal, when a new
     /// configuration makes services wait for themselves, or when the server is stopping.
     pub fn obey(&mut self, now: Tick, command: Command) -> Answer {
+        self.now = now;
         let starts = matches!(
             command,
             Command::Start { .. }
@@ -184,6 +207,7 @@ impl Core {
                 self.release_free(now);
                 return Ok(Reply::Plan(plan));
             }
+            Command::Decide(files) => self.decide_by(now, &files)?,
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
             Command::DeleteAll => {
@@ -280,6 +304,9 @@ impl Core {
     /// Gives a service its place, or its new configuration. Nothing happens to it by that.
     fn know(&mut self, now: Tick, name: ServiceName, spec: Rc<Spec>) -> Id {
         let id = self.place(&name);
+        if !spec.policy.is_empty() {
+            self.policy.borrow_mut().expect(&spec);
+        }
         let before = match &mut self.nodes[id.index()].service {
             Some(service) => {
                 Some(std::mem::replace(&mut Rc::make_mut(service).spec, Rc::clone(&spec)))
@@ -357,26 +384,51 @@ impl Core {
             self.effects.push(Effect::Known(service));
             return;
         }
-        let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
-        let view = self.view(id, &draft);
-        let seen = EventView::new(event.clone(), &draft);
-        let answer = self.policy.ask("step", (view, seen), |said| {
-            let mut next = draft.clone();
-            next.follow(actions(said)?)?;
-            next.check(&event.what)?;
-            Ok(next)
-        });
-        self.effects.extend(answer.fault.map(Effect::Complain));
-        let next = answer.said.unwrap_or_else(|error| {
-            let what = event.what.kind();
-            let name = &event.service;
-            self.effects.push(Effect::Complain(format!(
-                "cannot decide about `{what}` of `{name}`: {error}; please report this"
-            )));
-            draft.despair(&event.what, &error)
-        });
+        let next = self.decide(now, id, draft, what);
         self.next_turn = next.next_turn();
         self.commit(now, id, next);
+    }
+
+    /// Asks the table what is done about an event, and checks that it can be.
+    fn decide(&mut self, now: Tick, id: Id, draft: Draft, what: Happening) -> Draft {
+        let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
+        let seen = self.look_at(id, &draft);
+        let view = ServiceView::new(Rc::clone(&seen));
+        let event_view = EventView::new(event.clone(), &draft);
+        let args = vec![Dynamic::from(view), Dynamic::from(event_view)];
+        let answer = self.policy.borrow().ask("step", args, |said| {
+            let said = actions(said)?;
+            let mut next = draft.clone();
+            next.follow(said.clone())?;
+            next.check(&event.what)?;
+            Ok((next, said))
+        });
+        self.report(Some(&event.service), &answer.faults);
+        let (next, said) = match answer.said {
+            Ok((next, said)) => (next, Some(said)),
+            Err(error) => {
+                let (what, name) = (event.what.kind(), &event.service);
+                self.effects.push(Effect::Complain(format!(
+                    "cannot decide about `{what}` of `{name}`: {error}; please report this"
+                )));
+                (draft.despair(&event.what, &error), None)
+            }
+        };
+        let before = Rc::clone(self.known_service(id));
+        let after = next.service();
+        let question = Question::Step { before, what: event.what, seen, said, after };
+        self.note(question, answer.faults);
+        next
+    }
+
+    fn report(&mut self, service: Option<&ServiceName>, faults: &[Fault]) {
+        let told = faults.iter().map(|it| Effect::Faulted(service.cloned(), it.clone()));
+        self.effects.extend(told);
+    }
+
+    fn note(&mut self, question: Question, faults: Vec<Fault>) {
+        let decision = Decision { now: self.now, question, faults };
+        self.effects.push(Effect::Decided(Box::new(decision)));
     }
 
     /// A service has one alarm outside, whichever of its own is first.
@@ -459,23 +511,61 @@ impl Core {
         self.nudge(waiting);
     }
 
-    /// Asks a hook. A fault of the user's policy is a complaint; no answer at all is one, too.
+    /// Asks a hook about a service, if it is about one.
     fn ask<T>(
         &mut self,
-        hook: &str,
-        args: impl rhai::FuncArgs + Clone,
-        accept: impl FnMut(Dynamic) -> Result<T, String>,
+        hook: &'static str,
+        seen: Option<Rc<Seen>>,
+        args: Vec<Dynamic>,
+        accept: impl Fn(Dynamic) -> Result<T, String>,
     ) -> Option<T> {
-        let answer = self.policy.ask(hook, args, accept);
-        self.effects.extend(answer.fault.map(Effect::Complain));
-        match answer.said {
-            Ok(said) => Some(said),
+        let view = seen.iter().map(|it| Dynamic::from(ServiceView::new(Rc::clone(it))));
+        let all = view.chain(args.iter().cloned()).collect();
+        let answer = self.policy.borrow().ask(hook, all, |said| Ok((accept(said.clone())?, said)));
+        self.report(seen.as_ref().map(|it| &it.service.name), &answer.faults);
+        let (accepted, said) = match answer.said {
+            Ok((accepted, said)) => (Some(accepted), Some(said)),
             Err(error) => {
                 let sentence = format!("`{hook}` has no answer: {error}; please report this");
                 self.effects.push(Effect::Complain(sentence));
-                None
+                (None, None)
             }
+        };
+        if !DERIVED.contains(&hook) {
+            self.note(Question::Hook { hook, seen, args, said }, answer.faults);
         }
+        accepted
+    }
+
+    /// Lets these files decide from now on, with the bundled policy under them.
+    ///
+    /// # Errors
+    /// Every fault of theirs, and the services that name functions which are not there; then the
+    /// policy stays that was in force.
+    pub fn load_policy(&mut self, files: &[(PathBuf, String)]) -> Result<(), Vec<Refusal>> {
+        let mut policy = Policy::of(files)?;
+        let services: Vec<_> = self.nodes.iter().filter_map(|it| it.service.as_ref()).collect();
+        let vetted = services.iter().filter_map(|it| {
+            let refusal = policy.vet(&it.spec).err()?;
+            Some(refusal.with("service", it.name.as_str()))
+        });
+        let problems: Vec<_> = vetted.collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        services.iter().for_each(|it| policy.expect(&it.spec));
+        self.effects.push(Effect::DecidedBy(Rc::clone(policy.sources())));
+        *self.policy.borrow_mut() = policy;
+        Ok(())
+    }
+
+    fn decide_by(&mut self, now: Tick, files: &[(PathBuf, String)]) -> Result<(), Refusal> {
+        self.load_policy(files).map_err(|mut problems| problems.remove(0))?;
+        // Who waits may wait for nothing any more.
+        let waiting = self.known().into_iter().filter(|id| self.at(*id).state == State::Blocked);
+        self.nudge(waiting.collect());
+        self.settle_queue(now);
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one way to ask the core for something: a letter box that wakes it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -37,6 +38,8 @@ pub enum Command {
     Vet(ServiceName, Box<Spec>),
     /// Take over what the files say: all of them, or one.
     Reload(Reload),
+    /// Let these files decide, each with its text; without any, the bundled policy alone.
+    Decide(Vec<(PathBuf, String)>),
     /// Bring up everything but what has `status: ignore`.
     StartAll,
     /// Bring down everything, dependents first.

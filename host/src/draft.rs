@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::core::Effect;
 use crate::event::{Happening, Tick};
 use crate::spec::Readiness;
-use crate::state::{Process, Service, Standing, State, Target, describe, nothing};
+use crate::state::{EXITS_MAX, Past, Process, Service, Standing, State, Target, describe, nothing};
 
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
@@ -159,6 +159,10 @@ impl Draft {
         standing.fault |= unasked;
         self.own_end = unasked || process.died.is_some();
         self.ran_ms = process.up.map_or(0, |up| well_until.0 - up.0);
+        let past = Past { at: now, ran_ms: self.ran_ms, own: self.own_end, exit: exit.clone() };
+        let exits = &mut self.standing().exits;
+        exits.drain(..(exits.len() + 1).saturating_sub(EXITS_MAX));
+        exits.push(past);
         self.forget_checks();
         let service = self.service.name.clone();
         self.effects.push(Effect::Acknowledge { service, incarnation });

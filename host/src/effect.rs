@@ -5,9 +5,11 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use zinit_keeper::wire::Then;
 
+use crate::decision::{Decision, Fault};
 use crate::ending::Ending;
 use crate::event::{Task, Tick};
 use crate::name::ServiceName;
+use crate::policy::Sources;
 use crate::state::Service;
 
 /// What is to be done. The effects of one step end with its `Changed`.
@@ -72,6 +74,12 @@ pub enum Effect {
     Changed(Rc<Service>),
     /// The service is no more.
     Forgotten(ServiceName),
+    /// A decision was made: this is what it was made of.
+    Decided(Box<Decision>),
+    /// This policy is in force from now on.
+    DecidedBy(Rc<Sources>),
+    /// A user's function failed to answer, about this service if it was about one.
+    Faulted(Option<ServiceName>, Fault),
     /// Something went wrong that somebody should read.
     Complain(String),
     /// Everything is brought down: remember that for the next brain.

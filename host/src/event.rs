@@ -13,6 +13,21 @@ use crate::name::ServiceName;
 )]
 pub struct Tick(pub i64);
 
+/// The wall clock of a moment, and how far local time is from UTC there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wall {
+    /// Milliseconds since 1970, in UTC.
+    pub unix_ms: i64,
+    /// Seconds that local time is ahead of UTC.
+    #[serde(default, skip_serializing_if = "is_utc")]
+    pub offset_s: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_utc(offset_s: &i32) -> bool {
+    *offset_s == 0
+}
+
 /// Something that happened to one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -25,7 +40,7 @@ pub struct Event {
 }
 
 /// Everything that can happen to a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Happening {
     /// It became known, or its configuration changed.

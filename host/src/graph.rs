@@ -18,7 +18,10 @@ impl Id {
 }
 
 /// What one service needs of another before it may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Need {
     /// That it is up.
     Up,
@@ -52,7 +55,7 @@ impl Facts {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     needs: Vec<(Id, Need)>,
     dependents: Vec<(Id, Need)>,
@@ -60,7 +63,7 @@ struct Node {
 }
 
 /// The dependencies of all services.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
     /// For each node its component, and each component's members; `None` after an edge changed.
@@ -188,7 +191,7 @@ fn walk_back(id: Id, mut at: Id, came_from: &std::collections::HashMap<Id, Id>) 
 }
 
 /// The strongly connected components, by Tarjan's algorithm without recursion.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Components {
     of: Vec<u32>,
     sizes: Vec<u32>,

@@ -30,11 +30,11 @@ use tasks::Tasks;
 
 use crate::board::Board;
 use crate::chronicle::{Change, Chronicle};
-use crate::clock::milliseconds;
+use crate::clock::{self, milliseconds};
 use crate::core::Effect;
 use crate::desk::{Answer, Letter};
 use crate::ending::Asker;
-use crate::event::{Happening, Task, Tick};
+use crate::event::{Happening, Task, Tick, Wall};
 use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
@@ -403,6 +403,10 @@ impl Machine for RealMachine {
         Tick(milliseconds(ClockId::CLOCK_MONOTONIC))
     }
 
+    fn wall(&self) -> Wall {
+        clock::wall()
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Launch { service, incarnation, input } => {
@@ -432,6 +436,9 @@ impl Machine for RealMachine {
             }
             Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
+            Effect::Decided(_) | Effect::DecidedBy(_) => {}
+            Effect::Faulted(Some(name), fault) => self.note_down(&name, &fault.to_string()),
+            Effect::Faulted(None, fault) => complain(&fault.to_string()),
             Effect::Complain(sentence) => complain(&sentence),
             Effect::Ending(ending) => self.remember_ending(&ending),
             Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),

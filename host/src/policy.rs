@@ -1,295 +1,265 @@
-//! Asks the scripts. A user's function is asked first, within a budget; when it fails, the bundled
-//! one answers the same question in the same instant, so that no script can stop supervision.
+//! Asks the scripts. The table of decisions (`lifecycle.rhai`) and the answers that it asks for are
+//! bundled; a user's functions take the place of answers, one by one, and each is guarded.
 //!
-//! The budget counts ticks of the interpreter, callbacks included, and as a second net the CPU time
-//! of this thread; never wall time, which would punish a policy for a busy machine.
+//! Where nobody overrides a hook, the table calls the bundled function itself, and nothing is between
+//! them. Only a hook that some function takes the place of is taken out of the table, and asked
+//! through the guard.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+mod guard;
+mod meter;
+mod modules;
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::time::ClockId;
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Module, Scope};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, NativeCallContext, Scope};
 
-use crate::clock::milliseconds;
-use crate::refusal::{Kind, Refusal, nearest};
+use crate::decision::Fault;
+use crate::hooks::{HOOKS, Hook};
+use crate::refusal::{Kind, Refusal};
+use crate::spec::Spec;
 use crate::{action, engine, view};
 
-/// The functions that a user may replace, and how many parameters each takes.
-pub const HOOKS: [(&str, usize); 22] = [
-    ("attempts_after", 2),
-    ("brings_up", 2),
-    ("check_delay_ms", 1),
-    ("ends_all", 2),
-    ("exit_status", 2),
-    ("gives_up", 2),
-    ("is_failure", 2),
-    ("is_ready", 1),
-    ("is_satisfied", 1),
-    ("is_settled", 1),
-    ("launch_spacing_ms", 1),
-    ("may_start", 1),
-    ("needs_restart", 2),
-    ("on_give_up", 1),
-    ("on_unhealthy", 1),
-    ("restart_delay", 2),
-    ("settle_ms", 1),
-    ("should_restart", 2),
-    ("shutdown_ms", 1),
-    ("start_order", 1),
-    ("stop_order", 1),
-    ("stop_steps", 1),
-];
+use guard::{Guard, call, sentence};
+use meter::Meter;
+use modules::{Modules, Script};
 
-/// After this many faults the user's policy is not asked again until it changes.
+/// After so many faults a function is not asked again until it changes.
 pub const FAULTS_MAX: u32 = 3;
 
-const TICKS_MAX: u64 = 200_000;
-const CPU_MS_MAX: i64 = 50;
-const TICKS_BETWEEN_CLOCK_READS: u64 = 1024;
+/// A function whose name begins so is a test.
+pub const TEST_PREFIX: &str = "test_";
+
+/// What a policy sees of the services around one; nothing is prepared for one that does not say it.
+const LOOKS_AROUND: [&str; 3] = ["peers", "dependents", "dependencies"];
 
 /// The scripts that decide, and the guard around them.
 pub struct Policy {
-    engine: Engine,
-    bundled: AST,
-    user: Option<User>,
-    meter: Rc<Meter>,
+    engine: Rc<Engine>,
+    guard: Rc<Guard>,
+    /// The bundled functions, without the hooks that others take the place of.
+    table: AST,
+    overridden: BTreeSet<&'static str>,
+    looks_around: bool,
+    sources: Rc<Sources>,
 }
 
-/// A user's policy, merged over the bundled one.
-struct User {
-    merged: AST,
-    /// Which file each of its functions stands in.
-    files: BTreeMap<String, PathBuf>,
-    faults: u32,
+/// What a user's policy was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The files, each with its text; none for the bundled policy alone.
+    pub files: Vec<(PathBuf, String)>,
+    /// What tells this policy, bundled part and all, from every other one.
+    pub version: String,
 }
 
-/// What one decision has used up.
-#[derive(Default)]
-struct Meter {
-    ticks: Cell<u64>,
-    limited: Cell<bool>,
-    /// Once over the budget, a decision stays over it: natives like `sort` swallow errors.
-    spent: Cell<bool>,
-    cpu_ms_end: Cell<i64>,
-}
-
-/// An answer, and what went wrong with the user's policy on the way to it.
+/// An answer, and what went wrong with the user's functions on the way to it.
 pub struct Answer<T> {
     /// What was decided.
     pub said: Result<T, String>,
-    /// The fault of the user's policy, as a sentence, if it was asked and failed.
-    pub fault: Option<String>,
+    /// The faults of the user's functions.
+    pub faults: Vec<Fault>,
 }
 
 impl Policy {
     /// The bundled policy alone.
     pub fn bundled() -> Self {
+        Self::of(&[]).expect("the bundled policy has no faults")
+    }
+
+    /// The bundled policy with a user's files over it.
+    ///
+    /// # Errors
+    /// Every fault found, each with its file and place. Whether its tests hold is another question,
+    /// which [`trial`](crate::trial) answers.
+    pub fn of(files: &[(PathBuf, String)]) -> Result<Self, Vec<Refusal>> {
         let meter = Rc::new(Meter::default());
         let mut engine = engine_for(&meter);
-        let bundled = zinit_stdlib::POLICY
-            .iter()
-            .map(|it| compile(&engine, it.source).expect("the bundled policy compiles"))
-            .reduce(|all, next| all.merge(&next))
-            .expect("there are bundled policy modules");
+        let bundled = bundled(&engine);
         let base = Module::eval_ast_as_new(Scope::new(), &bundled, &engine)
             .expect("the bundled policy has functions only");
         engine.register_static_module("base", base.into());
-        Self { engine, bundled, user: None, meter }
+        let modules = Modules::compile(&engine, files)?;
+        let guard = Rc::new(Guard::new(meter, bundled, modules));
+        teach_hooks(&mut engine, &guard);
+        teach_modules(&mut engine, &guard);
+        let sources = Rc::new(Sources { files: files.to_vec(), version: version(files) });
+        let mut policy = Self {
+            engine: Rc::new(engine),
+            table: guard.bundled.clone(),
+            overridden: guard.modules.hooks().collect(),
+            looks_around: false,
+            guard,
+            sources,
+        };
+        let files: Vec<_> =
+            policy.guard.modules.files.iter().map(|it| Rc::clone(&it.text)).collect();
+        policy.looks_around = files.iter().any(|it| looks_around(it));
+        policy.clear_table();
+        Ok(policy)
     }
 
-    /// Puts a user's files over the bundled policy, all of them or, if one is wrong, none: then
-    /// what was in force stays. No files means the bundled policy alone.
+    /// What it is made of.
+    pub fn sources(&self) -> &Rc<Sources> {
+        &self.sources
+    }
+
+    /// Whether it looks at the services around one.
+    pub fn looks_around(&self) -> bool {
+        self.looks_around
+    }
+
+    /// How often functions have failed: `FILE::FUNCTION` and a count. At [`FAULTS_MAX`] it is benched.
+    pub fn failures(&self) -> BTreeMap<String, u32> {
+        self.guard.failures()
+    }
+
+    /// Prepares for a service that names functions of its own.
+    pub fn expect(&mut self, spec: &Spec) {
+        if spec.policy.is_empty() {
+            return;
+        }
+        let whole = spec.policy.contains_key("*");
+        let named = HOOKS.iter().filter(|it| it.is_of_service());
+        let named = named.filter(|it| whole || spec.policy.contains_key(it.name));
+        let before = self.overridden.len();
+        self.overridden.extend(named.map(|it| it.name));
+        self.looks_around |= self.modules_of(spec).iter().any(|it| looks_around(&it.text));
+        if self.overridden.len() > before {
+            self.clear_table();
+        }
+    }
+
+    /// Whether all functions are there that a service names for hooks.
     ///
     /// # Errors
-    /// Every fault found, each with its file and place.
-    pub fn load(&mut self, files: &[(PathBuf, String)]) -> Result<(), Vec<Refusal>> {
-        let mut problems = Vec::new();
-        let mut merged = self.bundled.clone();
-        let mut origin = BTreeMap::new();
-        for (path, source) in files {
-            match self.compile_user(path, source) {
-                Ok(ast) => {
-                    origin
-                        .extend(ast.iter_functions().map(|it| (it.name.to_owned(), path.clone())));
-                    merged = merged.merge(&ast);
-                }
-                Err(found) => problems.extend(found),
-            }
+    /// The first that is not.
+    pub fn vet(&self, spec: &Spec) -> Result<(), Refusal> {
+        let guard = &self.guard;
+        for (hook, named) in &spec.policy {
+            let found = if hook == "*" {
+                guard.modules.script(&guard.strategies, &self.engine, named).map(|_| ())
+            } else {
+                guard.modules.named(&guard.strategies, &self.engine, hook, named).map(|_| ())
+            };
+            found.map_err(|(why, hint)| {
+                let key = if hook == "*" { "policy".to_owned() } else { format!("policy.{hook}") };
+                let refusal = Refusal::new(Kind::BadConfig, format!("`{key}`: {why}"));
+                let refusal = refusal.with("key", key);
+                if hint.is_empty() { refusal } else { refusal.hint(hint) }
+            })?;
         }
-        if problems.is_empty() {
-            problems = self.failed_tests(&merged, &origin);
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        self.user = (!files.is_empty()).then_some(User { merged, files: origin, faults: 0 });
         Ok(())
     }
 
-    /// Asks `function` and lets `accept` judge what it said; the bundled function is asked when the
-    /// user's fails or says something that is not accepted.
+    fn modules_of(&self, spec: &Spec) -> Vec<Rc<Script>> {
+        let names = spec.policy.iter().filter_map(|(hook, named)| {
+            named.split_once("::").map(|it| it.0).or((hook == "*").then_some(named.as_str()))
+        });
+        let guard = &self.guard;
+        let find = |it| guard.modules.script(&guard.strategies, &self.engine, it).ok();
+        names.filter_map(find).collect()
+    }
+
+    fn clear_table(&mut self) {
+        let overridden = &self.overridden;
+        self.table = self.guard.bundled.clone();
+        self.table.retain_functions(|_, _, name, _| !overridden.contains(name));
+    }
+
+    /// Asks `function` of the bundled policy and lets `accept` judge what it said. If users' functions
+    /// took part and nothing acceptable came of it, the bundled policy is asked alone.
     pub fn ask<T>(
-        &mut self,
+        &self,
         function: &str,
-        args: impl FuncArgs + Clone,
+        args: Vec<Dynamic>,
         mut accept: impl FnMut(Dynamic) -> Result<T, String>,
     ) -> Answer<T> {
-        let mut fault = None;
-        if let Some(user) = self.user.as_ref().filter(|it| it.faults < FAULTS_MAX) {
-            match self.call(&user.merged, function, args.clone(), true).and_then(&mut accept) {
-                Ok(said) => return Answer { said: Ok(said), fault: None },
-                Err(error) => fault = Some(self.note_fault(function, &error)),
+        if self.overridden.is_empty() {
+            let said = self.call(&self.guard.bundled, function, args).and_then(accept);
+            return Answer { said, faults: Vec::new() };
+        }
+        self.guard.begin();
+        let said = match self.hook(function) {
+            Some(hook) => {
+                self.guard.answer(&self.engine, hook, args.clone()).map_err(|it| sentence(&it))
             }
-        }
-        let said = self.call(&self.bundled, function, args, false).and_then(accept);
-        Answer { said, fault }
-    }
-
-    fn note_fault(&mut self, function: &str, error: &str) -> String {
-        let Some(user) = &mut self.user else { return String::new() };
-        user.faults += 1;
-        let files: Vec<_> =
-            user.files.values().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
-        let files = files.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
-        let benched =
-            if user.faults >= FAULTS_MAX { "; it is not asked again until it changes" } else { "" };
-        format!(
-            "the policy of {files} failed in `{function}`: {error}; the bundled policy decided{benched}"
-        )
-    }
-
-    fn call(
-        &self,
-        ast: &AST,
-        function: &str,
-        args: impl FuncArgs,
-        limited: bool,
-    ) -> Result<Dynamic, String> {
-        self.meter.begin(limited);
-        let options = CallFnOptions::new().eval_ast(false);
-        let mut scope = Scope::new();
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            self.engine.call_fn_with_options::<Dynamic>(options, &mut scope, ast, function, args)
-        }));
-        match called {
-            Ok(Ok(_)) if self.meter.spent.get() => Err("the budget is used up".to_owned()),
-            Ok(Ok(said)) => Ok(said),
-            Ok(Err(error)) => Err(in_words(&error)),
-            Err(_) => Err("it panicked".to_owned()),
-        }
-    }
-
-    fn compile_user(&self, path: &Path, source: &str) -> Result<AST, Vec<Refusal>> {
-        let refuse = |message: String| {
-            Refusal::new(Kind::BadConfig, format!("{}: {message}", path.display()))
-                .with("path", path.display().to_string())
+            None => self.call(&self.table, function, args.clone()),
         };
-        let ast = compile(&self.engine, source).map_err(|error| {
-            let line = error.position().line().unwrap_or(0);
-            let text = source.lines().nth(line.saturating_sub(1)).unwrap_or("");
-            let refusal = refuse(error.to_string())
-                .with("line", line)
-                .with("column", error.position().position().unwrap_or(0))
-                .with("source", text);
-            vec![refusal]
-        })?;
-        if !ast.statements().is_empty() {
-            return Err(vec![
-                refuse(
-                    "a policy holds functions only, and something stands outside of them".into(),
-                )
-                .hint("put it into a function"),
-            ]);
+        let mut said = said.and_then(&mut accept);
+        if let Err(error) = &said
+            && self.guard.took_part()
+        {
+            self.guard.blame(error);
+            said = self.call(&self.guard.bundled, function, args).and_then(accept);
         }
-        let wrong = |it: rhai::ScriptFnMetadata<'_>| self.why_not(&it).map(&refuse);
-        let problems: Vec<_> = ast.iter_functions().filter_map(wrong).collect();
-        if problems.is_empty() { Ok(ast) } else { Err(problems) }
+        Answer { said, faults: self.guard.take_faults() }
     }
 
-    /// Why a user's function cannot stand where it stands.
-    fn why_not(&self, function: &rhai::ScriptFnMetadata<'_>) -> Option<String> {
-        let (name, count) = (function.name, function.params.len());
-        if let Some((_, arity)) = HOOKS.iter().find(|(hook, _)| *hook == name) {
-            return (count != *arity)
-                .then(|| format!("`{name}` takes {arity} parameters, this one takes {count}"));
-        }
-        if self.bundled.iter_functions().any(|it| it.name == name) {
-            return Some(format!("`{name}` is a function of the bundled policy, but no hook"));
-        }
-        if function.access == rhai::FnAccess::Private || name.starts_with("test_") {
-            return None;
-        }
-        let hint = match nearest(name, HOOKS.iter().map(|(hook, _)| *hook)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "a helper of your own must be `private fn`".to_owned(),
-        };
-        Some(format!("`{name}` is no hook; {hint}"))
+    fn hook(&self, function: &str) -> Option<&'static Hook> {
+        self.overridden.contains(function).then(|| crate::hooks::find(function)).flatten()
     }
 
-    /// Runs the `test_*` functions of a user's policy.
-    fn failed_tests(&self, merged: &AST, origin: &BTreeMap<String, PathBuf>) -> Vec<Refusal> {
-        let tests = origin.iter().filter(|(name, _)| name.starts_with("test_"));
-        let failed = tests.filter_map(|(name, path)| {
-            let why = match self.call(merged, name, (), true) {
-                Ok(said) if said.as_bool() == Ok(false) => "it is false".to_owned(),
-                Ok(_) => return None,
-                Err(error) => error,
-            };
-            let message = format!("{}: `{name}` fails: {why}", path.display());
-            Some(Refusal::new(Kind::BadConfig, message).with("path", path.display().to_string()))
-        });
-        failed.collect()
+    fn call(&self, ast: &AST, function: &str, args: Vec<Dynamic>) -> Result<Dynamic, String> {
+        call(&self.engine, ast, function, args).map_err(|it| sentence(&it))
     }
 }
 
-impl Meter {
-    fn begin(&self, limited: bool) {
-        self.ticks.set(0);
-        self.spent.set(false);
-        self.limited.set(limited);
-        if limited {
-            self.cpu_ms_end.set(thread_cpu_ms() + CPU_MS_MAX);
-        }
-    }
+/// The bundled policy, compiled.
+fn bundled(engine: &Engine) -> AST {
+    let all = zinit_stdlib::POLICY.iter();
+    all.map(|it| engine.compile(it.source).expect("the bundled policy compiles"))
+        .reduce(|all, next| all.merge(&next))
+        .expect("there are bundled policy modules")
+}
 
-    /// One tick of the interpreter; says whether the decision must end here.
-    fn tick(&self) -> bool {
-        if !self.limited.get() {
-            return false;
-        }
-        let ticks = self.ticks.get() + 1;
-        self.ticks.set(ticks);
-        let late = || {
-            ticks.is_multiple_of(TICKS_BETWEEN_CLOCK_READS)
-                && thread_cpu_ms() > self.cpu_ms_end.get()
+/// Whether a text mentions the services around one.
+fn looks_around(text: &str) -> bool {
+    let words = text.split(|it: char| !it.is_alphanumeric() && it != '_');
+    words.into_iter().any(|it| LOOKS_AROUND.contains(&it))
+}
+
+/// What tells these files, over this version of the bundled policy, from all others (FNV-1a).
+fn version(files: &[(PathBuf, String)]) -> String {
+    let bundled = zinit_stdlib::POLICY.iter().chain(&zinit_stdlib::STRATEGIES).map(|it| it.source);
+    let own =
+        files.iter().flat_map(|(path, text)| [path.to_str().unwrap_or_default(), text.as_str()]);
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in bundled.chain(own).flat_map(|it| it.bytes().chain([0xff])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
+}
+
+/// Gives scripts the hooks as the guard answers them. A hook that the script itself has comes first.
+fn teach_hooks(engine: &mut Engine, guard: &Rc<Guard>) {
+    for hook in HOOKS {
+        let guard = Rc::clone(guard);
+        let types = vec![TypeId::of::<Dynamic>(); hook.params.len()];
+        let answer = move |cx: NativeCallContext<'_>,
+                           args: &mut [&mut Dynamic]|
+              -> Result<Dynamic, Box<EvalAltResult>> {
+            let args = args.iter_mut().map(|it| (**it).clone()).collect();
+            guard.answer(cx.engine(), hook, args)
         };
-        if ticks > TICKS_MAX || late() {
-            self.spent.set(true);
+        engine.register_raw_fn(hook.name, types, answer);
+    }
+}
+
+/// Lets the user's files call each other, and the strategies that they mention.
+fn teach_modules(engine: &mut Engine, guard: &Rc<Guard>) {
+    for script in &guard.modules.files {
+        script.teach(engine);
+    }
+    for source in &zinit_stdlib::STRATEGIES {
+        let mark = format!("{}::", source.stem());
+        if guard.modules.files.iter().any(|it| it.text.contains(&mark)) {
+            let script = guard.strategies.get(engine, source.stem());
+            script.expect("it is in the list").teach(engine);
         }
-        self.spent.get()
     }
-}
-
-/// What went wrong, and in which function of which.
-fn in_words(error: &EvalAltResult) -> String {
-    let mut within = String::new();
-    let mut at = error;
-    while let EvalAltResult::ErrorInFunctionCall(function, _, inner, _) = at {
-        within = function.rsplit("::").next().unwrap_or(function).to_owned();
-        at = inner;
-    }
-    let what = match at {
-        EvalAltResult::ErrorTerminated(..) => "the budget is used up".to_owned(),
-        inner => inner.to_string(),
-    };
-    if within.is_empty() { what } else { format!("in `{within}`: {what}") }
-}
-
-fn thread_cpu_ms() -> i64 {
-    milliseconds(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// An engine whose scripts can compute and nothing else.
@@ -309,8 +279,4 @@ fn engine_for(meter: &Rc<Meter>) -> Engine {
     let meter = Rc::clone(meter);
     engine.on_progress(move |_| meter.tick().then_some(Dynamic::UNIT));
     engine
-}
-
-fn compile(engine: &Engine, source: &str) -> Result<AST, rhai::ParseError> {
-    engine.compile(source)
 }

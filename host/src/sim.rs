@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::core::{Core, Effect, Survivor};
 use crate::desk::{Answer, Command, Desk, Letter, Reply, Step};
 use crate::ending::{Asker, Ending};
-use crate::event::{Happening, Task, Tick};
+use crate::event::{Happening, Task, Tick, Wall};
 use crate::name::ServiceName;
 use crate::policy::Policy;
 use crate::spec::Spec;
@@ -56,11 +56,8 @@ pub fn play(timeline: &str) -> String {
 pub fn play_with_policy(policy: &str, timeline: &str) -> String {
     let (world, script) = parse(timeline);
     World::run(world, script, || {
-        let mut loaded = Policy::bundled();
-        loaded
-            .load(&[("policy.rhai".into(), policy.to_owned())])
-            .unwrap_or_else(|problems| panic!("the policy is refused: {problems:?}"));
-        loaded
+        Policy::of(&[("policy.rhai".into(), policy.to_owned())])
+            .unwrap_or_else(|problems| panic!("the policy is refused: {problems:?}"))
     })
 }
 
@@ -385,6 +382,10 @@ impl Machine for World {
         Tick(self.now)
     }
 
+    fn wall(&self) -> Wall {
+        Wall { unix_ms: self.now, offset_s: 0 }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Launch { service, incarnation, input } => {
@@ -436,6 +437,8 @@ impl Machine for World {
                 self.shown.remove(&service);
                 self.tell(&format!("  {service} is forgotten"));
             }
+            Effect::Decided(_) | Effect::DecidedBy(_) => {}
+            Effect::Faulted(_, fault) => self.tell(&format!("  fault: {fault}")),
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
             Effect::Ending(ending) => self.ending = Some(ending),
             Effect::Ended { code: 0, then: Then::Exit } => self.tell("ended"),

@@ -194,10 +194,29 @@ pub struct Standing {
     /// How the latest process ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
+    /// How its latest processes ended, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exits: Vec<Past>,
     /// Whether it is to be forgotten as soon as it is down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
 }
+
+/// The end of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// When.
+    pub at: Tick,
+    /// How long it had been up.
+    pub ran_ms: i64,
+    /// Whether it ended by itself.
+    pub own: bool,
+    /// How.
+    pub exit: Exit,
+}
+
+/// How many ends of a service are remembered.
+pub const EXITS_MAX: usize = 16;
 
 /// An empty text that all services share.
 pub fn nothing() -> Arc<str> {
@@ -257,6 +276,7 @@ impl Standing {
             attempts: 0,
             restarts: 0,
             last_exit: None,
+            exits: Vec::new(),
             leaving: false,
         }
     }

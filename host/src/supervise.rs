@@ -5,7 +5,7 @@ use zinit_keeper::wire::Then;
 use crate::core::{Core, Effect};
 use crate::desk::{Answer, Letter};
 use crate::ending::Asker;
-use crate::event::{Event, Happening, Tick};
+use crate::event::{Event, Happening, Tick, Wall};
 use crate::name::ServiceName;
 
 /// Everything that can wake the server.
@@ -34,6 +34,9 @@ pub trait Machine {
     /// What time it is.
     fn now(&self) -> Tick;
 
+    /// What the wall clock shows.
+    fn wall(&self) -> Wall;
+
     /// Does what was decided.
     fn perform(&mut self, effect: Effect);
 
@@ -58,6 +61,7 @@ pub enum Outcome {
 /// Supervises until there is nothing more to do.
 pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
     loop {
+        core.set_wall(machine.wall());
         let more = core.go_on(machine.now());
         if let Some(outcome) = perform(core, machine) {
             machine.flush();
@@ -73,6 +77,7 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
         }
         for wake in wakes {
             let now = machine.now();
+            core.set_wall(machine.wall());
             match wake {
                 Wake::Happened(service, what) => core.handle(Event { service, now, what }),
                 Wake::Asked(letter) => {

@@ -1,17 +1,25 @@
 //! What a decision sees: read-only views, where an unknown field is an error with a position.
 
+mod moment;
+mod peer;
+mod samples;
+
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use serde::{Deserialize, Serialize};
 use zinit_keeper::wire::Exit;
 
-use crate::action::parse_signal;
 use crate::draft::Draft;
-use crate::event::{Event, Happening, Tick};
+use crate::event::{Event, Happening, Tick, Wall};
 use crate::graph::{self, Need};
 use crate::name::ServiceName;
 use crate::spec::{Readiness, Spec};
-use crate::state::{Service, Standing, State, Target, describe, exit_status};
+use crate::state::{Past, Service, Standing, State, Target, describe, exit_status};
+
+pub use moment::MomentView;
+pub use peer::{Around, Peer, PeerView};
+pub use samples::{Usage, teach as teach_samples};
 
 /// A service, and what of the graph concerns it.
 #[derive(Clone, Debug)]
@@ -22,40 +30,61 @@ pub struct ServiceView(Rc<Seen>);
 pub struct Seen {
     /// The service itself.
     pub service: Rc<Service>,
+    /// What else there is to know at this moment.
+    pub facts: Facts,
+}
+
+/// What concerns a service and is not its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    /// When it is looked at.
+    pub now: Tick,
+    /// The wall clock at that time.
+    pub wall: Wall,
     /// The first of its needs that is not met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<DependencyView>,
     /// How many of them are not.
+    #[serde(default)]
     pub unmet: usize,
     /// The next free turn among services that failed.
     pub next_turn: Tick,
     /// A number from 0 to 999 that the host has drawn.
     pub chance: i64,
     /// A way from it along its dependencies back to it, if there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cycle: Vec<ServiceName>,
+    /// The services around it, if the policy looks at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<Rc<Around>>,
+}
+
+impl Facts {
+    /// Nothing is in the way, and the host has drawn the middle.
+    pub fn none(now: Tick) -> Self {
+        Self {
+            now,
+            wall: Wall::default(),
+            obstacle: None,
+            unmet: 0,
+            next_turn: Tick(0),
+            chance: 500,
+            cycle: Vec::new(),
+            around: None,
+        }
+    }
 }
 
 impl ServiceView {
     /// A view of this.
-    pub fn new(seen: Seen) -> Self {
-        Self(Rc::new(seen))
+    pub fn new(seen: Rc<Seen>) -> Self {
+        Self(seen)
     }
 
-    /// A service without dependencies that was never started; examples speak of it.
-    pub fn sample() -> Self {
-        let service = Service {
-            name: ServiceName::parse("sample").expect("it is a name"),
-            spec: Rc::new(Spec::of_exec("sleep 100")),
-            standing: Standing::new(Tick(0), Target::Up),
-            waits_for: Vec::new(),
-        };
-        Self::new(Seen {
-            service: Rc::new(service),
-            obstacle: None,
-            unmet: 0,
-            cycle: Vec::new(),
-            next_turn: Tick(0),
-            chance: 500,
-        })
+    /// The functions that its user has chosen for it, by hook.
+    pub fn chosen(&self, hook: &str) -> Option<&str> {
+        let policy = &self.spec().policy;
+        policy.get(hook).or_else(|| policy.get("*")).map(String::as_str)
     }
 
     fn standing(&self) -> &Standing {
@@ -65,10 +94,14 @@ impl ServiceView {
     fn spec(&self) -> &Spec {
         &self.0.service.spec
     }
+
+    fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
 }
 
 /// Another service, as far as it concerns one that waits for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DependencyView {
     /// Its name.
     pub name: ServiceName,
@@ -126,20 +159,10 @@ pub fn teach(engine: &mut Engine) {
     teach_dependency(engine);
     teach_event(engine);
     teach_exit(engine);
-}
-
-/// Gives tests of a policy something to ask about: `sample()`, a service that was never started,
-/// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process.
-pub fn teach_samples(engine: &mut Engine) {
-    engine.register_fn("sample", ServiceView::sample);
-    engine.register_fn("exit_code", |code: i64| {
-        ExitView(Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)))
-    });
-    engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
-    engine.register_fn("exit_signal", |name: &str| -> Result<ExitView, Box<EvalAltResult>> {
-        let signal = parse_signal(name).ok_or_else(|| format!("`{name}` is no signal"))?;
-        Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
-    });
+    teach_past(engine);
+    peer::teach(engine);
+    moment::teach(engine);
+    samples::teach_usage(engine);
 }
 
 fn teach_service(engine: &mut Engine) {
@@ -148,15 +171,18 @@ fn teach_service(engine: &mut Engine) {
     engine
         .register_type_with_name::<ServiceView>("Service")
         .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
-        .register_get("next_turn", |it: &mut ServiceView| it.0.next_turn.0)
-        .register_get("chance", |it: &mut ServiceView| it.0.chance)
-        .register_get("unmet", |it: &mut ServiceView| count(it.0.unmet))
-        .register_get("cycle", |it: &mut ServiceView| names(&it.0.cycle))
-        .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.0.cycle))
-        .register_get("obstacle", |it: &mut ServiceView| match &it.0.obstacle {
+        .register_get("next_turn", |it: &mut ServiceView| it.facts().next_turn.0)
+        .register_get("chance", |it: &mut ServiceView| it.facts().chance)
+        .register_get("unmet", |it: &mut ServiceView| count(it.facts().unmet))
+        .register_get("cycle", |it: &mut ServiceView| names(&it.facts().cycle))
+        .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.facts().cycle))
+        .register_get("now", |it: &mut ServiceView| it.facts().now.0)
+        .register_get("time", |it: &mut ServiceView| MomentView::of(it.facts().wall))
+        .register_get("obstacle", |it: &mut ServiceView| match &it.facts().obstacle {
             Some(dependency) => Dynamic::from(dependency.clone()),
             None => Dynamic::UNIT,
         });
+    peer::teach_around(engine);
 }
 
 /// Where it stands.
@@ -174,6 +200,8 @@ fn teach_standing(engine: &mut Engine) {
             Some(exit) => Dynamic::from(ExitView(exit.clone())),
             None => Dynamic::UNIT,
         })
+        .register_get("since_ms", |it: &mut ServiceView| it.facts().now.0 - it.standing().since.0)
+        .register_get("exits", |it: &mut ServiceView| pasts(&it.standing().exits, it.facts().now))
         .register_get("stop_step", |it: &mut ServiceView| match it.standing().state {
             State::Stopping { step } => step,
             _ => -1,
@@ -203,6 +231,8 @@ fn teach_spec(engine: &mut Engine) {
         .register_get("groups", |it: &mut ServiceView| -> Array {
             it.spec().groups.iter().map(|it| text(it).into()).collect()
         })
+        .register_get("labels", |it: &mut ServiceView| labels(it.spec()))
+        .register_fn("label", |it: &mut ServiceView, key: &str| label(it.spec(), key))
         .register_get("is_target", |it: &mut ServiceView| it.spec().is_target())
         .register_get("restart", |it: &mut ServiceView| text(it.spec().restart.word()))
         .register_get("max_restarts", |it: &mut ServiceView| it.spec().max_restarts)
@@ -258,6 +288,39 @@ fn teach_event(engine: &mut Engine) {
             Happening::Ran { task, .. } => text(task.word()).into(),
             _ => Dynamic::UNIT,
         });
+}
+
+/// An end of a process that was.
+#[derive(Clone, Debug)]
+pub struct PastView {
+    past: Past,
+    ago_ms: i64,
+}
+
+fn teach_past(engine: &mut Engine) {
+    let exit = |it: &PastView| ExitView(it.past.exit.clone());
+    engine
+        .register_type_with_name::<PastView>("Past")
+        .register_get("ago_ms", |it: &mut PastView| it.ago_ms)
+        .register_get("ran_ms", |it: &mut PastView| it.past.ran_ms)
+        .register_get("own_end", |it: &mut PastView| it.past.own)
+        .register_get("exit", move |it: &mut PastView| exit(it));
+}
+
+/// Ends of a service's processes, oldest first.
+fn pasts(all: &[Past], now: Tick) -> Array {
+    let view = |it: &Past| PastView { past: it.clone(), ago_ms: now.0 - it.at.0 };
+    all.iter().map(|it| Dynamic::from(view(it))).collect()
+}
+
+fn labels(spec: &Spec) -> Map {
+    let pair = |(key, value): (&String, &String)| (key.as_str().into(), text(value).into());
+    spec.labels.iter().map(pair).collect()
+}
+
+/// The label of that name; `()` when there is none.
+fn label(spec: &Spec, key: &str) -> Dynamic {
+    spec.labels.get(key).map_or(Dynamic::UNIT, |it| text(it).into())
 }
 
 fn teach_exit(engine: &mut Engine) {

@@ -17,7 +17,7 @@ fn check_fallback(policy: &str, timeline: &str, complaints: Expect) {
 }
 
 /// How a line begins that somebody should read.
-const COMPLAINT: &str = "  complaint: ";
+const COMPLAINT: &str = "  fault: ";
 
 const CRASHES: &str = "
     web
@@ -78,9 +78,9 @@ fn a_hook_that_throws_costs_one_decision_and_three_bench_it() {
         r#"fn restart_delay(service, attempt) { throw "no" }"#,
         &format!("{CRASHES}{crashes_on}"),
         expect![[r#"
-            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided
-            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided
-            the policy of policy.rhai failed in `step`: in `restart_delay`: Runtime error: no (line 1, position 38); the bundled policy decided; it is not asked again until it changes
+            policy.rhai:1: `restart_delay` failed: no; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: no; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: no; the bundled function decided, and does so until the file changes
         "#]],
     );
 }
@@ -91,7 +91,7 @@ fn a_hook_that_loops_is_ended() {
         "fn restart_delay(service, attempt) { loop {} }",
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: the budget is used up; the bundled policy decided
+            policy.rhai: `restart_delay` failed: the budget is used up; the bundled function decided
         "#]],
     );
 }
@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: in `retry`: Function not found: arm (&str | ImmutableString | String) (line 357, position 51); the bundled policy decided
+            policy.rhai: `restart_delay` failed: it answered "soon" and not a whole number; the bundled function decided
         "#]],
     );
 }
@@ -113,14 +113,14 @@ fn a_hook_that_eats_memory_is_ended() {
         r#"fn restart_delay(service, attempt) { let s = "x"; loop { s += s; } }"#,
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: Length of string too large; the bundled policy decided
+            policy.rhai: `restart_delay` failed: Length of string too large; the bundled function decided
         "#]],
     );
     check_fallback(
         "fn restart_delay(service, attempt) { let a = [1]; loop { a += a; } }",
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: Size of array/BLOB too large; the bundled policy decided
+            policy.rhai: `restart_delay` failed: Size of array/BLOB too large; the bundled function decided
         "#]],
     );
 }
@@ -131,7 +131,7 @@ fn a_hook_that_recurses_for_ever_is_ended() {
         "fn restart_delay(service, attempt) { restart_delay(service, attempt) }",
         CRASHES,
         expect![[r#"
-            the policy of policy.rhai failed in `step`: Stack overflow; the bundled policy decided
+            policy.rhai: `restart_delay` failed: Stack overflow; the bundled function decided
         "#]],
     );
 }
@@ -174,18 +174,18 @@ fn an_order_that_forgets_or_invents_services_starts_all_of_them_once() {
 #[test]
 fn a_policy_that_cannot_stand_is_refused_whole() {
     let refusals = |source: &str| {
-        let mut policy = zinit_host::policy::Policy::bundled();
-        let refused = policy.load(&[("policy.rhai".into(), source.to_owned())]);
-        let problems = refused.expect_err("it is refused");
+        let refused = zinit_host::policy::Policy::of(&[("policy.rhai".into(), source.to_owned())]);
+        let problems = refused.err().expect("it is refused");
         problems.iter().map(|it| format!("{it}\n")).collect::<String>()
     };
     expect![[r#"
         policy.rhai: `restart_delay` takes 2 parameters, this one takes 1
-        policy.rhai: `restart_dely` is no hook; did you mean `restart_delay`?
-        policy.rhai: `admit` is a function of the bundled policy, but no hook
+        policy.rhai: `restart_dely` is no hook
+        policy.rhai: `gives_up` is private, so it takes the place of nothing
+        policy.rhai: `test_it` takes 2 parameters
+        policy.rhai: a policy holds functions only, and something stands outside of them
         policy.rhai: Unexpected '}' (line 1, position 43)
         policy.rhai: reserved keyword 'print' is disabled (line 1, position 1)
-        policy.rhai: `test_it` fails: it is false
         policy.rhai: reserved keyword 'eval' is disabled (line 1, position 33)
         policy.rhai: 'import' is a reserved keyword (line 1, position 33)
     "#]]
@@ -193,10 +193,11 @@ fn a_policy_that_cannot_stand_is_refused_whole() {
         &[
             "fn restart_delay(service) { 1 }",
             "fn restart_dely(service, attempt) { 1 }",
-            "fn admit(service, event) { [] }",
+            "private fn gives_up(service, attempt) { false }",
+            "fn test_it(sim, more) { true }",
+            "fn helper() { 1 } let x = 1;",
             "fn gives_up(service, attempt) { attempt > }",
             "print(1);",
-            "fn gives_up(service, attempt) { attempt > 5 } fn test_it() { gives_up(0, 3) }",
             "fn gives_up(service, attempt) { eval(\"1\") }",
             "fn gives_up(service, attempt) { import \"x\" as x; true }",
         ]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 use zinit_host::engine::{self, Words};
+use zinit_host::hooks::HOOKS;
 use zinit_host::interrupt::Interrupt;
 use zinit_host::native::Session;
-use zinit_host::policy::HOOKS;
 use zinit_host::spec::KEYS;
 use zinit_host::state::State;
 use zinit_host::words::{Word, words};
@@ -87,7 +87,7 @@ fn the_hooks_are_those_of_the_policy() {
     // What a hook may answer stands in the second column, in the same type.
     let calls = rows.flat_map(|it| spans(it.split(" | ").next().unwrap_or_default()));
     let readme = calls.map(|it| arity(&it.to_owned())).collect();
-    let real = HOOKS.iter().map(|(name, arity)| format!("{name}/{arity}")).collect();
+    let real = HOOKS.iter().map(|it| format!("{}/{}", it.name, it.params.len())).collect();
     same(&readme, &real);
 }
 

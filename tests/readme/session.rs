@@ -121,8 +121,8 @@ impl Session {
 
     pub(crate) fn policy_file(&self, path: &str, text: &str) -> Done {
         let path = self.write(path, text);
-        let loaded = Policy::bundled().load(&[(path, text.to_owned())]);
-        loaded.map_err(|problems| format!("{problems:?}"))
+        let loaded = Policy::of(&[(path, text.to_owned())]);
+        loaded.map(drop).map_err(|problems| format!("{problems:?}"))
     }
 
     pub(crate) fn script(&self, text: &str) -> Done {

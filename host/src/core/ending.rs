@@ -86,7 +86,7 @@ impl Core {
     pub(super) fn bring_down(&mut self, now: Tick) {
         self.starting.clear();
         let is_init = self.is_init;
-        let limit = self.ask("shutdown_ms", (is_init,), |said| {
+        let limit = self.ask("shutdown_ms", None, vec![is_init.into()], |said| {
             said.as_int().map_err(|kind| format!("it answered with {kind} instead of a number"))
         });
         if let Some(limit) = limit.filter(|it| *it > 0) {
@@ -134,7 +134,7 @@ impl Core {
         let view = |it: Exit| Dynamic::from(ExitView(it));
         let ends: Array = ends.into_iter().map(|(.., exit)| view(exit)).collect();
         let cause = cause.map_or(Dynamic::UNIT, view);
-        let code = self.ask("exit_status", (cause, ends), |said| {
+        let code = self.ask("exit_status", None, vec![cause, ends.into()], |said| {
             let code = said.as_int().map_err(|kind| format!("it answered with {kind}"))?;
             i32::try_from(code)
                 .ok()

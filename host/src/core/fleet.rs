@@ -71,8 +71,8 @@ impl Core {
             if alone && (!asked || spec.after.is_empty()) {
                 continue;
             }
-            let view = self.view_of(at);
-            let names = self.ask("brings_up", (view, asked), |said| {
+            let look = self.look(at);
+            let names = self.ask("brings_up", Some(look), vec![asked.into()], |said| {
                 said.into_typed_array::<String>().map_err(|kind| format!("it answered with {kind}"))
             });
             for name in names.unwrap_or_default() {
@@ -246,14 +246,14 @@ impl Core {
     }
 
     /// These services in the order that the policy wants; whom it leaves out comes last.
-    pub(super) fn in_order(&mut self, hook: &str, ids: Vec<Id>) -> Vec<Id> {
+    pub(super) fn in_order(&mut self, hook: &'static str, ids: Vec<Id>) -> Vec<Id> {
         const ASKED_MAX: usize = 16_384;
         if ids.len() < 2 || ids.len() > ASKED_MAX {
             return ids;
         }
         let names: Array =
             ids.iter().map(|id| Dynamic::from(self.nodes[id.index()].name.to_string())).collect();
-        let said = self.ask(hook, (names,), |said| {
+        let said = self.ask(hook, None, vec![names.into()], |said| {
             said.into_typed_array::<String>().map_err(|kind| format!("it answered with {kind}"))
         });
         let mut left: BTreeSet<Id> = ids.iter().copied().collect();

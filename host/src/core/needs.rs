@@ -137,9 +137,9 @@ impl Core {
         self.graph.set_facts(id, facts);
     }
 
-    pub(super) fn ask_about(&mut self, id: Id, question: &str) -> bool {
-        let view = self.view_of(id);
-        self.ask(question, (view,), |said| {
+    pub(super) fn ask_about(&mut self, id: Id, question: &'static str) -> bool {
+        let seen = self.look(id);
+        self.ask(question, Some(seen), Vec::new(), |said| {
             said.as_bool().map_err(|kind| format!("it answered with {kind} instead of a bool"))
         })
         .unwrap_or(false)

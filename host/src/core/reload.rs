@@ -87,8 +87,8 @@ impl Core {
             changes.push("log.mode");
         }
         let keys: Array = changes.into_iter().map(|it| Dynamic::from(it.to_owned())).collect();
-        let view = self.view_of(id);
-        let said = self.ask("needs_restart", (view, keys), |said| {
+        let seen = self.look(id);
+        let said = self.ask("needs_restart", Some(seen), vec![keys.into()], |said| {
             said.as_bool().map_err(|kind| format!("it answered with {kind} instead of a bool"))
         });
         said.unwrap_or(true)

@@ -1,18 +1,23 @@
 //! What the policy is shown of a service.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use super::Core;
 use crate::draft::Draft;
 use crate::graph::{Id, Need};
 use crate::state::Target;
-use crate::view::{DependencyView, Seen, ServiceView};
+use crate::view::{Around, DependencyView, Facts, Peer, Seen};
 
 impl Core {
-    pub(super) fn view_of(&mut self, id: Id) -> ServiceView {
+    /// What there is to see of a service as it stands.
+    pub(super) fn look(&mut self, id: Id) -> Rc<Seen> {
         let draft = Draft::of(self.known_service(id));
-        self.view(id, &draft)
+        self.look_at(id, &draft)
     }
 
-    pub(super) fn view(&mut self, id: Id, draft: &Draft) -> ServiceView {
+    /// What there is to see of a service as it is drafted.
+    pub(super) fn look_at(&mut self, id: Id, draft: &Draft) -> Rc<Seen> {
         let needs = self.graph.unmet(id);
         let obstacle = needs.first().map(|(it, need)| {
             let node = &self.nodes[it.index()];
@@ -25,9 +30,28 @@ impl Core {
         let waits = needs.iter().any(|(_, need)| *need == Need::Up);
         let way = if waits { self.graph.cycle(id) } else { Vec::new() };
         let cycle = way.into_iter().map(|it| self.nodes[it.index()].name.clone()).collect();
-        let (service, unmet, chance) = (draft.service(), needs.len(), self.draw_chance());
-        let next_turn = self.next_turn;
-        ServiceView::new(Seen { service, obstacle, unmet, cycle, next_turn, chance })
+        let (unmet, chance) = (needs.len(), self.draw_chance());
+        let (now, wall, next_turn) = (self.now, self.wall, self.next_turn);
+        let looks_around = self.policy.borrow().looks_around();
+        let around = looks_around.then(|| Rc::new(self.around(id)));
+        let facts = Facts { now, wall, obstacle, unmet, next_turn, chance, cycle, around };
+        Rc::new(Seen { service: draft.service(), facts })
+    }
+
+    /// The services around one.
+    fn around(&self, id: Id) -> Around {
+        let peer = |it: &Id| self.nodes[it.index()].service.as_ref().map(|it| Peer::of(it));
+        let groups = &self.spec(id).groups;
+        let shares = |it: &Id| self.spec(*it).groups.iter().any(|it| groups.contains(it));
+        let fellows = |it: &Id| *it != id && !groups.is_empty() && shares(it);
+        let dependents: BTreeSet<Id> =
+            self.graph.dependents(id).iter().map(|(it, _)| *it).collect();
+        let needs: BTreeSet<Id> = self.graph.needs(id).iter().map(|(it, _)| *it).collect();
+        Around {
+            peers: self.known().iter().filter(|it| fellows(it)).filter_map(peer).collect(),
+            dependents: dependents.iter().filter_map(peer).collect(),
+            dependencies: needs.iter().filter_map(peer).collect(),
+        }
     }
 
     /// The next of a row of numbers from 0 to 999 (`splitmix64`).

@@ -233,7 +233,7 @@ fn core(
             Command::Delete(names) => {
                 names.iter().try_for_each(|it| known(it).and_then(|_| forget(it)))
             }
-            Command::Vet(..) => Ok(()),
+            Command::Vet(..) | Command::Decide(_) => Ok(()),
             Command::Reload(reload) => {
                 let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
                 continue;

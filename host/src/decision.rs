@@ -1,0 +1,89 @@
+//! What was decided, and all that the answer depended on: enough to ask the same question again.
+
+use std::rc::Rc;
+
+use rhai::Dynamic;
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::event::{Happening, Tick};
+use crate::state::Service;
+use crate::view::Seen;
+
+/// One question that the policy was asked.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// When.
+    pub now: Tick,
+    /// What was asked, and answered.
+    pub question: Question,
+    /// What went wrong with a user's policy on the way to the answer.
+    pub faults: Vec<Fault>,
+}
+
+/// What the policy was asked.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// What is done about an event.
+    Step {
+        /// The service before it.
+        before: Rc<Service>,
+        /// What happened.
+        what: Happening,
+        /// What the policy saw, with the service as the event alone has changed it.
+        seen: Rc<Seen>,
+        /// What is to be done; `None` when nothing could be decided.
+        said: Option<Vec<Action>>,
+        /// The service after it.
+        after: Rc<Service>,
+    },
+    /// A hook that the core asks by itself.
+    Hook {
+        /// Which.
+        hook: &'static str,
+        /// What it saw of a service, if it is about one.
+        seen: Option<Rc<Seen>>,
+        /// What else it was given.
+        args: Vec<Dynamic>,
+        /// What it said; `None` when it had no answer.
+        said: Option<Dynamic>,
+    },
+}
+
+/// How a user's function failed to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What it was to answer.
+    pub hook: String,
+    /// Which function it is: `restart_delay`, `backoff::mine`.
+    pub function: String,
+    /// The file that it stands in.
+    pub path: String,
+    /// The line where it failed; 0 when that is not known.
+    pub line: usize,
+    /// What went wrong.
+    pub why: String,
+    /// Whether it is not asked again until it changes.
+    pub benched: bool,
+    /// Whether it was cut off by the clock, which another run may not repeat.
+    pub by_clock: bool,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { hook, function, path, line, why, benched, .. } = self;
+        write!(f, "{path}")?;
+        if *line > 0 {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": `{function}` failed")?;
+        if function != hook {
+            write!(f, " as `{hook}`")?;
+        }
+        write!(f, ": {why}; the bundled function decided")?;
+        if *benched {
+            write!(f, ", and does so until the file changes")?;
+        }
+        Ok(())
+    }
+}

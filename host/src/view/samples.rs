@@ -1,0 +1,107 @@
+//! Something that tests and examples of a policy can ask about.
+
+use std::rc::Rc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, Map};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zinit_keeper::wire::Exit;
+
+use super::{ExitView, Facts, Seen, ServiceView};
+use crate::action::parse_signal;
+use crate::event::Tick;
+use crate::name::ServiceName;
+use crate::spec::Spec;
+use crate::state::{Past, Process, Service, Standing, State, Target};
+
+/// What a service uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes of memory.
+    pub memory: i64,
+    /// CPU time since the last look, in percent of one CPU.
+    pub cpu: i64,
+    /// Processes and threads.
+    pub tasks: i64,
+}
+
+type Made<T> = Result<T, Box<EvalAltResult>>;
+
+/// How long ago, in milliseconds, a sample begins; so its past is not before the clock's zero.
+const NOW: Tick = Tick(1_000_000_000);
+
+/// Gives scripts the words: `sample()`, a service that was never started, or `sample(MAP)`, one with
+/// these keys of a service file, and `state`, `attempts`, `restarts` and `exits`;
+/// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process; and
+/// `sample_usage(MEMORY, CPU)`.
+pub fn teach(engine: &mut Engine) {
+    engine
+        .register_fn("sample", || view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up)));
+    engine.register_fn("sample", |facts: Map| sample(&facts));
+    engine.register_fn("exit_code", exit_code);
+    engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
+    engine.register_fn("exit_signal", exit_signal);
+    engine.register_fn("sample_usage", |memory: i64, cpu: i64| Usage { memory, cpu, tasks: 1 });
+}
+
+/// Gives scripts what a service uses.
+pub(super) fn teach_usage(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<Usage>("Usage")
+        .register_get("memory", |it: &mut Usage| it.memory)
+        .register_get("cpu", |it: &mut Usage| it.cpu)
+        .register_get("tasks", |it: &mut Usage| it.tasks);
+}
+
+fn exit_code(code: i64) -> ExitView {
+    ExitView(Exit::Code(i32::try_from(code).unwrap_or(i32::MAX)))
+}
+
+fn exit_signal(name: &str) -> Made<ExitView> {
+    let signal = parse_signal(name).ok_or_else(|| format!("`{name}` is no signal"))?;
+    Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
+}
+
+fn view(spec: Spec, standing: Standing) -> ServiceView {
+    let name = ServiceName::parse("sample").expect("it is a name");
+    let service = Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() };
+    ServiceView::new(Rc::new(Seen { service: Rc::new(service), facts: Facts::none(NOW) }))
+}
+
+/// A service of which these things are known; the rest is as usual.
+fn sample(facts: &Map) -> Made<ServiceView> {
+    let mut standing = Standing::new(NOW, Target::Up);
+    let mut config = json!({ "exec": "sleep 100" });
+    for (key, value) in facts {
+        match key.as_str() {
+            "state" => enter(&mut standing, &value.to_string())?,
+            "attempts" => standing.attempts = value.as_int()?,
+            "restarts" => standing.restarts = value.as_int()?,
+            "exits" => {
+                let all = value.clone().into_typed_array::<Map>()?;
+                standing.exits = all.iter().map(past).collect::<Made<_>>()?;
+            }
+            key => config[key] = rhai::serde::from_dynamic::<Value>(value)?,
+        }
+    }
+    let spec = Spec::from_config(&config).map_err(|refusal| refusal.to_string())?;
+    Ok(view(spec, standing))
+}
+
+fn enter(standing: &mut Standing, word: &str) -> Made<()> {
+    let state = State::of_word(word, 0).ok_or_else(|| format!("`{word}` is no state"))?;
+    standing.state = state;
+    standing.process = state.is_live().then_some(Process { pid: 1, ..Process::new(NOW) });
+    Ok(())
+}
+
+/// `#{ ago_ms: 500, ran_ms: 20, code: 1 }`; a `signal` in place of the code.
+fn past(facts: &Map) -> Made<Past> {
+    let number = |key: &str| facts.get(key).map_or(Ok(0), Dynamic::as_int);
+    let exit = match facts.get("signal") {
+        Some(name) => exit_signal(&name.to_string())?,
+        None => exit_code(number("code")?),
+    };
+    let at = Tick(NOW.0 - number("ago_ms")?);
+    Ok(Past { at, ran_ms: number("ran_ms")?, own: true, exit: exit.0 })
+}
