@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::node::{At, Entry, Fault, Node, Written};
 use super::value::{entries, text};
 use super::write::Yaml;
-use crate::policy::HOOKS;
+use crate::hooks;
 use crate::refusal::nearest;
 
 /// The shape of a label's name.
@@ -25,12 +25,6 @@ pub(super) const LABEL_BYTES_MAX: usize = 1_024;
 
 /// The key of the one entry that stands for every hook of a strategy.
 const ALL: &str = "*";
-
-/// The hooks that may be chosen for each service: those that are asked about one.
-pub(super) fn hooks() -> impl Iterator<Item = &'static str> + Clone {
-    const OF_ALL: [&str; 4] = ["exit_status", "shutdown_ms", "start_order", "stop_order"];
-    HOOKS.iter().map(|(name, _)| *name).filter(|it| !OF_ALL.contains(it))
-}
 
 pub(super) fn labels(node: Node, key: &str) -> Result<BTreeMap<String, String>, Fault> {
     let mut labels = BTreeMap::new();
@@ -77,17 +71,18 @@ pub(super) fn policy(node: Node, key: &str) -> Result<BTreeMap<String, String>, 
 }
 
 fn refuse_unknown(hook: &str, path: &str, at: At) -> Result<(), Fault> {
-    if hooks().any(|it| it == hook) {
-        return Ok(());
+    match hooks::find(hook) {
+        Some(it) if it.is_of_service() => return Ok(()),
+        Some(it) => {
+            let what = format!("the hook `{hook}` is not about one service");
+            let hint = format!("write a function `{}` in `policy.rhai`", it.signature());
+            return Err(Fault::new(at, path, what).hint(hint));
+        }
+        None => {}
     }
-    if HOOKS.iter().any(|(it, _)| *it == hook) {
-        let what = format!("the hook `{hook}` is not about one service");
-        let hint = format!("write a function `{hook}` in `policy.rhai`");
-        return Err(Fault::new(at, path, what).hint(hint));
-    }
-    let hint = match nearest(&hook.to_ascii_lowercase(), hooks()) {
+    let hint = match nearest(&hook.to_ascii_lowercase(), hooks::of_services()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the hooks are {}", hooks().collect::<Vec<_>>().join(", ")),
+        None => format!("the hooks are {}", hooks::of_services().collect::<Vec<_>>().join(", ")),
     };
     Err(Fault::new(at, path, format!("there is no hook `{hook}`")).hint(hint))
 }

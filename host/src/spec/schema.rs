@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::labels::{FUNCTION, LABEL, LABEL_BYTES_MAX, STRATEGY, hooks};
+use super::labels::{FUNCTION, LABEL, LABEL_BYTES_MAX, STRATEGY};
 use super::limit::limit_names;
 use super::{KEYS, Key, Kind};
+use crate::hooks::of_services;
 
 const TIME: &str = r"^ *[0-9]+(\.[0-9]*)? *(ms|s|m|h|d)? *$";
 const SIZE: &str = r"^ *[0-9]+ *([KkMmGgTt]([Ii]?[Bb])?|[Bb])? *$";
@@ -94,7 +95,8 @@ fn of_kind(kind: Kind) -> Value {
         }),
         Kind::Policy => {
             let function = json!({ "type": "string", "pattern": FUNCTION });
-            let hooks: Map<_, _> = hooks().map(|it| (it.to_owned(), function.clone())).collect();
+            let hooks: Map<_, _> =
+                of_services().map(|it| (it.to_owned(), function.clone())).collect();
             json!({ "anyOf": [
                 { "type": "string", "pattern": STRATEGY },
                 { "type": ["object", "null"], "properties": hooks, "additionalProperties": false },

@@ -89,7 +89,7 @@ fn a_hook_that_there_is_not_is_refused_with_the_nearest_one() {
     assert!(far.contains("= the hooks are attempts_after, "), "{far}");
     says(
         "exec: ls\npolicy: { shutdown_ms: my_time }",
-        "web.yaml:2:11: the hook `shutdown_ms` is not about one service\n|policy: { shutdown_ms: my_time }\n|          ^\n= write a function `shutdown_ms` in `policy.rhai`",
+        "web.yaml:2:11: the hook `shutdown_ms` is not about one service\n|policy: { shutdown_ms: my_time }\n|          ^\n= write a function `shutdown_ms(is_init)` in `policy.rhai`",
     );
     says(
         "exec: ls\npolicy:\n  gives_up: a\n  gives_up: b\n",
