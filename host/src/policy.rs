@@ -5,6 +5,7 @@
 //! them. Only a hook that some function takes the place of is taken out of the table, and asked
 //! through the guard.
 
+mod exam;
 mod guard;
 mod meter;
 mod modules;
@@ -23,6 +24,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::{action, engine, view};
 
+pub(crate) use exam::{Exam, Test};
 use guard::{Guard, call, sentence};
 use meter::Meter;
 use modules::{Modules, Script};
@@ -82,8 +84,17 @@ impl Policy {
     /// Every fault found, each with its file and place. Whether its tests hold is another question,
     /// which [`trial`](crate::trial) answers.
     pub fn of(files: &[(PathBuf, String)]) -> Result<Self, Vec<Refusal>> {
+        Self::taught(files, |_| {})
+    }
+
+    /// As [`of`](Self::of), on an engine that is taught more words.
+    fn taught(
+        files: &[(PathBuf, String)],
+        teach: impl FnOnce(&mut Engine),
+    ) -> Result<Self, Vec<Refusal>> {
         let meter = Rc::new(Meter::default());
         let mut engine = engine_for(&meter);
+        teach(&mut engine);
         let bundled = bundled(&engine);
         let base = Module::eval_ast_as_new(Scope::new(), &bundled, &engine)
             .expect("the bundled policy has functions only");

@@ -7,13 +7,24 @@
 //! | `machine` | the machine: processes, alarms, what is told |
 //! | `faults` | how services behave, and what can go wrong with them |
 //! | `script` | timelines as text |
+//! | `words` | what the tests of a policy say to a world: `sim.exit("db", 1)` |
+//! | `room` | the world of one test, and `diff`: what it expects against what is told |
+//! | `assertions` | what tests say beside it: `assert(...)` |
 
+#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
+mod assertions;
+mod diff;
 mod faults;
 mod machine;
+mod room;
 mod script;
+#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
+pub mod words;
 mod world;
 
 pub use faults::Fault;
+pub use room::{Sim, SimService, Update};
+pub(crate) use words::{nearest_word, teach};
 pub use world::World;
 
 use std::path::PathBuf;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use crate::clock;
 use crate::core::Effect;
+use crate::decision;
 use crate::desk::{Answer, Command, Letter, Reply, Step};
 use crate::ending::{Asker, Ending};
 use crate::event::{Happening, Task, Tick, Wall};
@@ -21,6 +23,9 @@ use super::script::{Line, exit_of};
 
 /// How long a process tries what cannot succeed.
 const FUTILE_MS: i64 = 20;
+
+/// How many failures of the policy are kept.
+const FAULTS_KEPT: usize = 16;
 
 /// A process of the simulated keeper.
 #[derive(Clone, Debug)]
@@ -84,6 +89,11 @@ pub(super) struct Simulated {
     /// How much has happened, and how much may.
     pub(super) events: u64,
     pub(super) events_max: u64,
+    /// How much CPU time this thread may have used.
+    pub(super) cpu_us_end: Option<i64>,
+    exhausted: bool,
+    /// What went wrong with the functions of the policy, the first few.
+    pub(super) faults: Vec<decision::Fault>,
     pub(super) told: Option<String>,
     pub(super) observer: Option<Observer>,
     usage: BTreeMap<ServiceName, (i64, f64)>,
@@ -92,6 +102,20 @@ pub(super) struct Simulated {
 impl Simulated {
     pub(super) fn new() -> Self {
         Self { pids: 100, events_max: u64::MAX, told: Some(String::new()), ..Self::default() }
+    }
+
+    /// Whether as much has happened as may.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    fn is_late(&mut self) -> bool {
+        const EVENTS_BETWEEN_CLOCK_READS: u64 = 64;
+        let looks = self.events.is_multiple_of(EVENTS_BETWEEN_CLOCK_READS);
+        let ends = self.cpu_us_end.filter(|_| looks);
+        self.exhausted |=
+            self.events >= self.events_max || ends.is_some_and(|it| clock::thread_cpu_us() > it);
+        self.exhausted
     }
 
     /// Adds what happens then, after all that happens then already.
@@ -450,7 +474,7 @@ fn letter(command: Command) -> Letter {
 impl Machine for Simulated {
     fn wait(&mut self) -> Vec<Wake> {
         loop {
-            if self.events >= self.events_max {
+            if self.is_late() {
                 return Vec::new();
             }
             if let Some((service, what)) = self.soon.pop_front() {
@@ -535,7 +559,12 @@ impl Machine for Simulated {
                 self.tell(&format!("  {service} is forgotten"));
             }
             Effect::Decided(_) | Effect::DecidedBy(_) => {}
-            Effect::Faulted(_, fault) => self.tell(&format!("  fault: {fault}")),
+            Effect::Faulted(_, fault) => {
+                self.tell(&format!("  fault: {fault}"));
+                if self.faults.len() < FAULTS_KEPT {
+                    self.faults.push(fault);
+                }
+            }
             Effect::Complain(sentence) => self.tell(&format!("  complaint: {sentence}")),
             Effect::Ending(ending) => self.ending = Some(ending),
             Effect::Ended { code: 0, then: Then::Exit } => self.tell("ended"),

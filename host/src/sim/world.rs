@@ -8,8 +8,10 @@ use zinit_keeper::wire::Exit;
 
 use super::faults::{Fault, Manner};
 use super::machine::Simulated;
+use crate::clock;
 use crate::core::{Core, Effect, Survivor};
-use crate::desk::{Answer, Command};
+use crate::decision;
+use crate::desk::{Answer, Command, Reload};
 use crate::event::{Tick, Wall};
 use crate::name::ServiceName;
 use crate::policy::Policy;
@@ -79,6 +81,12 @@ impl World {
         self.machine.events_max = most;
     }
 
+    /// Ends when this thread has used so much more CPU time.
+    pub fn limit_cpu(&mut self, microseconds: i64) {
+        let end = clock::thread_cpu_us().saturating_add(microseconds);
+        self.machine.cpu_us_end = Some(end);
+    }
+
     /// Tells nothing from now on, which takes less time.
     pub fn tell_nothing(&mut self) {
         self.machine.told = None;
@@ -95,8 +103,7 @@ impl World {
     /// # Errors
     /// What the core says to it; before the start, what the policy says.
     pub fn add(&mut self, name: ServiceName, spec: Spec) -> Result<(), Refusal> {
-        let manner = Manner { lively: true, ..Manner::default() };
-        self.machine.manners.entry(name.clone()).or_insert(manner);
+        self.prepare(&name);
         if self.booted {
             let text = format!("define {name}");
             return self.ask(&text, Command::Define(name, Box::new(spec))).map(drop);
@@ -104,6 +111,20 @@ impl World {
         self.core.policy().vet(&spec)?;
         self.machine.specs.insert(name, spec);
         Ok(())
+    }
+
+    /// Takes over these files, as `zinit reload` does.
+    ///
+    /// # Errors
+    /// The core's refusal.
+    pub fn reload(&mut self, files: Vec<(ServiceName, Spec)>) -> Answer {
+        files.iter().for_each(|(name, _)| self.prepare(name));
+        self.ask("reload", Command::Reload(Reload { files, only: None, dry_run: false }))
+    }
+
+    fn prepare(&mut self, name: &ServiceName) {
+        let manner = Manner { lively: true, ..Manner::default() };
+        self.machine.manners.entry(name.clone()).or_insert(manner);
     }
 
     /// Says after how long the processes of a service end by themselves, with code 0: those that start
@@ -221,7 +242,12 @@ impl World {
 
     /// Whether as much has happened as may.
     pub fn is_exhausted(&self) -> bool {
-        self.machine.events >= self.machine.events_max
+        self.machine.is_exhausted()
+    }
+
+    /// What went wrong with the functions of the policy so far; the bundled ones decided.
+    pub fn faults(&self) -> &[decision::Fault] {
+        &self.machine.faults
     }
 
     /// Whether the server has ended.
