@@ -138,6 +138,11 @@ impl Core {
         self.nodes[self.ids.get(name)?.index()].service.as_ref()
     }
 
+    /// When the next turn among services that failed is free.
+    pub fn next_turn(&self) -> Tick {
+        self.next_turn
+    }
+
     /// The names of all services, in no order.
     pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
         self.nodes.iter().filter(|it| it.service.is_some()).map(|it| &it.name)

@@ -11,8 +11,7 @@
 //! | `room` | the world of one test, and `diff`: what it expects against what is told |
 //! | `assertions` | what tests say beside it: `assert(...)` |
 
-#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
-mod assertions;
+pub mod assertions;
 mod diff;
 mod faults;
 mod machine;

@@ -79,7 +79,7 @@ pub struct Outcome {
 /// ```
 /// use zinit_host::trial::{Limits, run};
 /// let text = "fn restart_delay(service, attempt) { 500 }
-///     fn test_delay() { restart_delay(sample_service(), 3) == 500 }
+///     fn test_delay() { restart_delay(sample(), 3) == 500 }
 ///     fn test_world(sim) { sim.service(\"db\"); sim.exit(\"db\", 1); sim.state(\"db\") == \"Failed\" }";
 /// let files = [("policy.rhai".into(), text.to_owned())];
 /// let outcomes = run(&files, &[], &Limits::of_command()).expect("the policy compiles");
@@ -276,11 +276,8 @@ fn quoted(text: &str, indent: &str) -> String {
     let mut quoted = "`".to_owned();
     for line in text.lines() {
         let line = line.replace('`', "``").replace("${", "${\"$\"}{");
-        let _ = if line.is_empty() {
-            write!(quoted, "\n")
-        } else {
-            write!(quoted, "\n{indent}    {line}")
-        };
+        let _ =
+            if line.is_empty() { writeln!(quoted) } else { write!(quoted, "\n{indent}    {line}") };
     }
     let _ = write!(quoted, "\n{indent}`");
     quoted

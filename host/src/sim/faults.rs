@@ -43,16 +43,16 @@ impl Fault {
         }
     }
 
-    /// Its word, with its time if it has one.
-    pub fn text(self) -> String {
+    /// What a timeline says: `crash db`, `outage db 500`.
+    pub fn text(self, service: &ServiceName) -> String {
         match self {
-            Self::Crash => "crash".to_owned(),
-            Self::Hang => "hang".to_owned(),
-            Self::SlowStart(ms) => format!("slow_start {ms}"),
-            Self::ExecFailure => "exec_failure".to_owned(),
-            Self::Flap(ms) => format!("flap {ms}"),
-            Self::Outage(ms) => format!("outage {ms}"),
-            Self::Heal => "heal".to_owned(),
+            Self::Crash => format!("crash {service}"),
+            Self::Hang => format!("hang {service}"),
+            Self::SlowStart(ms) => format!("slow_start {service} {ms}"),
+            Self::ExecFailure => format!("exec_failure {service}"),
+            Self::Flap(ms) => format!("flap {service} {ms}"),
+            Self::Outage(ms) => format!("outage {service} {ms}"),
+            Self::Heal => format!("heal {service}"),
         }
     }
 }

@@ -292,7 +292,7 @@ impl Simulated {
     /// Lets something go wrong with a service.
     pub(super) fn inject(&mut self, name: &ServiceName, fault: Fault) {
         let now = self.now;
-        self.tell(&format!("{now} {} {name}", fault.text()));
+        self.tell(&format!("{now} {}", fault.text(name)));
         let manner = self.manners.entry(name.clone()).or_default();
         match fault {
             Fault::Crash => {

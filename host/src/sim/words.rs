@@ -292,7 +292,7 @@ pub mod sim {
     /// Why it is in that state.
     ///
     /// ```rhai
-    /// sim.service("db"); sim.stop("db").reason("db") == "it was told to stop"
+    /// sim.service("db").status("stop"); sim.reason("db") == "it was not started"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn reason(sim: &mut Sim, name: &str) -> Said<String> {

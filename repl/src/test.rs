@@ -1,0 +1,290 @@
+//! `zinit test`: runs the tests of a policy, in virtual time and without a server.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use nu_ansi_term::{Color, Style};
+use serde_json::{Value, json};
+use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::store::Store;
+use zinit_host::trial::{self, Limits};
+
+use crate::commands::{Context, Outcome};
+use crate::render::{self, Paint};
+
+/// What `zinit test` is told.
+#[derive(Args, Debug)]
+pub(crate) struct Test {
+    /// A policy file, a module, or a directory of them [default: cfg/zinit in ZINIT_HOME or ~/hero]
+    path: Option<PathBuf>,
+    /// Writes what was told into the texts of `sim.expect` that differ
+    #[arg(long)]
+    update: bool,
+    /// Runs only tests with this in their names
+    #[arg(short = 'k', long = "filter", value_name = "FILTER", default_value = "")]
+    filter: String,
+}
+
+/// What is to be tested.
+struct Files {
+    policy: Vec<(PathBuf, String)>,
+    others: Vec<(PathBuf, String)>,
+    /// Only tests of files below this are run.
+    below: PathBuf,
+}
+
+/// How it went.
+struct Run {
+    tests: Vec<trial::Outcome>,
+    took: Duration,
+    /// The files that were rewritten.
+    written: Vec<PathBuf>,
+}
+
+impl Test {
+    pub(crate) fn run(&self, cx: &Context) -> Outcome {
+        let given = self.path.as_ref().or(cx.flags.config_dir.as_ref());
+        let files = Files::at(given.unwrap_or(&cx.home.config_dir))?;
+        let limits =
+            Limits { filter: self.filter.clone(), update: self.update, ..Limits::of_command() };
+        let begun = now();
+        let mut tests = match trial::run(&files.policy, &files.others, &limits) {
+            Ok(tests) => tests,
+            Err(problems) => {
+                return Ok(problems.iter().map(|it| cx.flags.complain(it)).max().unwrap_or(1));
+            }
+        };
+        tests.retain(|it| it.path.starts_with(&files.below));
+        if tests.is_empty() {
+            return Err(no_tests(&files.below, &self.filter));
+        }
+        let took = now().saturating_duration_since(begun);
+        let written = write(&tests)?;
+        let run = Run { tests, took, written };
+        cx.show(&run.facts(), |paint| run.text(paint))?;
+        Ok(u8::from(run.failed() > 0))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the user is told how long it took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn no_tests(path: &Path, filter: &str) -> Refusal {
+    let of =
+        if filter.is_empty() { String::new() } else { format!(" with `{filter}` in its name") };
+    let message = format!("no tests in {}{of}", path.display());
+    Refusal::new(Kind::BadArgument, message).hint(
+        "a test is a function of a policy file: \
+         `fn test_it(sim) { sim.service(\"db\"); sim.exit(\"db\", 1); sim.state(\"db\") == \"Backoff\" }`",
+    )
+}
+
+impl Files {
+    /// What there is to test at a path: with a file of a policy goes the whole policy.
+    fn at(path: &Path) -> Result<Self, Refusal> {
+        let unreadable = |it: &Path, error: &std::io::Error| {
+            let why = error.to_string();
+            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+            Refusal::new(Kind::Storage, format!("cannot read `{}`: {why}", it.display()))
+        };
+        let is_dir = fs::metadata(path).map_err(|error| unreadable(path, &error))?.is_dir();
+        let near = if is_dir { path } else { parent(path) };
+        let of_policy = near.file_name().is_some_and(|it| it == "policy");
+        let dir = if of_policy { parent(near) } else { near };
+        let (policy, problems) = Store::new(dir).policy_files();
+        if let Some(problem) = problems.into_iter().next() {
+            return Err(problem);
+        }
+        let is_other = |it: &PathBuf| !policy.iter().any(|(of_policy, _)| of_policy == it);
+        let listed = if is_dir { modules(path) } else { vec![path.to_owned()] };
+        let mut others = Vec::new();
+        for it in listed.into_iter().filter(is_other) {
+            let text = fs::read_to_string(&it).map_err(|error| unreadable(&it, &error))?;
+            if text.contains("fn test_") {
+                others.push((it, text));
+            }
+        }
+        Ok(Self { policy, others, below: path.to_owned() })
+    }
+}
+
+/// The directory of a file; of one that is named alone, the one we are in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(it) if it.as_os_str().is_empty() => Path::new("."),
+        Some(it) => it,
+        None => path,
+    }
+}
+
+/// The `.rhai` files of a directory, sorted.
+fn modules(dir: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
+    let mut found: Vec<_> =
+        listed.filter(|it| it.extension().is_some_and(|it| it == "rhai")).collect();
+    found.sort();
+    found
+}
+
+/// Writes the texts that were told into the files of the tests.
+fn write(tests: &[trial::Outcome]) -> Result<Vec<PathBuf>, Refusal> {
+    let updates: Vec<_> = tests.iter().flat_map(|it| &it.updates).cloned().collect();
+    let mut paths: Vec<PathBuf> = updates.iter().map(|it| it.path.clone()).collect();
+    paths.sort();
+    paths.dedup();
+    for path in &paths {
+        let failed = |error: std::io::Error| {
+            Refusal::new(Kind::Storage, format!("cannot write `{}`: {error}", path.display()))
+        };
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let of_file: Vec<_> = updates.iter().filter(|it| it.path == *path).cloned().collect();
+        let new = trial::rewritten(&text, &of_file)?;
+        let aside = path.with_extension("rhai.tmp");
+        fs::write(&aside, new).and_then(|()| fs::rename(&aside, path)).map_err(failed)?;
+    }
+    Ok(paths)
+}
+
+impl Run {
+    fn failed(&self) -> usize {
+        self.tests.iter().filter(|it| it.result.is_err()).count()
+    }
+
+    fn events(&self) -> u64 {
+        self.tests.iter().map(|it| it.took_events).sum()
+    }
+
+    fn virtual_ms(&self) -> i64 {
+        self.tests.iter().map(|it| it.virtual_ms).sum()
+    }
+
+    fn facts(&self) -> Value {
+        let tests = self.tests.iter().map(|it| {
+            json!({
+                "name": it.name,
+                "path": it.path,
+                "line": it.line,
+                "passed": it.result.is_ok(),
+                "error": it.result.as_ref().err().map(render::refusal_as_json),
+                "output": it.output,
+                "events": it.took_events,
+                "virtual_ms": it.virtual_ms,
+            })
+        });
+        json!({
+            "passed": self.tests.len() - self.failed(),
+            "failed": self.failed(),
+            "events": self.events(),
+            "virtual_ms": self.virtual_ms(),
+            "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "updated": self.written,
+            "tests": tests.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Each test that failed, each file that was rewritten, and how many tests there were.
+    fn text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        for test in &self.tests {
+            if let Err(why) = &test.result {
+                text += &failure(test, why, paint);
+            }
+        }
+        for path in &self.written {
+            let _ = writeln!(text, "updated {}", path.display());
+        }
+        let (failed, passed) = (self.failed(), self.tests.len() - self.failed());
+        let shown = format!("{passed} {} passed", if passed == 1 { "test" } else { "tests" });
+        let style = if failed == 0 { Color::Green.bold() } else { Style::new() };
+        text += &paint.on(style, &shown);
+        if failed > 0 {
+            text += ", ";
+            text += &paint.on(Color::Red.bold(), &format!("{failed} failed"));
+        }
+        let events = thousands(self.events());
+        let (time, took) = (span(self.virtual_ms()), self.took.as_millis());
+        let _ = writeln!(text, " ({events} events, {time} of virtual time, in {took} ms)");
+        text
+    }
+}
+
+/// Where a test failed, why, and what was told around it.
+fn failure(test: &trial::Outcome, why: &Refusal, paint: Paint) -> String {
+    let line = why.data.get("line").and_then(Value::as_u64).unwrap_or(0);
+    let path = why.data.get("path").and_then(Value::as_str).unwrap_or_default();
+    let head = paint.on(Color::Red.bold(), "failed");
+    let place = paint.bold(&format!("{path}:{line}"));
+    let mut text = format!("{head} {place} {}: {}\n", test.name, why.message);
+    if let Some(source) = why.data.get("source").and_then(Value::as_str) {
+        let _ = writeln!(text, "  {}", paint.on(Style::new().dimmed(), source));
+    }
+    for line in test.output.lines() {
+        let style = match line.chars().next() {
+            Some('-') => Color::Red.normal(),
+            Some('+') => Color::Green.normal(),
+            _ => Style::new().dimmed(),
+        };
+        let _ = writeln!(text, "    {}", paint.on(style, line));
+    }
+    if let Some(hint) = &why.hint {
+        let _ = writeln!(text, "  {} {hint}", paint.on(Color::Cyan.bold(), "hint:"));
+    }
+    text
+}
+
+/// A count with its digits in threes: `3,412`.
+fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let cut = |(at, digit): (usize, char)| {
+        let comma = at > 0 && (digits.len() - at).is_multiple_of(3);
+        [comma.then_some(','), Some(digit)]
+    };
+    digits.char_indices().flat_map(cut).flatten().collect()
+}
+
+/// How much time passed, in the largest unit that is full.
+fn span(ms: i64) -> String {
+    const UNITS: [(i64, &str); 4] =
+        [(86_400_000 * 3, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    match UNITS.iter().find(|(most, _)| ms >= *most) {
+        Some((_, "days")) => format!("{} days", ms / 86_400_000),
+        Some((unit, word)) => format!("{} {word}", ms / unit),
+        None => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::PLAIN;
+
+    #[test]
+    fn failures_come_first_with_place_and_difference_and_then_a_summary() {
+        let text = "fn test_a(sim) { sim.expect(`0 bot`); }\nfn test_b() { true }";
+        let files = [(PathBuf::from("policy.rhai"), text.to_owned())];
+        let tests = trial::run(&files, &[], &Limits::of_command()).expect("it compiles");
+        let run = Run { tests, took: Duration::from_millis(41), written: Vec::new() };
+        let expected = "\
+failed policy.rhai:1 test_a: what was told is not what was expected
+  fn test_a(sim) { sim.expect(`0 bot`); }
+    - 0 bot
+    + 0 boot
+  hint: if it is right, `zinit test --update` writes it into the test
+1 test passed, 1 failed (0 events, 0 ms of virtual time, in 41 ms)
+";
+        assert_eq!(run.text(PLAIN), expected);
+        assert_eq!(run.facts()["tests"][0]["passed"], false);
+    }
+
+    #[test]
+    fn counts_and_times_are_easy_to_read() {
+        assert_eq!([0, 999, 3_412, 1_000_000].map(thousands), ["0", "999", "3,412", "1,000,000"]);
+        let spans = [5, 59_999, 90_000_000, 400_000_000].map(span);
+        assert_eq!(spans, ["5 ms", "59 s", "25 h", "4 days"]);
+    }
+}
