@@ -47,7 +47,7 @@ struct Run {
 impl Test {
     pub(crate) fn run(&self, cx: &Context) -> Outcome {
         let given = self.path.as_ref().or(cx.flags.config_dir.as_ref());
-        let files = Files::at(given.unwrap_or(&cx.home.config_dir))?;
+        let files = Files::at(&with_parent(given.unwrap_or(&cx.home.config_dir)))?;
         let limits =
             Limits { filter: self.filter.clone(), update: self.update, ..Limits::of_command() };
         let begun = now();
@@ -111,6 +111,12 @@ impl Files {
         }
         Ok(Self { policy, others, below: path.to_owned() })
     }
+}
+
+/// A path with its directory, as it is found again among the files there.
+fn with_parent(path: &Path) -> PathBuf {
+    let alone = path.parent().is_some_and(|it| it.as_os_str().is_empty());
+    if alone && path != Path::new(".") { Path::new(".").join(path) } else { path.to_owned() }
 }
 
 /// The directory of a file; of one that is named alone, the one we are in.

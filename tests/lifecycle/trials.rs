@@ -129,7 +129,8 @@ fn mistakes_are_told_with_line_and_hint() {
         assert_eq!(failure(body), told);
     }
     let unknown = failure("sim.service(\"web\").restrat(\"never\");");
-    assert!(unknown.ends_with("(did you mean `restart`?)"), "{unknown}");
+    assert_eq!(unknown, "2: there is no function `restrat` (did you mean `restart`?)");
+    assert_eq!(failure("sim.exit(1);"), "2: `exit` does not take these: Sim, i64");
 }
 
 #[test]

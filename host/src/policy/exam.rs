@@ -102,6 +102,19 @@ fn line_of(text: &str, function: &str) -> usize {
     text.lines().position(|it| it.trim_start().starts_with(&head)).map_or(0, |it| it + 1)
 }
 
+/// The sentence about a call that no function answers, and what may have been meant.
+fn unknown(what: &str) -> (String, Option<String>) {
+    let (name, given) = what.split_once(" (").unwrap_or((what, ")"));
+    let given = given.trim_end_matches(')').replace("&str | ImmutableString | String", "a text");
+    match crate::sim::nearest_word(name) {
+        Some(word) if word == name => (format!("`{name}` does not take these: {given}"), None),
+        near => {
+            let hint = near.map(|it| format!("did you mean `{it}`?"));
+            (format!("there is no function `{name}`"), hint)
+        }
+    }
+}
+
 impl Test {
     /// The file that it stands in.
     pub(crate) fn path(&self) -> &Path {
@@ -133,9 +146,7 @@ impl Test {
             refusal.hint = said.get("hint").map(ToString::to_string).filter(|it| !it.is_empty());
         }
         if let EvalAltResult::ErrorFunctionNotFound(what, _) = at {
-            let name = what.split(" (").next().unwrap_or(what);
-            let near = crate::sim::nearest_word(name);
-            refusal.hint = near.map(|it| format!("did you mean `{it}`?"));
+            (refusal.message, refusal.hint) = unknown(what);
         }
         let refusal = if source.is_empty() { refusal } else { refusal.with("path", source) };
         refusal.with("line", if failure.line > 0 { failure.line } else { self.line })
