@@ -15,9 +15,13 @@ macro_rules! source {
     };
 }
 
-/// The modules that decide: the lifecycle table, and the functions that a user may replace.
-pub const POLICY: [Source; 3] =
-    [source!("zinit/lifecycle.rhai"), source!("zinit/policy.rhai"), source!("zinit/order.rhai")];
+/// The modules that decide: the lifecycle table with its words, and the functions that a user may replace.
+pub const POLICY: [Source; 4] = [
+    source!("zinit/lifecycle.rhai"),
+    source!("zinit/reasons.rhai"),
+    source!("zinit/policy.rhai"),
+    source!("zinit/order.rhai"),
+];
 
 /// The modules that scripts are given: the words of the README, over the primitives of `host::`.
 ///

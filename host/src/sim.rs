@@ -37,6 +37,7 @@ use script::{Line, Manner, exit_of, parse};
 /// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
+/// | `T uses NAME MEMORY CPU`, `T port NAME taken`, `free` | what it uses, who has its port |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
 /// | `T reload NAME/OPTION/... ...`, `T plan ...` | these are the files now |
 /// | `T end` | nothing more; without it a timeline ends when nothing is due |
@@ -211,6 +212,19 @@ impl World {
         }
     }
 
+    fn measured(&mut self, service: &ServiceName) {
+        let usage = self.manners.get(service).map(|it| it.usage).unwrap_or_default();
+        let Some(incarnation) = self.slots.get(service).map(|it| it.incarnation) else { return };
+        self.soon.push_back((service.clone(), Happening::Measured { incarnation, usage }));
+    }
+
+    fn port_seen(&mut self, service: ServiceName, port: u16, kill: bool) {
+        self.tell(&format!("  {} {service} {port}", if kill { "free" } else { "look at" }));
+        let taken = !kill && self.manners.get(&service).is_some_and(|it| it.port_taken);
+        let failure = taken.then(|| format!("process 7 (`other`) listens on port {port}"));
+        self.soon.push_back((service, Happening::PortFreed { failure }));
+    }
+
     fn check_ends(&mut self, service: &ServiceName, ill: bool) {
         let Some(slot) = self.slots.get(service) else { return };
         let failure = ill.then(|| "test_tcp `db:1`: refused".to_owned());
@@ -345,6 +359,14 @@ impl World {
                 }
                 self.wait()
             }
+            Line::Uses(service, usage) => {
+                self.manners.entry(service).or_default().usage = usage;
+                self.wait()
+            }
+            Line::Port(service, taken) => {
+                self.manners.entry(service).or_default().port_taken = taken;
+                self.wait()
+            }
             Line::Says(service, word) => {
                 self.says(&service, &word);
                 self.wait()
@@ -397,10 +419,8 @@ impl Machine for World {
             Effect::Run { service, task, line } => {
                 self.tell(&format!("  run {} {}: {line}", service.name, task.word()));
             }
-            Effect::FreePort { service, port } => {
-                self.tell(&format!("  free {service} {port}"));
-                self.soon.push_back((service, Happening::PortFreed { failure: None }));
-            }
+            Effect::Measure { service } => self.measured(&service.name),
+            Effect::FreePort { service, port, kill } => self.port_seen(service, port, kill),
             Effect::Deadline(at) => {
                 self.tell(&format!("  deadline {}", at.0));
                 self.deadline = Some(at.0);

@@ -55,7 +55,10 @@ pub(super) fn teach_usage(engine: &mut Engine) {
         .register_type_with_name::<Usage>("Usage")
         .register_get("memory", |it: &mut Usage| it.memory)
         .register_get("cpu", |it: &mut Usage| it.cpu)
-        .register_get("tasks", |it: &mut Usage| it.tasks);
+        .register_get("tasks", |it: &mut Usage| it.tasks)
+        .register_get("text", |it: &mut Usage| {
+            format!("{} MiB of memory, {}% of a CPU", it.memory >> 20, it.cpu)
+        });
 }
 
 /// An event of this kind that says no more than that.
