@@ -89,6 +89,7 @@ impl Draft {
             | Happening::WantRestart
             | Happening::MustYield { .. }
             | Happening::MustHurry
+            | Happening::MustRestart { .. }
             | Happening::MustGiveUp { .. }
             | Happening::Defined { .. } => true,
             Happening::Nudged => match standing.state {
@@ -154,6 +155,7 @@ impl Draft {
             Happening::Said { status, .. } => self.standing().says = status.as_str().into(),
             Happening::PortFreed { failure } => self.standing().port_freed = failure.is_none(),
             Happening::MustYield { .. }
+            | Happening::MustRestart { .. }
             | Happening::Measured { .. }
             | Happening::MustHurry
             | Happening::Nudged
@@ -284,7 +286,9 @@ impl Draft {
             Action::TakeTurn(spacing_ms) => self.take_turn(spacing_ms),
             Action::FreePort => self.free_port(true),
             Action::LookAtPort => self.free_port(false),
-            Action::RestartOthers(names) => self.along = Some((names, Held::Restart)),
+            Action::RestartOthers(names) => {
+                self.along = Some((names, Held::Along(self.service.name.clone())));
+            }
             Action::GiveUpOthers(names) => {
                 self.along = Some((names, Held::GiveUp(self.service.name.clone())));
             }
@@ -403,6 +407,7 @@ impl Draft {
             Happening::WantDown
                 | Happening::WantRestart
                 | Happening::MustYield { .. }
+                | Happening::MustRestart { .. }
                 | Happening::MustGiveUp { .. }
                 | Happening::MustHurry
                 | Happening::Died { .. }

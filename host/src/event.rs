@@ -60,6 +60,11 @@ pub enum Happening {
         /// What goes down.
         to: ServiceName,
     },
+    /// Another one has ended and starts again, and it does so with it.
+    MustRestart {
+        /// The other one.
+        with: ServiceName,
+    },
     /// Another one is given up, and it is given up with it.
     MustGiveUp {
         /// The other one.
@@ -187,6 +192,7 @@ impl Happening {
             Self::Started { .. } => "started",
             Self::MustHurry => "must_hurry",
             Self::MustYield { .. } => "must_yield",
+            Self::MustRestart { .. } => "must_restart",
             Self::MustGiveUp { .. } => "must_give_up",
             Self::Died { .. } => "died",
             Self::Exited { .. } => "exited",

@@ -131,6 +131,8 @@ pub enum Held {
     Renew,
     /// It goes down until this one, which it requires, is up again.
     Yield(ServiceName),
+    /// It goes down and comes up again, as this one does.
+    Along(ServiceName),
     /// It is given up, as this one was.
     GiveUp(ServiceName),
 }

@@ -309,6 +309,7 @@ fn teach_event(engine: &mut Engine) {
         })
         .register_get("to", |it: &mut EventView| match &it.event.what {
             Happening::MustYield { to } => text(to.as_str()).into(),
+            Happening::MustRestart { with } => text(with.as_str()).into(),
             _ => Dynamic::UNIT,
         })
         .register_get("usage", |it: &mut EventView| match it.event.what {

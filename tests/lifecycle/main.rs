@@ -14,6 +14,7 @@ mod restarts;
 mod shutdowns;
 mod stopping;
 mod storms;
+mod strategies;
 mod successors;
 mod unknown;
 mod worlds;

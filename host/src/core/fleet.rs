@@ -160,7 +160,7 @@ impl Core {
             let lives = standing.process.is_some();
             wanted
                 && match how {
-                    Held::Restart => {
+                    Held::Along(_) => {
                         lives && !standing.state.is_stopping() && standing.held.is_none()
                     }
                     _ => lives || standing.alarm.is_some() || standing.state == State::Blocked,
@@ -225,6 +225,7 @@ impl Core {
                 Some(Held::Restart) => Happening::WantRestart,
                 Some(Held::Renew) => Happening::Defined { restart: true },
                 Some(Held::Yield(to)) => Happening::MustYield { to },
+                Some(Held::Along(with)) => Happening::MustRestart { with },
                 Some(Held::GiveUp(with)) => Happening::MustGiveUp { with },
                 Some(Held::Stop) => Happening::WantDown,
                 None => continue, // It is wanted again, or was hurried.

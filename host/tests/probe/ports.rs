@@ -16,7 +16,7 @@ use crate::world::{World, name};
 
 impl World {
     fn free(&self, port: u16) -> Option<String> {
-        self.prober.free_port(&name("web"), port);
+        self.prober.free_port(&name("web"), port, true);
         let News::Happened(_, Happening::PortFreed { failure }) = self.next() else {
             panic!("no port is free")
         };
