@@ -15,9 +15,10 @@ macro_rules! source {
     };
 }
 
-/// The modules that decide: the lifecycle table with its words, and the functions that a user may replace.
-pub const POLICY: [Source; 4] = [
+/// The modules that decide: the lifecycle table with its parts, and the functions that a user may replace.
+pub const POLICY: [Source; 5] = [
     source!("zinit/lifecycle.rhai"),
+    source!("zinit/upkeep.rhai"),
     source!("zinit/reasons.rhai"),
     source!("zinit/policy.rhai"),
     source!("zinit/order.rhai"),

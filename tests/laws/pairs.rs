@@ -16,7 +16,6 @@ use zinit_keeper::wire::Exit;
 /// How many moves long the histories are.
 const LENGTH: u32 = 4;
 
-
 /// How the second needs the first.
 #[derive(Clone, Copy, Debug)]
 enum Tie {

@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod endings;
+mod groups;
 mod health;
 mod hostile;
 mod leftovers;

@@ -213,6 +213,9 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             label if label.starts_with("label:") => {
                 spec.labels.insert(label["label:".len()..].to_owned(), value.to_owned());
             }
+            hook if hook.starts_with("policy:") => {
+                spec.policy.insert(hook["policy:".len()..].to_owned(), value.to_owned());
+            }
             "port_taken" => manner.port_taken = true,
             "litter" => manner.litter = true,
             "ill" => manner.ill = true,
