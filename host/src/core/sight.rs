@@ -57,8 +57,11 @@ impl Core {
         if groups.is_empty() {
             return Vec::new();
         }
-        let shares = |it: &Id| self.spec(*it).groups.iter().any(|it| groups.contains(it));
-        self.known().into_iter().filter(|it| *it != id && shares(it)).collect()
+        let shares = |it: Id| self.spec(it).groups.iter().any(|it| groups.contains(it));
+        let others = self.ids.iter().filter(|(_, it)| **it != id && self.is_known(**it));
+        let mut peers: Vec<_> = others.filter(|(_, it)| shares(**it)).collect();
+        peers.sort();
+        peers.into_iter().map(|(_, it)| *it).collect()
     }
 
     /// The next of a row of numbers from 0 to 999 (`splitmix64`).
