@@ -15,9 +15,14 @@ macro_rules! source {
     };
 }
 
-/// The modules that decide: the lifecycle table, and the functions that a user may replace.
-pub const POLICY: [Source; 3] =
-    [source!("zinit/lifecycle.rhai"), source!("zinit/policy.rhai"), source!("zinit/order.rhai")];
+/// The modules that decide: the lifecycle table with its parts, and the functions that a user may replace.
+pub const POLICY: [Source; 5] = [
+    source!("zinit/lifecycle.rhai"),
+    source!("zinit/upkeep.rhai"),
+    source!("zinit/reasons.rhai"),
+    source!("zinit/policy.rhai"),
+    source!("zinit/order.rhai"),
+];
 
 /// The modules that scripts are given: the words of the README, over the primitives of `host::`.
 ///
@@ -36,7 +41,17 @@ pub const SCRIPT: [Source; 7] = [
 
 /// Ready-made answers to several hooks at once, which a policy calls as `NAME::HOOK(...)` and a service
 /// names in its `policy`.
-pub const STRATEGIES: [Source; 0] = [];
+pub const STRATEGIES: [Source; 9] = [
+    source!("zinit/strategies/canary.rhai"),
+    source!("zinit/strategies/decaying_score.rhai"),
+    source!("zinit/strategies/maintenance_window.rhai"),
+    source!("zinit/strategies/memory_ceiling.rhai"),
+    source!("zinit/strategies/one_for_all.rhai"),
+    source!("zinit/strategies/one_for_one.rhai"),
+    source!("zinit/strategies/port_free.rhai"),
+    source!("zinit/strategies/rest_for_one.rhai"),
+    source!("zinit/strategies/restart_when_idle.rhai"),
+];
 
 impl Source {
     /// The last part of its name: what a strategy is called.

@@ -2,10 +2,11 @@
 //! acts on it, after it has checked it.
 
 use nix::sys::signal::Signal;
-use rhai::{Dynamic, Engine, EvalAltResult, Position};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Task, Tick};
+use crate::name::ServiceName;
 use crate::spec::signal_of;
 use crate::state::State;
 
@@ -30,6 +31,12 @@ pub enum Action {
     CheckAt(Tick),
     /// Deliver `timed_out` at this time, unless another state is entered before.
     TimeOutAt(Tick),
+    /// Look now at what it uses.
+    Measure,
+    /// Deliver `measure_due` at this time, unless another state is entered before.
+    MeasureAt(Tick),
+    /// Remember whether what it uses speaks for a restart; since when is remembered with it.
+    Due(bool),
     /// What follows is nobody's wish: it counts as an end by itself.
     Fault,
     /// Deliver `elapsed` when it is its turn among those that failed: so many milliseconds after the
@@ -37,6 +44,12 @@ pub enum Action {
     TakeTurn(i64),
     /// End whoever listens on its port.
     FreePort,
+    /// See whether somebody listens on its port.
+    LookAtPort,
+    /// These go down and come up again, because it has ended.
+    RestartOthers(Vec<ServiceName>),
+    /// These are given up with it.
+    GiveUpOthers(Vec<ServiceName>),
     /// Bring everything down: it is at rest, and nothing else is to outlive it.
     EndAll,
     /// Run a command on its behalf.
@@ -52,7 +65,8 @@ pub struct Wait {
     pub why: String,
 }
 
-type Made = Result<Action, Box<EvalAltResult>>;
+type Wrong = Box<EvalAltResult>;
+type Made = Result<Action, Wrong>;
 
 /// Gives scripts the words for actions.
 pub fn teach(engine: &mut Engine) {
@@ -67,9 +81,19 @@ pub fn teach(engine: &mut Engine) {
     engine.register_fn("check", || Action::Check);
     engine.register_fn("check_at", |at: i64| Action::CheckAt(Tick(at)));
     engine.register_fn("time_out_at", |at: i64| Action::TimeOutAt(Tick(at)));
+    engine.register_fn("measure", || Action::Measure);
+    engine.register_fn("measure_at", |at: i64| Action::MeasureAt(Tick(at)));
+    engine.register_fn("due", Action::Due);
     engine.register_fn("fault", || Action::Fault);
     engine.register_fn("take_turn", |spacing_ms: i64| Action::TakeTurn(spacing_ms));
     engine.register_fn("free_port", || Action::FreePort);
+    engine.register_fn("look_at_port", || Action::LookAtPort);
+    engine.register_fn("restart_others", |all: Array| {
+        Ok::<_, Wrong>(Action::RestartOthers(names(all)?))
+    });
+    engine.register_fn("give_up_others", |all: Array| {
+        Ok::<_, Wrong>(Action::GiveUpOthers(names(all)?))
+    });
     engine.register_fn("end_all", || Action::EndAll);
     engine.register_fn("run", |task: &str, line: &str| -> Made {
         let task = Task::of_word(task).ok_or_else(|| wrong(format!("`{task}` is no task")))?;
@@ -91,6 +115,14 @@ fn enter(state: &str, why: &str, step: i64) -> Made {
     let state =
         State::of_word(state, step).ok_or_else(|| wrong(format!("`{state}` is no state")))?;
     Ok(Action::Enter(state, why.to_owned()))
+}
+
+fn names(all: Array) -> Result<Vec<ServiceName>, Wrong> {
+    let name = |it: Dynamic| {
+        let text = it.to_string();
+        ServiceName::parse(&text).map_err(|error| wrong(error.to_string()))
+    };
+    all.into_iter().map(name).collect()
 }
 
 fn wrong(message: String) -> Box<EvalAltResult> {

@@ -395,10 +395,11 @@ impl Core {
         }
     }
 
-    fn commit(&mut self, now: Tick, id: Id, draft: Draft) {
+    fn commit(&mut self, now: Tick, id: Id, mut draft: Draft) {
         let before = Rc::clone(self.known_service(id));
         let rearmed = draft.is_rearmed(&before.standing);
         let ends_all = draft.ends_all() && !self.is_ending();
+        let along = draft.along().filter(|_| !self.is_ending());
         let (service, mut effects) = draft.finish();
         self.connect_input(id, &mut effects);
         self.live += usize::from(service.standing.process.is_some());
@@ -421,6 +422,7 @@ impl Core {
         }
         if moved {
             self.reconsider(id);
+            self.tell_peers(id, before.standing.state);
         }
         if self.at(id).leaving && self.at(id).process.is_none() && !self.at(id).state.is_live() {
             self.forget(id);
@@ -428,6 +430,9 @@ impl Core {
             self.show(id);
         }
         self.release(now, freed);
+        if let Some((names, how)) = along {
+            self.take_along(now, id, &names, &how);
+        }
         if ends_all {
             self.bring_down(now);
         } else {

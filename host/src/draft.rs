@@ -9,8 +9,11 @@ use zinit_keeper::wire::Exit;
 use crate::action::Action;
 use crate::core::Effect;
 use crate::event::{Happening, Tick};
+use crate::name::ServiceName;
 use crate::spec::Readiness;
-use crate::state::{EXITS_MAX, Past, Process, Service, Standing, State, Target, describe, nothing};
+use crate::state::{
+    EXITS_MAX, Held, Past, Process, Service, Standing, State, Target, describe, nothing,
+};
 
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
@@ -42,6 +45,8 @@ pub struct Draft {
     entered: bool,
     /// Everything is to be brought down.
     ends_all: bool,
+    /// Others go the same way.
+    along: Option<(Vec<ServiceName>, Held)>,
     /// The next free turn among those that failed.
     next_turn: Tick,
 }
@@ -61,6 +66,7 @@ impl Draft {
             killed: false,
             entered: false,
             ends_all: false,
+            along: None,
             next_turn: Tick(0),
         }
     }
@@ -83,12 +89,19 @@ impl Draft {
             | Happening::WantRestart
             | Happening::MustYield { .. }
             | Happening::MustHurry
+            | Happening::MustRestart { .. }
+            | Happening::MustGiveUp { .. }
             | Happening::Defined { .. } => true,
-            Happening::Nudged => matches!(standing.state, State::Blocked | State::Backoff),
+            Happening::Nudged => match standing.state {
+                State::Running => standing.measure_at.is_none(),
+                other => matches!(other, State::Blocked | State::Backoff),
+            },
             Happening::PortFreed { .. } => standing.state == State::Blocked,
             Happening::Ran { .. } => standing.state.is_stopping(),
             Happening::Elapsed => standing.alarm.is_some_and(|at| at <= now),
             Happening::CheckDue => standing.check_at.is_some_and(|at| at <= now),
+            Happening::MeasureDue => standing.measure_at.is_some_and(|at| at <= now),
+            Happening::Measured { .. } => ours && lives && standing.state == State::Running,
             Happening::TimedOut => standing.timeout_at.is_some_and(|at| at <= now),
             // What has settled already needs no second look.
             Happening::Started { .. } => ours && lives && standing.state != State::Running,
@@ -110,17 +123,20 @@ impl Draft {
     fn take_in(&mut self, what: &Happening) {
         let now = self.now;
         match what {
-            Happening::WantUp => self.standing().target = Target::Up,
+            Happening::WantUp => self.is_wanted(Target::Up),
             Happening::WantRestart => {
-                self.standing().target = Target::Up;
+                self.is_wanted(Target::Up);
                 self.standing().fault = false;
             }
             Happening::WantDown => {
-                self.standing().target = Target::Down;
+                self.is_wanted(Target::Down);
                 self.standing().fault = false;
             }
+            Happening::Defined { .. } => self.standing().given_up_with = None,
+            Happening::MustGiveUp { with } => self.standing().given_up_with = Some(with.clone()),
             Happening::Elapsed => (self.standing().alarm, self.rang) = (None, true),
             Happening::CheckDue => (self.standing().check_at, self.rang) = (None, true),
+            Happening::MeasureDue => (self.standing().measure_at, self.rang) = (None, true),
             Happening::TimedOut => {
                 let due = self.standing().timeout_at.take().unwrap_or(now);
                 (self.rang, self.late_ms) = (true, now.0 - due.0);
@@ -138,12 +154,19 @@ impl Draft {
             Happening::Pinged { .. } => self.process(|it| it.well = Some(now)),
             Happening::Said { status, .. } => self.standing().says = status.as_str().into(),
             Happening::PortFreed { failure } => self.standing().port_freed = failure.is_none(),
-            Happening::Defined { .. }
-            | Happening::MustYield { .. }
+            Happening::MustYield { .. }
+            | Happening::MustRestart { .. }
+            | Happening::Measured { .. }
             | Happening::MustHurry
             | Happening::Nudged
             | Happening::Ran { .. } => {}
         }
+    }
+
+    /// Somebody asks for it.
+    fn is_wanted(&mut self, target: Target) {
+        let standing = self.standing();
+        (standing.target, standing.given_up_with) = (target, None);
     }
 
     /// Nothing of the process is left.
@@ -157,9 +180,10 @@ impl Draft {
         let well_until = if unasked { ended } else { process.well.unwrap_or(ended) };
         standing.last_exit = Some(exit.clone());
         standing.fault |= unasked;
+        let own = standing.fault;
         self.own_end = unasked || process.died.is_some();
         self.ran_ms = process.up.map_or(0, |up| well_until.0 - up.0);
-        let past = Past { at: now, ran_ms: self.ran_ms, own: self.own_end, exit: exit.clone() };
+        let past = Past { at: now, ran_ms: self.ran_ms, own, exit: exit.clone() };
         let exits = &mut self.standing().exits;
         exits.drain(..(exits.len() + 1).saturating_sub(EXITS_MAX));
         exits.push(past);
@@ -220,6 +244,11 @@ impl Draft {
         self.ends_all
     }
 
+    /// Who goes the same way as this service, now that it has ended, and what is done to them.
+    pub fn along(&mut self) -> Option<(Vec<ServiceName>, Held)> {
+        self.along.take()
+    }
+
     /// How long the process was up that just ended.
     pub fn ran_ms(&self) -> i64 {
         self.ran_ms
@@ -241,11 +270,28 @@ impl Draft {
             Action::Arm(at) => self.standing().alarm = Some(self.soon(at)),
             Action::CheckAt(at) => self.standing().check_at = Some(self.soon(at)),
             Action::TimeOutAt(at) => self.standing().timeout_at = Some(self.soon(at)),
+            Action::Measure => {
+                let service = self.service();
+                self.effects.push(Effect::Measure { service });
+            }
+            Action::MeasureAt(at) => self.standing().measure_at = Some(self.soon(at)),
+            Action::Due(true) => {
+                let now = self.now;
+                self.standing().due_since.get_or_insert(now);
+            }
+            Action::Due(false) => self.standing().due_since = None,
             Action::Enter(state, why) => self.enter(state, why),
             Action::Attempts(count) => self.standing().attempts = count,
             Action::Fault => self.standing().fault = true,
             Action::TakeTurn(spacing_ms) => self.take_turn(spacing_ms),
-            Action::FreePort => self.free_port(),
+            Action::FreePort => self.free_port(true),
+            Action::LookAtPort => self.free_port(false),
+            Action::RestartOthers(names) => {
+                self.along = Some((names, Held::Along(self.service.name.clone())));
+            }
+            Action::GiveUpOthers(names) => {
+                self.along = Some((names, Held::GiveUp(self.service.name.clone())));
+            }
             Action::EndAll => self.ends_all = true,
             Action::Run(task, line) => {
                 let service = self.service();
@@ -276,6 +322,7 @@ impl Draft {
         standing.incarnation += 1;
         standing.process = Some(Process::new(now));
         (standing.fault, standing.turn, standing.port_freed) = (false, None, false);
+        standing.given_up_with = None;
         let incarnation = standing.incarnation;
         self.forget_checks();
         let service = self.service();
@@ -313,10 +360,10 @@ impl Draft {
         (standing.turn, standing.alarm) = (Some(turn), Some(turn));
     }
 
-    fn free_port(&mut self) {
+    fn free_port(&mut self, kill: bool) {
         if let Some(port) = self.service.spec.health.first_port() {
             let service = self.service.name.clone();
-            self.effects.push(Effect::FreePort { service, port });
+            self.effects.push(Effect::FreePort { service, port, kill });
         }
     }
 
@@ -333,7 +380,7 @@ impl Draft {
         standing.state = state;
         standing.why = why.chars().take(WHY_MAX).collect::<String>().into();
         (standing.alarm, standing.check_at, standing.timeout_at) = (None, None, None);
-        standing.turn = None;
+        (standing.measure_at, standing.due_since, standing.turn) = (None, None, None);
     }
 
     /// Whether what was decided may stand.
@@ -352,11 +399,16 @@ impl Draft {
         if self.ends_all && (state.is_live() || !matches!(what, Happening::Exited { .. })) {
             return Err("it wants to end everything though nothing has ended".to_owned());
         }
+        if self.along.is_some() && !matches!(what, Happening::Exited { .. }) {
+            return Err("it wants to take others along though nothing has ended".to_owned());
+        }
         let told_to_stop = matches!(
             what,
             Happening::WantDown
                 | Happening::WantRestart
                 | Happening::MustYield { .. }
+                | Happening::MustRestart { .. }
+                | Happening::MustGiveUp { .. }
                 | Happening::MustHurry
                 | Happening::Died { .. }
         );
@@ -397,6 +449,7 @@ impl Draft {
             let again = Some(Tick(self.now.0 + DESPAIR_MS));
             match what {
                 Happening::CheckDue => self.standing().check_at = again,
+                Happening::MeasureDue => self.standing().measure_at = again,
                 Happening::TimedOut => self.standing().timeout_at = again,
                 _ => self.standing().alarm = again,
             }

@@ -47,12 +47,19 @@ pub enum Effect {
         /// The command line.
         line: String,
     },
-    /// End whoever listens on this port.
+    /// Look at what the process that lives uses, and those that belong to it.
+    Measure {
+        /// Of which service.
+        service: Rc<Service>,
+    },
+    /// See whether somebody listens on this port.
     FreePort {
         /// For which service.
         service: ServiceName,
         /// The TCP port.
         port: u16,
+        /// Whether who does is ended.
+        kill: bool,
     },
     /// The exit of this process has been acted on.
     Acknowledge {

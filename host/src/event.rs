@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use zinit_keeper::wire::Exit;
 
 use crate::name::ServiceName;
+use crate::view::Usage;
 
 /// A moment: milliseconds on the machine's monotonic clock, which goes on over restarts of the
 /// server.
@@ -59,6 +60,16 @@ pub enum Happening {
         /// What goes down.
         to: ServiceName,
     },
+    /// Another one has ended and starts again, and it does so with it.
+    MustRestart {
+        /// The other one.
+        with: ServiceName,
+    },
+    /// Another one is given up, and it is given up with it.
+    MustGiveUp {
+        /// The other one.
+        with: ServiceName,
+    },
     /// There is no time left to stop gently.
     MustHurry,
     /// The process of this incarnation exists.
@@ -99,6 +110,13 @@ pub enum Happening {
         /// What failed; `None` when all held.
         failure: Option<String>,
     },
+    /// Somebody has looked at what the processes of this incarnation use.
+    Measured {
+        /// Which process.
+        incarnation: u64,
+        /// What they use.
+        usage: Usage,
+    },
     /// The process of this incarnation says that it is alive.
     Pinged {
         /// Which process.
@@ -127,6 +145,8 @@ pub enum Happening {
     Elapsed,
     /// It is time for the next round of health checks.
     CheckDue,
+    /// It is time to look at what it uses.
+    MeasureDue,
     /// What was waited for in this state did not happen in time.
     TimedOut,
     /// A dependency that it waits for has changed.
@@ -172,15 +192,19 @@ impl Happening {
             Self::Started { .. } => "started",
             Self::MustHurry => "must_hurry",
             Self::MustYield { .. } => "must_yield",
+            Self::MustRestart { .. } => "must_restart",
+            Self::MustGiveUp { .. } => "must_give_up",
             Self::Died { .. } => "died",
             Self::Exited { .. } => "exited",
             Self::Ready { .. } => "ready",
             Self::Checked { .. } => "checked",
+            Self::Measured { .. } => "measured",
             Self::Pinged { .. } => "pinged",
             Self::Said { .. } => "said",
             Self::Ran { .. } => "ran",
             Self::PortFreed { .. } => "port_freed",
             Self::CheckDue => "check_due",
+            Self::MeasureDue => "measure_due",
             Self::TimedOut => "timed_out",
             Self::Elapsed => "elapsed",
             Self::Nudged => "nudged",
@@ -195,6 +219,7 @@ impl Happening {
             | Self::Died { incarnation, .. }
             | Self::Ready { incarnation }
             | Self::Checked { incarnation, .. }
+            | Self::Measured { incarnation, .. }
             | Self::Pinged { incarnation }
             | Self::Said { incarnation, .. }
             | Self::Exited { incarnation, .. } => Some(*incarnation),

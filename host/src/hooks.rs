@@ -53,7 +53,7 @@ pub static HOOKS: &[Hook] = &[
     hook("needs_restart", &["service", "keys"], Kind::Flag),
     hook("on_give_up", &["service"], Kind::TextOrNothing),
     hook("on_unhealthy", &["service"], Kind::OneOf(&["restart", "ignore"])),
-    hook("on_usage", &["service", "usage"], Kind::OneOf(&["keep", "restart"])),
+    hook("on_usage", &["service", "usage"], Kind::OneOf(&["keep", "wait", "restart"])),
     hook("restart_delay", &["service", "attempt"], Kind::Whole),
     hook("settle_ms", &["service"], Kind::Whole),
     hook("should_restart", &["service", "exit"], Kind::Flag),

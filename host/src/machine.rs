@@ -417,7 +417,13 @@ impl Machine for RealMachine {
                 self.prober.check(name, standing.incarnation, Arc::clone(&spec.health));
             }
             Effect::Run { service, task, line } => self.run_task(&service, task, &line),
-            Effect::FreePort { service, port } => self.prober.free_port(&service, port),
+            Effect::Measure { service } => {
+                let leaf = self.board.leaf(service.name.as_str());
+                self.prober.measure(&service, leaf);
+            }
+            Effect::FreePort { service, port, kill } => {
+                self.prober.free_port(&service, port, kill);
+            }
             Effect::Deadline(at) => self.deadline = Some(at),
             Effect::Signal { service, incarnation, signal } => {
                 let service = service.to_string();

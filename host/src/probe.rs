@@ -10,11 +10,12 @@
 //!  names    from names to addresses                                port   ends who listens on one
 //!  notify   `NOTIFY_SOCKET`: datagrams, and how often they count   ready  the ready descriptor
 //!  datagram one datagram, its sender and its descriptors           member who belongs to a service
-//!  pidfd    processes by their identity
+//!  pidfd    processes by their identity                            measure what a service uses
 //! ```
 
 mod datagram;
 mod lane;
+mod measure;
 mod member;
 mod names;
 mod notify;
@@ -26,6 +27,7 @@ mod round;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +39,8 @@ use crate::event::Happening;
 use crate::machine::complain;
 use crate::name::ServiceName;
 use crate::spec::Health;
+use crate::state::Service;
+use measure::Whose;
 pub use member::Membership;
 use notify::Ear;
 use room::Order;
@@ -147,10 +151,26 @@ impl Prober {
         }
     }
 
-    /// Ends whoever listens on this TCP port, but not their clients: SIGTERM, and two seconds later
-    /// SIGKILL. Tells `PortFreed`.
-    pub fn free_port(&self, service: &ServiceName, port: u16) {
-        if let Err(error) = self.order(Order::FreePort { service: service.clone(), port }) {
+    /// Looks at what the processes of a service use and tells `Measured`, unless its main process is
+    /// gone.
+    pub fn measure(&self, service: &Service, leaf: Option<PathBuf>) {
+        let Some(process) = service.standing.process else { return };
+        let whose = Whose {
+            service: service.name.clone(),
+            incarnation: service.standing.incarnation,
+            pid: process.pid,
+            leaf,
+        };
+        if let Err(error) = self.order(Order::Measure(whose)) {
+            complain(&format!("cannot see what `{}` uses: {error}", service.name));
+        }
+    }
+
+    /// Sees who listens on this TCP port and tells `PortFreed`. With `kill` it ends them first, but
+    /// not their clients: SIGTERM, and two seconds later SIGKILL.
+    pub fn free_port(&self, service: &ServiceName, port: u16, kill: bool) {
+        let order = Order::FreePort { service: service.clone(), port, kill };
+        if let Err(error) = self.order(order) {
             let failure = Some(format!("cannot see who listens on port {port}: {error}"));
             self.0.teller.happened(service, Happening::PortFreed { failure });
         }

@@ -52,6 +52,7 @@ const EVENTS_MAX: u64 = 1_000_000;
 /// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
+/// | `T uses NAME MEMORY CPU`, `T port NAME taken`, `free` | what it uses, who has its port |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |
 /// | `T crash NAME`, `T hang NAME`, `T exec_failure NAME`, `T heal NAME` | a [`Fault`] |
 /// | `T slow_start NAME MS`, `T flap NAME MS`, `T outage NAME MS` | and those that last |

@@ -36,6 +36,7 @@ pub use limit::{limit_names, resource_of};
 pub(crate) use log::comes_back;
 pub use patterns::line_regex;
 pub use schema::schema;
+pub(crate) use size::parse as bytes;
 
 use crate::name::ServiceName;
 use crate::refusal::Refusal;

@@ -131,6 +131,10 @@ pub enum Held {
     Renew,
     /// It goes down until this one, which it requires, is up again.
     Yield(ServiceName),
+    /// It goes down and comes up again, as this one does.
+    Along(ServiceName),
+    /// It is given up, as this one was.
+    GiveUp(ServiceName),
 }
 
 /// Everything about a service that is not its configuration. The keeper remembers it for the next
@@ -158,6 +162,12 @@ pub struct Standing {
     /// When `TimedOut` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at: Option<Tick>,
+    /// When `MeasureDue` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure_at: Option<Tick>,
+    /// Since when what it uses speaks for a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_since: Option<Tick>,
     /// Whether a round of health checks is under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checking: bool,
@@ -185,6 +195,9 @@ pub struct Standing {
     /// What is done to it as soon as those that need it are down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// With whom it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up_with: Option<ServiceName>,
     /// How many attempts in a row were short-lived.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: i64,
@@ -209,7 +222,7 @@ pub struct Past {
     pub at: Tick,
     /// How long it had been up.
     pub ran_ms: i64,
-    /// Whether it ended by itself.
+    /// Whether nobody had asked for it: it ended by itself, or was stopped for being ill.
     pub own: bool,
     /// How.
     pub exit: Exit,
@@ -246,6 +259,7 @@ impl Standing {
         let alarms = [
             (self.alarm, Happening::Elapsed),
             (self.check_at, Happening::CheckDue),
+            (self.measure_at, Happening::MeasureDue),
             (self.timeout_at, Happening::TimedOut),
         ];
         let set = alarms.into_iter().filter_map(|(at, what)| Some((at?, what)));
@@ -264,6 +278,8 @@ impl Standing {
             alarm: None,
             check_at: None,
             timeout_at: None,
+            measure_at: None,
+            due_since: None,
             checking: false,
             check_failures: 0,
             health: nothing(),
@@ -273,6 +289,7 @@ impl Standing {
             turn: None,
             port_freed: false,
             held: None,
+            given_up_with: None,
             attempts: 0,
             restarts: 0,
             last_exit: None,

@@ -1,5 +1,6 @@
 //! What a decision sees: read-only views, where an unknown field is an error with a position.
 
+mod measures;
 mod moment;
 mod peer;
 mod samples;
@@ -167,6 +168,7 @@ pub fn teach(engine: &mut Engine) {
     teach_event(engine);
     teach_exit(engine);
     teach_past(engine);
+    measures::teach(engine);
     peer::teach(engine);
     moment::teach(engine);
     samples::teach_usage(engine);
@@ -219,6 +221,18 @@ fn teach_standing(engine: &mut Engine) {
         .register_get("said_ready", |it: &mut ServiceView| it.standing().said_ready)
         .register_get("fault", |it: &mut ServiceView| it.standing().fault)
         .register_get("port_freed", |it: &mut ServiceView| it.standing().port_freed)
+        .register_get("measures", |it: &mut ServiceView| it.standing().measure_at.is_some())
+        .register_get("is_due", |it: &mut ServiceView| it.standing().due_since.is_some())
+        .register_get("due_ms", |it: &mut ServiceView| {
+            it.standing().due_since.map_or(0, |since| it.facts().now.0 - since.0)
+        })
+        .register_get("given_up_with", |it: &mut ServiceView| match &it.standing().given_up_with {
+            Some(other) => text(other.as_str()).into(),
+            None => Dynamic::UNIT,
+        })
+        .register_fn("failures_within", |it: &mut ServiceView, ms: i64| {
+            failures_within(&it.standing().exits, it.facts().now, ms)
+        })
         .register_get("has_turn", |it: &mut ServiceView| it.standing().turn.is_some());
 }
 
@@ -240,6 +254,12 @@ fn teach_spec(engine: &mut Engine) {
         })
         .register_get("labels", |it: &mut ServiceView| labels(it.spec()))
         .register_fn("label", |it: &mut ServiceView, key: &str| label(it.spec(), key))
+        .register_fn("label", |it: &mut ServiceView, key: &str, otherwise: &str| {
+            it.spec().labels.get(key).map_or_else(|| text(otherwise), |it| text(it))
+        })
+        .register_get("port", |it: &mut ServiceView| {
+            it.spec().health.first_port().map_or(Dynamic::UNIT, |it| i64::from(it).into())
+        })
         .register_get("is_target", |it: &mut ServiceView| it.spec().is_target())
         .register_get("restart", |it: &mut ServiceView| text(it.spec().restart.word()))
         .register_get("max_restarts", |it: &mut ServiceView| it.spec().max_restarts)
@@ -289,6 +309,11 @@ fn teach_event(engine: &mut Engine) {
         })
         .register_get("to", |it: &mut EventView| match &it.event.what {
             Happening::MustYield { to } => text(to.as_str()).into(),
+            Happening::MustRestart { with } => text(with.as_str()).into(),
+            _ => Dynamic::UNIT,
+        })
+        .register_get("usage", |it: &mut EventView| match it.event.what {
+            Happening::Measured { usage, .. } => Dynamic::from(usage),
             _ => Dynamic::UNIT,
         })
         .register_get("task", |it: &mut EventView| match &it.event.what {
@@ -318,6 +343,11 @@ fn teach_past(engine: &mut Engine) {
 fn pasts(all: &[Past], now: Tick) -> Array {
     let view = |it: &Past| PastView { past: it.clone(), ago_ms: now.0 - it.at.0 };
     all.iter().map(|it| Dynamic::from(view(it))).collect()
+}
+
+/// How many processes have ended in this time though nobody had asked for it.
+fn failures_within(all: &[Past], now: Tick, ms: i64) -> i64 {
+    count(all.iter().filter(|it| it.own && now.0 - it.at.0 <= ms).count())
 }
 
 fn labels(spec: &Spec) -> Map {

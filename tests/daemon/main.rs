@@ -9,6 +9,7 @@ mod logs;
 mod outputs;
 mod refusals;
 mod seed;
+mod strategies;
 mod successions;
 mod trust;
 mod words;

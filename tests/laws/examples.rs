@@ -1,6 +1,7 @@
 //! The examples in the documentation of the policy are true.
 
-use rhai::Engine;
+use rhai::{AST, Engine, Module, Scope};
+use zinit_stdlib::Source;
 
 /// The lines of the `rhai` blocks in a source, each with its line number.
 fn examples(source: &str) -> Vec<(usize, String)> {
@@ -35,22 +36,64 @@ fn every_example_of_the_policy_is_true() {
         modules.map(|it| engine.compile(it.source).expect("the bundled policy compiles"));
     let functions = compiled.reduce(|all, next| all.merge(&next)).expect("there are modules");
     for module in zinit_stdlib::POLICY {
-        for (line, example) in examples(module.source) {
-            let call = engine.compile_expression(&example).expect("an example is an expression");
-            let said = engine.eval_ast::<bool>(&functions.merge(&call));
-            assert!(matches!(said, Ok(true)), "{}:{line}: {example}: {said:?}", module.path);
-            count += 1;
-        }
+        count += hold_true(&engine, &functions, &module);
     }
     assert!(count >= 10, "only {count} examples were found");
+}
+
+/// Evaluates the examples of a module with these functions; says how many there are.
+fn hold_true(engine: &Engine, functions: &AST, module: &Source) -> usize {
+    let all = examples(module.source);
+    for (line, example) in &all {
+        let call = engine.compile_expression(example).expect("an example is an expression");
+        let said = engine.eval_ast::<bool>(&functions.merge(&call));
+        assert!(matches!(said, Ok(true)), "{}:{line}: {example}: {said:?}", module.path);
+    }
+    all.len()
+}
+
+#[test]
+fn every_example_of_a_strategy_is_true() {
+    let mut engine = engine();
+    let modules = zinit_stdlib::POLICY.iter();
+    let compiled =
+        modules.map(|it| engine.compile(it.source).expect("the bundled policy compiles"));
+    let policy = compiled.reduce(|all, next| all.merge(&next)).expect("there are modules");
+    let base = Module::eval_ast_as_new(Scope::new(), &policy, &engine).expect("functions only");
+    engine.register_static_module("base", base.into());
+    for module in zinit_stdlib::STRATEGIES {
+        let functions = engine.compile(module.source).expect("a bundled strategy compiles");
+        assert!(hold_true(&engine, &functions, &module) > 0, "{} shows nothing", module.path);
+    }
+}
+
+/// The functions of a script that have a name.
+fn named(script: &AST) -> impl Iterator<Item = rhai::ScriptFnMetadata<'_>> {
+    script.iter_functions().filter(|it| !it.name.starts_with("anon$"))
+}
+
+#[test]
+fn a_strategy_answers_hooks_and_nothing_else() {
+    let engine = engine();
+    for module in zinit_stdlib::STRATEGIES {
+        let functions = engine.compile(module.source).expect("a bundled strategy compiles");
+        for function in named(&functions) {
+            let hook = zinit_host::hooks::find(function.name);
+            let is_hook = hook.is_some_and(|it| it.params.len() == function.params.len());
+            let private = function.access == rhai::FnAccess::Private;
+            assert!(is_hook || private, "{}: {}", module.path, function.name);
+        }
+        let yaml = module.source.split("```yaml").nth(1).expect("each shows a service");
+        assert!(yaml.contains("policy: "), "{} is named by no service", module.path);
+    }
 }
 
 #[test]
 fn every_function_of_the_policy_is_documented_and_a_public_one_has_an_example() {
     let engine = engine();
-    for module in zinit_stdlib::POLICY {
+    for module in zinit_stdlib::POLICY.iter().chain(&zinit_stdlib::STRATEGIES) {
         let functions = engine.compile(module.source).expect("the bundled policy compiles");
-        for function in functions.iter_functions() {
+        for function in named(&functions) {
             let public = function.access == rhai::FnAccess::Public;
             let documented = !function.comments.is_empty();
             assert!(documented, "{}: {} has no doc", module.path, function.name);
@@ -63,9 +106,10 @@ fn every_function_of_the_policy_is_documented_and_a_public_one_has_an_example() 
 #[test]
 fn the_bundled_policy_is_short_and_so_is_each_of_its_functions() {
     let mut lines = 0;
-    for module in zinit_stdlib::POLICY {
+    for module in zinit_stdlib::POLICY.iter().chain(&zinit_stdlib::STRATEGIES) {
         let is_code = |it: &&str| !it.trim().is_empty() && !it.trim_start().starts_with("//");
-        lines += module.source.lines().filter(is_code).count();
+        let counts = usize::from(!module.path.contains("strategies/"));
+        lines += counts * module.source.lines().filter(is_code).count();
         let mut head = "";
         let mut length = 0;
         for line in module.source.lines() {

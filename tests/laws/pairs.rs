@@ -23,6 +23,8 @@ enum Tie {
     Requires,
     Wants,
     Conflicts,
+    /// They are a group of which all restart when one ends.
+    Group,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,11 @@ impl World<'_> {
     fn spec(&self, which: usize, exec: &str) -> Spec {
         let (mut spec, first) = (Spec::of_exec(exec), vec![self.names[0].clone()]);
         match (which, self.tie) {
+            (_, Tie::Group) => {
+                spec.groups = vec!["both".to_owned()];
+                spec.labels.insert("intensity".to_owned(), "100".to_owned());
+                spec.policy.insert("*".to_owned(), "one_for_all".to_owned());
+            }
             (0, _) => {}
             (_, Tie::After) => spec.after = first,
             (_, Tie::Requires) => spec.requires = first,
@@ -263,4 +270,9 @@ fn every_history_of_one_that_wants_another_ends_well() {
 #[test]
 fn every_history_of_two_rivals_ends_well() {
     walk(Tie::Conflicts);
+}
+
+#[test]
+fn every_history_of_two_that_restart_together_ends_well() {
+    walk(Tie::Group);
 }

@@ -324,7 +324,7 @@ fn a_status_that_none_is_does_not_count() {
           complaint: `main` has ended (exit 9), and with it ends everything
           main is Failed: it ended with exit 9
           main is Stopped: it was stopped
-          fault: policy.rhai: `exit_status` failed: 256 is no exit status, which is 0 to 255; the bundled function decided
+          fault: policy.rhai:1: `exit_status` failed: 256 is no exit status, which is 0 to 255; the bundled function decided
         ended with 9
     "#]]
     .assert_eq(&told);

@@ -26,6 +26,7 @@ const DAY: &str = "
     last restart=never essential
     rival conflicts=web status=stop
     port kills=1000
+    sized label:memory_limit=1G policy:usage_period_ms=memory_ceiling::usage_period_ms
     0 boot
     300 exit cache 1
     700 exit cache SIGKILL

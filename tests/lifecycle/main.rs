@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod endings;
+mod groups;
 mod health;
 mod hostile;
 mod leftovers;
@@ -15,6 +16,7 @@ mod restarts;
 mod shutdowns;
 mod stopping;
 mod storms;
+mod strategies;
 mod successors;
 mod trials;
 mod unknown;

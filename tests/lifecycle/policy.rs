@@ -175,7 +175,7 @@ fn an_order_that_forgets_or_invents_services_starts_all_of_them_once() {
 fn a_policy_that_cannot_stand_is_refused_whole() {
     let refusals = |source: &str| {
         let refused = zinit_host::policy::Policy::of(&[("policy.rhai".into(), source.to_owned())]);
-        let problems = refused.err().expect("it is refused");
+        let problems = refused.expect_err("it is refused");
         problems.iter().map(|it| format!("{it}\n")).collect::<String>()
     };
     expect![[r#"

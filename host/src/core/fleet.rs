@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic};
 use super::Core;
 use crate::event::{Happening, Tick};
 use crate::graph::{Id, Need};
+use crate::name::ServiceName;
 use crate::spec::Status;
 use crate::state::{Held, Standing, State, Target};
 
@@ -90,7 +91,8 @@ impl Core {
     pub(super) fn keep_up(&mut self, now: Tick, id: Id) {
         let mut needed = vec![id];
         while let Some(id) = needed.pop() {
-            if self.is_known(id) && self.at(id).held == Some(Held::Stop) {
+            let goes = |it: &Standing| matches!(it.held, Some(Held::Stop | Held::GiveUp(_)));
+            if self.is_known(id) && goes(self.at(id)) {
                 self.held.remove(&id);
                 self.draw(id).standing.held = None;
                 self.draw(id).standing.target = Target::Up;
@@ -147,6 +149,30 @@ impl Core {
         self.settle_queue(now);
     }
 
+    /// Takes others the way of one that has ended by itself: it starts again, and so do they, or it is
+    /// given up, and they are with it. Who is not wanted, or goes down already, is left alone.
+    pub(super) fn take_along(&mut self, now: Tick, id: Id, names: &[ServiceName], how: &Held) {
+        let others: BTreeSet<Id> =
+            names.iter().filter_map(|it| self.ids.get(it).copied()).collect();
+        let goes_along = |it: &Id| {
+            let standing = self.at(*it);
+            let wanted = standing.target == Target::Up && !standing.leaving;
+            let lives = standing.process.is_some();
+            wanted
+                && match how {
+                    Held::Along(_) => {
+                        lives && !standing.state.is_stopping() && standing.held.is_none()
+                    }
+                    _ => lives || standing.alarm.is_some() || standing.state == State::Blocked,
+                }
+        };
+        let others = others.into_iter().filter(|it| *it != id && self.is_known(*it));
+        let others: Vec<Id> = others.filter(goes_along).collect();
+        if !others.is_empty() {
+            self.hold(now, &others, how);
+        }
+    }
+
     /// The services that require one of these, or one that does, and have something to lose; each
     /// with the one that it has to yield to.
     fn requiring(&self, ids: &[Id]) -> Vec<(Id, Id)> {
@@ -199,6 +225,8 @@ impl Core {
                 Some(Held::Restart) => Happening::WantRestart,
                 Some(Held::Renew) => Happening::Defined { restart: true },
                 Some(Held::Yield(to)) => Happening::MustYield { to },
+                Some(Held::Along(with)) => Happening::MustRestart { with },
+                Some(Held::GiveUp(with)) => Happening::MustGiveUp { with },
                 Some(Held::Stop) => Happening::WantDown,
                 None => continue, // It is wanted again, or was hurried.
             };

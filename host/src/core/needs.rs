@@ -99,6 +99,17 @@ impl Core {
         }
     }
 
+    /// A service is in another state: whoever of its groups waits may wait for that, if the policy
+    /// looks around.
+    pub(super) fn tell_peers(&mut self, id: Id, before: State) {
+        if self.at(id).state == before || !self.policy.borrow().looks_around() {
+            return;
+        }
+        let mut peers = self.peers(id);
+        peers.retain(|it| self.at(*it).state == State::Blocked);
+        self.nudge(peers.into_iter().collect());
+    }
+
     pub(super) fn nudge(&mut self, told: BTreeSet<Id>) {
         self.queue.extend(told.into_iter().map(|it| (it, Happening::Nudged)));
     }

@@ -119,8 +119,9 @@ impl Core {
         files: &[(PathBuf, String)],
     ) -> Result<(), Refusal> {
         self.load_policy(files).map_err(|mut problems| problems.remove(0))?;
-        // Who waits may wait for nothing any more.
-        let waiting = self.known().into_iter().filter(|id| self.at(*id).state == State::Blocked);
+        // Who waits may wait for nothing any more, and who is up may be looked at from now on.
+        let told = |it: &Id| matches!(self.at(*it).state, State::Blocked | State::Running);
+        let waiting = self.known().into_iter().filter(told);
         self.nudge(waiting.collect());
         self.settle_queue(now);
         Ok(())

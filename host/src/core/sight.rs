@@ -41,17 +41,27 @@ impl Core {
     /// The services around one.
     fn around(&self, id: Id) -> Around {
         let peer = |it: &Id| self.nodes[it.index()].service.as_ref().map(|it| Peer::of(it));
-        let groups = &self.spec(id).groups;
-        let shares = |it: &Id| self.spec(*it).groups.iter().any(|it| groups.contains(it));
-        let fellows = |it: &Id| *it != id && !groups.is_empty() && shares(it);
         let dependents: BTreeSet<Id> =
             self.graph.dependents(id).iter().map(|(it, _)| *it).collect();
         let needs: BTreeSet<Id> = self.graph.needs(id).iter().map(|(it, _)| *it).collect();
         Around {
-            peers: self.known().iter().filter(|it| fellows(it)).filter_map(peer).collect(),
+            peers: self.peers(id).iter().filter_map(peer).collect(),
             dependents: dependents.iter().filter_map(peer).collect(),
             dependencies: needs.iter().filter_map(peer).collect(),
         }
+    }
+
+    /// The others of its groups, sorted by name.
+    pub(super) fn peers(&self, id: Id) -> Vec<Id> {
+        let groups = &self.spec(id).groups;
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        let shares = |it: Id| self.spec(it).groups.iter().any(|it| groups.contains(it));
+        let others = self.ids.iter().filter(|(_, it)| **it != id && self.is_known(**it));
+        let mut peers: Vec<_> = others.filter(|(_, it)| shares(**it)).collect();
+        peers.sort();
+        peers.into_iter().map(|(_, it)| *it).collect()
     }
 
     /// The next of a row of numbers from 0 to 999 (`splitmix64`).

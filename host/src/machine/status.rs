@@ -104,6 +104,7 @@ fn ahead(state: State, what: &Happening) -> &'static str {
         (State::Blocked, _) => "another look",
         (State::Stopping { .. }, _) => "the next stop step",
         (_, Happening::CheckDue) => "the next check",
+        (_, Happening::MeasureDue) => "the next look at what it uses",
         (_, Happening::TimedOut) => "the end of its time to start",
         _ => "",
     }

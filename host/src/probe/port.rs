@@ -45,6 +45,18 @@ pub(super) async fn free(port: u16) -> Result<(), String> {
     }
 }
 
+/// Sees whether nobody listens on the port.
+///
+/// # Errors
+/// Who does, as half a sentence.
+pub(super) async fn is_free(port: u16) -> Result<(), String> {
+    let seen = tokio::task::spawn_blocking(move || match holders_of(port)?.first() {
+        Some(it) => Err(format!("{it} listens on port {port}")),
+        None => Ok(()),
+    });
+    seen.await.unwrap_or_else(|_| Err("given up".to_owned()))
+}
+
 /// A process that listens on the port.
 struct Listener {
     pid: i32,
@@ -71,7 +83,17 @@ async fn look(port: u16) -> Result<Vec<Listener>, String> {
     found.unwrap_or_else(|_| Err("given up".to_owned()))
 }
 
+/// Who listens on the port, if they may be ended.
 fn listeners(port: u16) -> Result<Vec<Listener>, String> {
+    let found = holders_of(port)?;
+    let ours = [1, getpid().as_raw(), getppid().as_raw()];
+    match found.iter().find(|it| ours.contains(&it.pid)) {
+        Some(it) => Err(format!("{it} listens on port {port}, and must not be ended")),
+        None => Ok(found),
+    }
+}
+
+fn holders_of(port: u16) -> Result<Vec<Listener>, String> {
     let sockets = listening_sockets(port);
     let first = holders(&sockets);
     if first.is_empty() && !sockets.is_empty() && !listening_sockets(port).is_empty() {
@@ -83,9 +105,5 @@ fn listeners(port: u16) -> Result<Vec<Listener>, String> {
     // A number whose owner has changed meanwhile does not count.
     let still: BTreeSet<u32> = holders(&sockets).into_iter().collect();
     found.retain(|it| u32::try_from(it.pid).is_ok_and(|it| still.contains(&it)));
-    let ours = [1, getpid().as_raw(), getppid().as_raw()];
-    match found.iter().find(|it| ours.contains(&it.pid)) {
-        Some(it) => Err(format!("{it} listens on port {port}, and must not be ended")),
-        None => Ok(found),
-    }
+    Ok(found)
 }

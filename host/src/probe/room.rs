@@ -15,9 +15,10 @@ use tokio::task::JoinHandle;
 use zinit_keeper::wire::{Exit, Ready};
 
 use super::lane::Lane;
+use super::measure::{Ledger, Whose};
 use super::notify::Ear;
 use super::round::{Means, Round};
-use super::{Teller, names, port, ready};
+use super::{Teller, measure, names, port, ready};
 use crate::event::Happening;
 use crate::machine::complain;
 use crate::name::ServiceName;
@@ -28,7 +29,8 @@ pub(super) enum Order {
     Check { service: ServiceName, incarnation: u64, health: Arc<Health> },
     Ran { service: ServiceName, exit: Exit },
     Listen { ear: Ear, way: Ready, end: OwnedFd },
-    FreePort { service: ServiceName, port: u16 },
+    Measure(Whose),
+    FreePort { service: ServiceName, port: u16, kill: bool },
     Forget { service: ServiceName },
 }
 
@@ -66,6 +68,9 @@ struct Watched {
     round: Option<Task>,
     ear: Option<Task>,
     port: Option<Task>,
+    look: Option<Task>,
+    /// What its latest process had used when somebody looked last.
+    ledger: Ledger,
     lane: Lane,
 }
 
@@ -105,7 +110,8 @@ impl Room {
                 }
                 Order::Ran { service, exit } => self.ran(&service, exit),
                 Order::Listen { ear, way, end } => self.listen(ear, way, end),
-                Order::FreePort { service, port } => self.free_port(service, port),
+                Order::Measure(whose) => self.measure(whose),
+                Order::FreePort { service, port, kill } => self.free_port(service, port, kill),
                 Order::Forget { service } => self.forget(&service),
             }
         }
@@ -126,7 +132,8 @@ impl Room {
     fn ran(&mut self, service: &ServiceName, exit: Exit) {
         let Some(watched) = self.watched.get_mut(service) else { return };
         watched.lane.ended(exit);
-        if watched.round.is_none() && watched.ear.is_none() && watched.port.is_none() {
+        let idle = watched.round.is_none() && watched.ear.is_none() && watched.look.is_none();
+        if idle && watched.port.is_none() {
             self.watched.remove(service);
         }
     }
@@ -151,11 +158,24 @@ impl Room {
         };
     }
 
-    fn free_port(&mut self, service: ServiceName, port: u16) {
+    fn measure(&mut self, whose: Whose) {
+        let means = Arc::clone(&self.means);
+        let watched = self.watched.entry(whose.service.clone()).or_default();
+        let ledger = Arc::clone(&watched.ledger);
+        watched.look = Some(Task::of(async move {
+            let (service, incarnation) = (whose.service.clone(), whose.incarnation);
+            if let Some(usage) = measure::look(whose, ledger).await {
+                means.teller.happened(&service, Happening::Measured { incarnation, usage });
+            }
+        }));
+    }
+
+    fn free_port(&mut self, service: ServiceName, port: u16, kill: bool) {
         let means = Arc::clone(&self.means);
         let watched = self.watched.entry(service.clone()).or_default();
         watched.port = Some(Task::of(async move {
-            let failure = port::free(port).await.err();
+            let seen = if kill { port::free(port).await } else { port::is_free(port).await };
+            let failure = seen.err();
             means.teller.happened(&service, Happening::PortFreed { failure });
         }));
     }

@@ -1,6 +1,7 @@
 //! How a simulated service behaves, and the faults that change it.
 
 use crate::name::ServiceName;
+use crate::view::Usage;
 
 /// Something that goes wrong with a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,10 @@ pub(super) struct Manner {
     pub(super) hangs: bool,
     /// It gives no sign of life, and its checks time out.
     pub(super) silent: bool,
+    /// What its processes use.
+    pub(super) usage: Usage,
+    /// Somebody else listens on its port.
+    pub(super) port_taken: bool,
     /// How long each start takes.
     pub(super) slow_ms: i64,
     /// Since when its checks fail and hold in turns, and for how long each.

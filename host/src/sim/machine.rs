@@ -96,7 +96,6 @@ pub(super) struct Simulated {
     pub(super) faults: Vec<decision::Fault>,
     pub(super) told: Option<String>,
     pub(super) observer: Option<Observer>,
-    usage: BTreeMap<ServiceName, (i64, f64)>,
 }
 
 impl Simulated {
@@ -325,9 +324,17 @@ impl Simulated {
         }
     }
 
-    /// Says what a service uses from now on: bytes of memory, and CPU time in percent of one CPU.
-    pub(super) fn uses(&mut self, service: ServiceName, memory: i64, cpu: f64) {
-        self.usage.insert(service, (memory, cpu));
+    fn measured(&mut self, service: &ServiceName) {
+        let usage = self.manners.get(service).map(|it| it.usage).unwrap_or_default();
+        let Some(incarnation) = self.slots.get(service).map(|it| it.incarnation) else { return };
+        self.soon.push_back((service.clone(), Happening::Measured { incarnation, usage }));
+    }
+
+    fn port_seen(&mut self, service: ServiceName, port: u16, kill: bool) {
+        self.tell(&format!("  {} {service} {port}", if kill { "free" } else { "look at" }));
+        let taken = !kill && self.manners.get(&service).is_some_and(|it| it.port_taken);
+        let failure = taken.then(|| format!("process 7 (`other`) listens on port {port}"));
+        self.soon.push_back((service, Happening::PortFreed { failure }));
     }
 
     /// What a command of a good service does: it succeeds, and the one that asks it to stop is heard.
@@ -429,6 +436,10 @@ impl Simulated {
             Line::Exit(service, exit) => self.ends(&service, exit),
             Line::Health(service, how) => self.health(service, &how),
             Line::Says(service, word) => self.says(&service, &word),
+            Line::Uses(service, usage) => self.manners.entry(service).or_default().usage = usage,
+            Line::Port(service, taken) => {
+                self.manners.entry(service).or_default().port_taken = taken;
+            }
             Line::Sign(service, incarnation, sign) => self.signs(&service, incarnation, sign),
             Line::Fault(service, fault) => self.inject(&service, fault),
         }
@@ -519,10 +530,8 @@ impl Machine for Simulated {
                 self.tell(&format!("  run {} {}: {line}", service.name, task.word()));
                 self.ran(&service, task);
             }
-            Effect::FreePort { service, port } => {
-                self.tell(&format!("  free {service} {port}"));
-                self.soon.push_back((service, Happening::PortFreed { failure: None }));
-            }
+            Effect::Measure { service } => self.measured(&service.name),
+            Effect::FreePort { service, port, kill } => self.port_seen(service, port, kill),
             Effect::Deadline(at) => {
                 self.tell(&format!("  deadline {}", at.0));
                 self.deadline = Some(at.0);

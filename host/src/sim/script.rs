@@ -6,6 +6,7 @@ use crate::desk::{Command, Reload};
 use crate::ending::Asker;
 use crate::name::ServiceName;
 use crate::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
+use crate::view::Usage;
 use nix::sys::signal::Signal;
 use zinit_keeper::wire::{Exit, Then};
 
@@ -27,6 +28,10 @@ pub(super) enum Line {
     Unseen(ServiceName, Exit),
     /// Its checks hold from now on, fail, or hang.
     Health(ServiceName, String),
+    /// This is what it uses from now on.
+    Uses(ServiceName, Usage),
+    /// Somebody else has its port from now on, or nobody.
+    Port(ServiceName, bool),
     /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
     Says(ServiceName, String),
     /// What this process of it does by itself, if it lives still.
@@ -93,6 +98,11 @@ impl Simulated {
             ["ready" | "stale" | "ping" | "checked", it] => {
                 Line::Says(name(it), words[0].to_owned())
             }
+            ["uses", it, memory, cpu] => {
+                let number = |it: &str| it.parse().expect("a number");
+                Line::Uses(name(it), Usage { memory: number(memory), cpu: number(cpu), tasks: 1 })
+            }
+            ["port", it, how] => Line::Port(name(it), *how == "taken"),
             ["ran", it, code] => Line::Says(name(it), (*code).to_owned()),
             ["reload", ..] | ["plan", ..] => {
                 ask(Command::Reload(self.reload(words[0] == "plan", &words[1..])))
@@ -189,6 +199,17 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
                 spec.health = Arc::new(health);
             }
             "lively" => manner.lively = true,
+            "groups" => spec.groups = value.split(',').map(str::to_owned).collect(),
+            "policy" => {
+                spec.policy.insert("*".to_owned(), value.to_owned());
+            }
+            label if label.starts_with("label:") => {
+                spec.labels.insert(label["label:".len()..].to_owned(), value.to_owned());
+            }
+            hook if hook.starts_with("policy:") => {
+                spec.policy.insert(hook["policy:".len()..].to_owned(), value.to_owned());
+            }
+            "port_taken" => manner.port_taken = true,
             "litter" => manner.litter = true,
             "ill" => manner.ill = true,
             "hangs" => manner.hangs = true,

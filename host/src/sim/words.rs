@@ -16,6 +16,7 @@ use crate::native::{Said, thrown};
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::spec::{KEYS, duration_ms, signal_of};
 use crate::state::Service;
+use crate::view::Usage;
 use crate::words::Word;
 
 /// What a timeline may be long.
@@ -382,12 +383,24 @@ pub mod sim {
     /// What a service uses from now on: bytes of memory, and CPU time in percent of one CPU.
     ///
     /// ```rhai
-    /// sim.service("db"); sim.usage("db", 500_000_000, 20.0).state("db") == "Spawned"
+    /// sim.service("db"); sim.usage("db", 500_000_000, 20).state("db") == "Spawned"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn usage(sim: &mut Sim, name: &str, memory: i64, cpu: f64) -> Said<Sim> {
+    pub fn usage(sim: &mut Sim, name: &str, memory: i64, cpu: i64) -> Said<Sim> {
         let name = look(sim, name, |it| it.name.clone())?;
-        sim.0.borrow_mut().world.set_usage(&name, memory, cpu);
+        sim.0.borrow_mut().world.set_usage(&name, Usage { memory, cpu, tasks: 1 });
+        Ok(sim.clone())
+    }
+
+    /// Somebody else listens on its port from now on, or nobody.
+    ///
+    /// ```rhai
+    /// sim.service("db"); sim.port_taken("db", true).state("db") == "Spawned"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn port_taken(sim: &mut Sim, name: &str, taken: bool) -> Said<Sim> {
+        let name = look(sim, name, |it| it.name.clone())?;
+        sim.0.borrow_mut().world.set_port_taken(&name, taken);
         Ok(sim.clone())
     }
 

@@ -19,6 +19,7 @@ use crate::refusal::{Kind, Refusal, nearest};
 use crate::spec::Spec;
 use crate::state::Service;
 use crate::supervise::{self, Machine, Outcome};
+use crate::view::Usage;
 
 /// A machine with services on it, from its start on. Its services are good ones: those that have to
 /// say that they are ready do so at once, those that have to say that they live do so in time, checks
@@ -133,9 +134,14 @@ impl World {
         self.machine.manners.entry(service.clone()).or_default().runs_ms = ms;
     }
 
-    /// Says what a service uses from now on: bytes of memory, and CPU time in percent of one CPU.
-    pub fn set_usage(&mut self, service: &ServiceName, memory: i64, cpu: f64) {
-        self.machine.uses(service.clone(), memory, cpu);
+    /// Says what a service uses from now on.
+    pub fn set_usage(&mut self, service: &ServiceName, usage: Usage) {
+        self.machine.manners.entry(service.clone()).or_default().usage = usage;
+    }
+
+    /// Says whether somebody else listens on the port of a service from now on.
+    pub fn set_port_taken(&mut self, service: &ServiceName, taken: bool) {
+        self.machine.manners.entry(service.clone()).or_default().port_taken = taken;
     }
 
     /// Starts the server, once.

@@ -20,7 +20,7 @@ const UNITS: [(&str, u64); 14] = [
 ];
 
 /// The bytes, or why it is no size, to follow "must be a size".
-pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<u64, &'static str> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

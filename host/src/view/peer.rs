@@ -1,9 +1,9 @@
 //! The services around the one that is decided about, for policies that look at them.
 
-use rhai::{Array, Dynamic, Engine};
+use rhai::{Array, Dynamic, Engine, ImmutableString};
 use serde::{Deserialize, Serialize};
 
-use super::{ServiceView, pasts, text};
+use super::{ServiceView, failures_within, pasts, text};
 use crate::event::Tick;
 use crate::name::ServiceName;
 use crate::state::{Past, Service, State, Target};
@@ -58,8 +58,15 @@ impl Peer {
     }
 
     fn label(&self, key: &str) -> Dynamic {
-        let found = self.labels.iter().find(|(it, _)| it == key);
-        found.map_or(Dynamic::UNIT, |(_, value)| text(value).into())
+        self.find(key).map_or(Dynamic::UNIT, |it| text(it).into())
+    }
+
+    fn label_or(&self, key: &str, otherwise: &str) -> ImmutableString {
+        text(self.find(key).unwrap_or(otherwise))
+    }
+
+    fn find(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(it, _)| it == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -98,5 +105,11 @@ pub(super) fn teach(engine: &mut Engine) {
         .register_get("attempts", |it: &mut PeerView| it.peer.attempts)
         .register_get("restarts", |it: &mut PeerView| it.peer.restarts)
         .register_get("exits", |it: &mut PeerView| pasts(&it.peer.exits, it.now))
-        .register_fn("label", |it: &mut PeerView, key: &str| it.peer.label(key));
+        .register_fn("failures_within", |it: &mut PeerView, ms: i64| {
+            failures_within(&it.peer.exits, it.now, ms)
+        })
+        .register_fn("label", |it: &mut PeerView, key: &str| it.peer.label(key))
+        .register_fn("label", |it: &mut PeerView, key: &str, otherwise: &str| {
+            it.peer.label_or(key, otherwise)
+        });
 }

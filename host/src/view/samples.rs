@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zinit_keeper::wire::Exit;
 
-use super::{EventView, ExitView, Facts, Seen, ServiceView};
+use super::{Around, EventView, ExitView, Facts, Peer, Seen, ServiceView};
 use crate::action::parse_signal;
-use crate::event::{Happening, Tick};
+use crate::event::{Happening, Tick, Wall};
 use crate::name::ServiceName;
 use crate::spec::Spec;
 use crate::state::{Past, Process, Service, Standing, State, Target};
@@ -31,13 +31,15 @@ type Made<T> = Result<T, Box<EvalAltResult>>;
 const NOW: Tick = Tick(1_000_000_000);
 
 /// Gives scripts the words: `sample()`, a service that was never started, or `sample(MAP)`, one with
-/// these keys of a service file, and `state`, `attempts`, `restarts` and `exits`;
+/// these keys of a service file, and `state`, `attempts`, `restarts`, `exits`, `since_ms`, `due_ms`,
+/// `time` and `peers`;
 /// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process;
 /// `sample_event(KIND)`, something that happened, and `sample_end(EXIT, RAN_MS)`, the end of a process
 /// that was up for so long; and `sample_usage(MEMORY, CPU)`.
 pub fn teach(engine: &mut Engine) {
-    engine
-        .register_fn("sample", || view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up)));
+    engine.register_fn("sample", || {
+        view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up), Facts::none(NOW))
+    });
     engine.register_fn("sample", |facts: Map| sample(&facts));
     engine.register_fn("exit_code", exit_code);
     engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
@@ -55,7 +57,10 @@ pub(super) fn teach_usage(engine: &mut Engine) {
         .register_type_with_name::<Usage>("Usage")
         .register_get("memory", |it: &mut Usage| it.memory)
         .register_get("cpu", |it: &mut Usage| it.cpu)
-        .register_get("tasks", |it: &mut Usage| it.tasks);
+        .register_get("tasks", |it: &mut Usage| it.tasks)
+        .register_get("text", |it: &mut Usage| {
+            format!("{} MiB of memory, {}% of a CPU", it.memory >> 20, it.cpu)
+        });
 }
 
 /// An event of this kind that says no more than that.
@@ -74,30 +79,65 @@ fn exit_signal(name: &str) -> Made<ExitView> {
     Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
 }
 
-fn view(spec: Spec, standing: Standing) -> ServiceView {
+fn view(spec: Spec, standing: Standing, facts: Facts) -> ServiceView {
     let name = ServiceName::parse("sample").expect("it is a name");
     let service = Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() };
-    ServiceView::new(Rc::new(Seen { service: Rc::new(service), facts: Facts::none(NOW) }))
+    ServiceView::new(Rc::new(Seen { service: Rc::new(service), facts }))
 }
 
 /// A service of which these things are known; the rest is as usual.
 fn sample(facts: &Map) -> Made<ServiceView> {
     let mut standing = Standing::new(NOW, Target::Up);
     let mut config = json!({ "exec": "sleep 100" });
+    let mut seen = Facts::none(NOW);
     for (key, value) in facts {
         match key.as_str() {
             "state" => enter(&mut standing, &value.to_string())?,
             "attempts" => standing.attempts = value.as_int()?,
             "restarts" => standing.restarts = value.as_int()?,
-            "exits" => {
+            "since_ms" => standing.since = Tick(NOW.0 - value.as_int()?),
+            "due_ms" => standing.due_since = Some(Tick(NOW.0 - value.as_int()?)),
+            "exits" => standing.exits = pasts(value)?,
+            "time" => seen.wall = wall(&value.clone().try_cast().unwrap_or_default())?,
+            "peers" => {
                 let all = value.clone().into_typed_array::<Map>()?;
-                standing.exits = all.iter().map(past).collect::<Made<_>>()?;
+                let peers = all.iter().map(peer).collect::<Made<_>>()?;
+                seen.around = Some(Rc::new(Around { peers, ..Around::default() }));
             }
             key => config[key] = rhai::serde::from_dynamic::<Value>(value)?,
         }
     }
     let spec = Spec::from_config(&config).map_err(|refusal| refusal.to_string())?;
-    Ok(view(spec, standing))
+    Ok(view(spec, standing, seen))
+}
+
+fn pasts(all: &Dynamic) -> Made<Vec<Past>> {
+    all.clone().into_typed_array::<Map>()?.iter().map(past).collect()
+}
+
+/// `#{ weekday: 1, hour: 2, minute: 30 }`, in the first full week of 1970.
+fn wall(facts: &Map) -> Made<Wall> {
+    const SUNDAY: i64 = 3;
+    let number = |key: &str| facts.get(key).map_or(Ok(0), Dynamic::as_int);
+    let hours = (SUNDAY + number("weekday")?) * 24 + number("hour")?;
+    Ok(Wall { unix_ms: (hours * 60 + number("minute")?) * 60_000, offset_s: 0 })
+}
+
+/// `#{ name: "db", state: "Running", since_ms: 500, exits: [...], labels: #{...} }`.
+fn peer(facts: &Map) -> Made<Peer> {
+    let word = |key: &str, usual: &str| facts.get(key).map_or(usual.to_owned(), Dynamic::to_string);
+    let mut standing = Standing::new(NOW, Target::Up);
+    enter(&mut standing, &word("state", "Running"))?;
+    standing.since = Tick(NOW.0 - facts.get("since_ms").map_or(Ok(0), Dynamic::as_int)?);
+    standing.exits = facts.get("exits").map_or(Ok(Vec::new()), pasts)?;
+    let mut spec = Spec::of_exec("sleep 100");
+    for (key, value) in
+        facts.get("labels").and_then(|it| it.clone().try_cast::<Map>()).iter().flatten()
+    {
+        spec.labels.insert(key.to_string(), value.to_string());
+    }
+    let name = ServiceName::parse(&word("name", "peer")).map_err(|error| error.to_string())?;
+    Ok(Peer::of(&Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() }))
 }
 
 fn enter(standing: &mut Standing, word: &str) -> Made<()> {

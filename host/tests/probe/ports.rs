@@ -16,7 +16,11 @@ use crate::world::{World, name};
 
 impl World {
     fn free(&self, port: u16) -> Option<String> {
-        self.prober.free_port(&name("web"), port);
+        self.seen(port, true)
+    }
+
+    fn seen(&self, port: u16, kill: bool) -> Option<String> {
+        self.prober.free_port(&name("web"), port, kill);
         let News::Happened(_, Happening::PortFreed { failure }) = self.next() else {
             panic!("no port is free")
         };
@@ -52,6 +56,19 @@ fn the_server_does_not_end_itself() {
     let me = std::process::id();
     assert!(failure.starts_with(&format!("process {me} (`")), "{failure}");
     assert!(failure.ends_with(&format!(" listens on port {port}, and must not be ended")));
+}
+
+#[test]
+fn who_is_only_looked_for_is_named_and_lives() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let world = World::new();
+    let failure = world.seen(port, false).unwrap();
+    let me = std::process::id();
+    assert!(failure.starts_with(&format!("process {me} (`")), "{failure}");
+    assert!(failure.ends_with(&format!(" listens on port {port}")), "{failure}");
+    drop(listener);
+    assert_eq!(world.seen(port, false), None);
 }
 
 #[test]
