@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `world` | a core and its machine: let time pass, let things go wrong, look |
 //! | `machine` | the machine: processes, alarms, what is told |
+//! | `processes` | what becomes of its processes |
 //! | `faults` | how services behave, and what can go wrong with them |
 //! | `script` | timelines as text |
 //! | `words` | what the tests of a policy say to a world: `sim.exit("db", 1)` |
+//! | `values` | the texts and numbers that these words are given |
 //! | `room` | the world of one test, and `diff`: what it expects against what is told |
 //! | `assertions` | what tests say beside it: `assert(...)` |
 
@@ -15,8 +17,10 @@ pub mod assertions;
 mod diff;
 mod faults;
 mod machine;
+mod processes;
 mod room;
 mod script;
+mod values;
 #[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
 pub mod words;
 mod world;

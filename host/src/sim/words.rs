@@ -4,17 +4,16 @@
 use std::cell::RefMut;
 
 use rhai::plugin::exported_module;
-use rhai::{Dynamic, Engine, EvalAltResult, Shared};
-use zinit_keeper::wire::Exit;
+use rhai::{Dynamic, Engine, Shared};
 
 use super::assertions;
 use super::room::{Room, Sim, SimService};
+use super::values::{exit_of, milliseconds, parsed, refused};
 use super::{Fault, World};
 use crate::moment;
-use crate::name::ServiceName;
 use crate::native::{Said, thrown};
-use crate::refusal::{Kind, Refusal, nearest};
-use crate::spec::{KEYS, duration_ms, signal_of};
+use crate::refusal::{Refusal, nearest};
+use crate::spec::KEYS;
 use crate::state::Service;
 use crate::view::Usage;
 use crate::words::Word;
@@ -74,14 +73,6 @@ pub(crate) fn nearest_word(name: &str) -> Option<String> {
     nearest(name, words.iter().map(|it| it.name.as_str()).chain(keys)).map(str::to_owned)
 }
 
-fn refused(message: impl Into<String>, hint: &str) -> Box<EvalAltResult> {
-    thrown(Refusal::new(Kind::BadArgument, message).hint(hint))
-}
-
-fn parsed(name: &str) -> Said<ServiceName> {
-    ServiceName::parse(name).map_err(|it| thrown(it.into()))
-}
-
 /// Does something in the world, which was started by then.
 fn act(sim: &Sim, act: impl FnOnce(&mut World) -> Result<(), Refusal>) -> Said<Sim> {
     let mut room: RefMut<'_, Room> = sim.0.borrow_mut();
@@ -104,40 +95,6 @@ fn inject(sim: &Sim, name: &str, fault: Fault) -> Said<Sim> {
     before.inject(&name, fault).map_err(thrown)?;
     room.limit()?;
     Ok(sim.clone())
-}
-
-/// Milliseconds: a number of them, or a text such as `"10s"`.
-fn milliseconds(value: &Dynamic) -> Said<i64> {
-    let ms = match value.as_int() {
-        Ok(ms) => Ok(ms),
-        Err(_) => {
-            duration_ms(&value.to_string()).map_err(|why| format!("`{value}` is no time: {why}"))
-        }
-    };
-    let ms = ms.map_err(|it| refused(it, "milliseconds, or a text such as `\"10s\"`"))?;
-    match ms {
-        0.. => Ok(ms),
-        _ => Err(refused(format!("time does not go back: {ms}"), "a time is 0 or more")),
-    }
-}
-
-/// How a process ends.
-fn exit_of(how: &Dynamic) -> Said<Exit> {
-    if let Ok(code) = how.as_int()
-        && let Ok(code) = u8::try_from(code)
-    {
-        return Ok(Exit::Code(code.into()));
-    }
-    let text = how.to_string();
-    if text == "unknown" {
-        return Ok(Exit::Unknown);
-    }
-    let signal = signal_of(&text).filter(|_| how.is_string());
-    let signal = signal.ok_or_else(|| {
-        let message = format!("`{text}` is no end of a process");
-        refused(message, "a code from 0 to 255, a signal such as \"SIGSEGV\", or \"unknown\"")
-    })?;
-    Ok(Exit::Signal { signal: signal as i32, core: false })
 }
 
 /// The words of `sim`.
