@@ -68,6 +68,8 @@ pub mod ending;
 pub mod engine;
 pub mod entry;
 pub mod event;
+pub mod forecast;
+mod glob;
 pub mod graph;
 pub mod home;
 pub mod hooks;
