@@ -6,8 +6,10 @@
 //! | `world` | a core and its machine: let time pass, let things go wrong, look |
 //! | `machine` | the machine: processes, alarms, what is told |
 //! | `faults` | how services behave, and what can go wrong with them |
+//! | `calm` | checks that need not be made |
 //! | `script` | timelines as text |
 
+mod calm;
 mod faults;
 mod machine;
 mod script;

@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod endings;
+mod forecast;
 mod health;
 mod leftovers;
 mod needs;

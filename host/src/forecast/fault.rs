@@ -160,9 +160,10 @@ impl Fate {
         Some((now + gap, if self.dice.coin() { by_signal } else { Exit::Code(1) }))
     }
 
-    /// Whether it cannot run at this time.
-    pub(super) fn is_out(&self, now: i64) -> bool {
-        self.outages.iter().any(|(from, until)| (*from..*until).contains(&now))
+    /// Until when it cannot run, as far as one can see now; 0 when it can.
+    pub(super) fn out_until(&self, now: i64) -> i64 {
+        let on = self.outages.iter().filter(|(from, until)| (*from..*until).contains(&now));
+        on.map(|(_, until)| *until).max().unwrap_or(0)
     }
 }
 

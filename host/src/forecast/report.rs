@@ -98,6 +98,19 @@ pub enum Cell {
     Down,
 }
 
+/// A moment of a simulation as the time of day, after the days that have passed.
+///
+/// ```
+/// use zinit_host::forecast::time_of;
+/// assert_eq!(time_of(50_589_999), "14:03:09");
+/// assert_eq!(time_of(2 * 86_400_000), "2d 00:00:00");
+/// ```
+pub fn time_of(ms: i64) -> String {
+    let (days, secs) = (ms / 86_400_000, ms / 1_000 % 86_400);
+    let time = format!("{:02}:{:02}:{:02}", secs / 3_600, secs / 60 % 60, secs % 60);
+    if days > 0 { format!("{days}d {time}") } else { time }
+}
+
 impl Cell {
     /// All of them, as a legend has them.
     pub const ALL: [Self; 6] =

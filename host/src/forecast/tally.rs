@@ -1,10 +1,12 @@
 //! Counts what happens while it happens: how long each service was in which state, what its worst
 //! time was, and how many were launched at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::report::{Break, Cell, Course, Problem, Storm};
+use crate::effect::Effect;
+use crate::name::ServiceName;
 use crate::state::{Service, State, Target};
 
 /// So many kinds of problems are told.
@@ -15,13 +17,86 @@ type Part = [i64; 4];
 
 const LACKS: [Cell; 4] = [Cell::Starting, Cell::Backoff, Cell::Blocked, Cell::Down];
 
+/// The record of all of them.
+#[derive(Debug)]
+pub(super) struct Record {
+    span_ms: i64,
+    parts: usize,
+    pub(super) tracks: BTreeMap<ServiceName, Track>,
+    pub(super) storms: [Window; 2],
+    pub(super) problems: Vec<Problem>,
+    pub(super) restarts: u64,
+}
+
+impl Record {
+    pub(super) fn new(span_ms: i64, parts: usize) -> Self {
+        Self {
+            span_ms,
+            parts,
+            tracks: BTreeMap::new(),
+            storms: [Window::new(1_000), Window::new(10_000)],
+            problems: Vec::new(),
+            restarts: 0,
+        }
+    }
+
+    /// Takes in what is about to be done.
+    pub(super) fn see(&mut self, now: i64, effect: &Effect) {
+        match effect {
+            Effect::Known(service) | Effect::Changed(service) => {
+                let span_ms = self.span_ms;
+                self.track(service).stands(Rc::clone(service), now, span_ms);
+            }
+            Effect::Launch { service, .. } => {
+                if self.track(service).launched(now) {
+                    self.restarts += 1;
+                    self.storms.iter_mut().for_each(|it| it.launched(now));
+                }
+            }
+            Effect::Faulted(_, fault) => note(&mut self.problems, fault.to_string()),
+            Effect::Complain(sentence) => note(&mut self.problems, sentence.clone()),
+            _ => {}
+        }
+    }
+
+    fn track(&mut self, service: &Rc<Service>) -> &mut Track {
+        let new = || Track::new(Rc::clone(service), self.parts);
+        self.tracks.entry(service.name.clone()).or_insert_with(new)
+    }
+
+    /// It hangs from now on, until it is launched again.
+    pub(super) fn hangs(&mut self, name: &ServiceName, now: i64) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.hung = true;
+            track.look(now, self.span_ms);
+        }
+    }
+
+    /// It crashes.
+    pub(super) fn crashes(&mut self, name: &ServiceName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.crashes += 1;
+        }
+    }
+
+    /// It cannot run until then.
+    pub(super) fn is_out(&mut self, name: &ServiceName, until: i64) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.out_until = until;
+        }
+    }
+}
+
 /// The record of one service.
 #[derive(Debug)]
 pub(super) struct Track {
     /// As it stands.
-    pub(super) service: Rc<Service>,
+    service: Rc<Service>,
     /// Its process lives, and does nothing any more.
-    pub(super) hung: bool,
+    hung: bool,
+    /// Its process lives, and will end in a moment.
+    doomed: bool,
+    out_until: i64,
     cell: Cell,
     since: i64,
     wanted: bool,
@@ -29,15 +104,17 @@ pub(super) struct Track {
     down_ms: i64,
     lost_at: Option<i64>,
     worst: Option<Break>,
-    pub(super) crashes: u64,
+    crashes: u64,
     launches: u64,
 }
 
 impl Track {
-    pub(super) fn new(service: Rc<Service>, parts: usize) -> Self {
+    fn new(service: Rc<Service>, parts: usize) -> Self {
         Self {
             service,
             hung: false,
+            doomed: false,
+            out_until: 0,
             cell: Cell::Down,
             since: 0,
             wanted: false,
@@ -51,15 +128,19 @@ impl Track {
     }
 
     /// It stands so from now on.
-    pub(super) fn stands(&mut self, service: Rc<Service>, now: i64, span_ms: i64) {
+    fn stands(&mut self, service: Rc<Service>, now: i64, span_ms: i64) {
         self.wanted |= service.standing.target == Target::Up;
         self.service = service;
         self.look(now, span_ms);
     }
 
-    /// Whether it is up and well has changed, or may have.
-    pub(super) fn look(&mut self, now: i64, span_ms: i64) {
-        let cell = if self.hung { Cell::Down } else { cell_of(self.service.standing.state) };
+    /// Whether it is up and well may have changed.
+    fn look(&mut self, now: i64, span_ms: i64) {
+        let cell = match cell_of(self.service.standing.state) {
+            Cell::Up if self.hung => Cell::Down,
+            Cell::Up if self.doomed => Cell::Starting,
+            other => other,
+        };
         if cell == self.cell {
             return;
         }
@@ -96,14 +177,22 @@ impl Track {
     }
 
     /// Counts a launch, and says whether it was not the first.
-    pub(super) fn launched(&mut self) -> bool {
+    fn launched(&mut self, now: i64) -> bool {
         self.launches += 1;
+        self.hung = false;
+        self.doomed = now < self.out_until;
+        self.crashes += u64::from(self.doomed);
         self.launches > 1
     }
 
     /// Whether anybody wanted it up.
     pub(super) fn is_used(&self) -> bool {
         self.wanted
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> String {
+        self.service.name.to_string()
     }
 
     /// What it went through until the end.
@@ -115,7 +204,7 @@ impl Track {
         let count = i64::try_from(self.parts.len()).expect("it was made of a small number");
         let part_ms = (span_ms / count).max(1);
         Course {
-            name: self.service.name.to_string(),
+            name: self.name(),
             availability: (span_ms - self.down_ms) as f64 / span_ms as f64,
             down_ms: self.down_ms,
             crashes: self.crashes,
@@ -177,11 +266,11 @@ impl Window {
 }
 
 /// Notes that something went wrong, once more or for the first time.
-pub(super) fn note(problems: &mut Vec<Problem>, what: String) {
-    match problems.iter_mut().find(|it| it.what == what) {
-        Some(known) => known.times += 1,
-        None if problems.len() < PROBLEMS_MAX => problems.push(Problem { what, times: 1 }),
-        None => {}
+fn note(problems: &mut Vec<Problem>, what: String) {
+    if let Some(known) = problems.iter_mut().find(|it| it.what == what) {
+        known.times += 1;
+    } else if problems.len() < PROBLEMS_MAX {
+        problems.push(Problem { what, times: 1 });
     }
 }
 
