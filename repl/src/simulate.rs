@@ -119,7 +119,6 @@ fn watched(plan: &Plan, wanted: bool) -> Result<Report, Refusal> {
 mod tests {
     use clap::Parser;
 
-    use super::*;
     use crate::commands::{Command, Line};
 
     fn refused(args: &[&str]) -> String {

@@ -82,7 +82,7 @@ fn the_chart_is_80_columns_wide_where_no_terminal_says_otherwise() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let rows: Vec<&str> = out.lines().filter(|it| it.contains('━')).collect();
     assert!(rows.len() == 4 && rows.iter().all(|it| it.chars().count() <= 80), "{out}");
-    assert!(rows[0].starts_with("db    ━") && rows[0].contains('░'), "{out}");
+    assert!(rows[0].starts_with("db    ━━") && rows[0].contains('░'), "{out}");
     assert!(out.contains("not started: spare\n"), "{out}");
     assert!(out.trim_end().lines().last().is_some_and(|it| it.starts_with("24 h of 3 services: ")));
 }
@@ -118,15 +118,15 @@ fn ctrl_c_ends_it() {
     assert_eq!((code, out.as_str()), (Some(130), ""), "{err}");
 }
 
-/// Waits until SIGINT is no longer what ends it at once.
+/// Waits until it simulates: one of its threads does that, one listens to SIGINT, one waits for both.
 fn until_it_listens(pid: Pid) {
     let end = Instant::now() + Duration::from_secs(20);
-    let listens = || {
+    let threads = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let blocked = status.lines().find_map(|it| it.strip_prefix("SigBlk:\t"));
-        blocked.is_some_and(|it| u64::from_str_radix(it, 16).is_ok_and(|it| it & 2 != 0))
+        let threads = status.lines().find_map(|it| it.strip_prefix("Threads:"));
+        threads.and_then(|it| it.trim().parse().ok()).unwrap_or(0)
     };
-    while !listens() {
+    while threads() < 3 {
         assert!(Instant::now() < end, "it does not listen to SIGINT");
         std::thread::yield_now();
     }

@@ -103,6 +103,7 @@ pub(super) struct Track {
     parts: Vec<Part>,
     down_ms: i64,
     lost_at: Option<i64>,
+    first_lost_at: Option<i64>,
     worst: Option<Break>,
     crashes: u64,
     launches: u64,
@@ -121,6 +122,7 @@ impl Track {
             parts: vec![[0; 4]; parts],
             down_ms: 0,
             lost_at: None,
+            first_lost_at: None,
             worst: None,
             crashes: 0,
             launches: 0,
@@ -149,6 +151,7 @@ impl Track {
             self.is_back(now, true);
         } else if self.cell == Cell::Up {
             self.lost_at = Some(now);
+            self.first_lost_at.get_or_insert(now);
         }
         self.cell = cell;
     }
@@ -201,8 +204,6 @@ impl Track {
         self.spend(span_ms, span_ms);
         self.is_back(span_ms, false);
         let standing = &self.service.standing;
-        let count = i64::try_from(self.parts.len()).expect("it was made of a small number");
-        let part_ms = (span_ms / count).max(1);
         Course {
             name: self.name(),
             availability: (span_ms - self.down_ms) as f64 / span_ms as f64,
@@ -212,8 +213,20 @@ impl Track {
             worst: self.worst,
             state: standing.state.word().to_owned(),
             reason: standing.why.to_string(),
-            timeline: self.parts.iter().map(|it| shown(it, part_ms).letter()).collect(),
+            timeline: self.timeline(span_ms),
         }
+    }
+
+    fn timeline(&self, span_ms: i64) -> String {
+        let count = i64::try_from(self.parts.len()).expect("it was made of a small number");
+        let part_ms = (span_ms / count).max(1);
+        let lost_at = self.first_lost_at.unwrap_or(span_ms);
+        let cells = (1..).zip(&self.parts).map(|(number, part)| match shown(part, part_ms) {
+            // To come up takes a moment, which is no break.
+            Cell::Break if number * span_ms / count <= lost_at => Cell::Up,
+            other => other,
+        });
+        cells.map(Cell::letter).collect()
     }
 }
 

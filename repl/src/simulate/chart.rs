@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn many_services_are_shown_in_part() {
-        let fleet = |worst| (0..25).map(|it| course(&format!("s{it}"), 1.0, worst, "uuuuuuuu"));
+        let fleet =
+            |worst| (0..25).map(move |it| course(&format!("s{it}"), 1.0, worst, "uuuuuuuu"));
         let fine = text(&report(fleet(None).collect()), 80, PLAIN);
         assert!(fine.contains("\n... and 5 more, all fine\n"), "{fine}");
         let lost = text(&report(fleet(Some(10)).collect()), 80, PLAIN);
