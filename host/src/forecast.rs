@@ -40,13 +40,16 @@ use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Store;
 
+/// Files, each with its text.
+pub type Files = Vec<(PathBuf, String)>;
+
 /// What is to be looked at.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The services, sorted by name.
     pub services: Vec<(ServiceName, Spec)>,
     /// The files of the policy, each with its text.
-    pub policy: Vec<(PathBuf, String)>,
+    pub policy: Files,
     /// What goes wrong; with nothing, each service crashes once a day.
     pub faults: Vec<Fault>,
     /// For how long.
@@ -105,7 +108,7 @@ impl Plan {
 }
 
 /// The policy in a file, or in `policy.rhai` and `policy/*.rhai` of a directory.
-fn policy_at(path: &Path) -> Result<(Vec<(PathBuf, String)>, Vec<Refusal>), Refusal> {
+fn policy_at(path: &Path) -> Result<(Files, Vec<Refusal>), Refusal> {
     let refusal = |why: String| {
         let message = format!("cannot read the policy {}: {why}", path.display());
         Refusal::new(Kind::Storage, message).with("path", path.display().to_string())

@@ -47,15 +47,17 @@ impl Record {
                 let span_ms = self.span_ms;
                 self.track(service).stands(Rc::clone(service), now, span_ms);
             }
-            Effect::Launch { service, .. } => {
-                if self.track(service).launched(now) {
-                    self.restarts += 1;
-                    self.storms.iter_mut().for_each(|it| it.launched(now));
-                }
-            }
+            Effect::Launch { service, .. } => self.launched(service, now),
             Effect::Faulted(_, fault) => note(&mut self.problems, fault.to_string()),
             Effect::Complain(sentence) => note(&mut self.problems, sentence.clone()),
             _ => {}
+        }
+    }
+
+    fn launched(&mut self, service: &Rc<Service>, now: i64) {
+        if self.track(service).launched(now) {
+            self.restarts += 1;
+            self.storms.iter_mut().for_each(|it| it.launched(now));
         }
     }
 
