@@ -121,6 +121,11 @@ impl Policy {
         &self.sources
     }
 
+    /// Whether this hook is answered by the bundled function alone.
+    pub fn is_bundled(&self, hook: &str) -> bool {
+        !self.overridden.contains(hook)
+    }
+
     /// Whether it looks at the services around one.
     pub fn looks_around(&self) -> bool {
         self.looks_around

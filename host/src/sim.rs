@@ -7,6 +7,7 @@
 //! | `machine` | the machine: processes, alarms, what is told |
 //! | `processes` | what becomes of its processes |
 //! | `faults` | how services behave, and what can go wrong with them |
+//! | `calm` | checks that need not be made |
 //! | `script` | timelines as text |
 //! | `words` | what the tests of a policy say to a world: `sim.exit("db", 1)` |
 //! | `values` | the texts and numbers that these words are given |
@@ -14,6 +15,7 @@
 //! | `assertions` | what tests say beside it: `assert(...)` |
 
 pub mod assertions;
+mod calm;
 mod diff;
 mod faults;
 mod machine;

@@ -10,7 +10,9 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{check, events, halt, logs, reload, run, server, test, tree, usage, watch, why};
+use crate::{
+    check, events, halt, logs, reload, run, server, simulate, test, tree, usage, watch, why,
+};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -74,6 +76,9 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Runs the tests of a policy in virtual time, without a server
     Test(test::Test),
+    /// Shows what the services would go through under the policy with faults, without a server
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::Simulate),
     /// Tells why services are where they are, down to the first cause
     Why(Names),
     /// Shows which services need which, with their states
@@ -202,6 +207,7 @@ impl Command {
             Self::Reload(reload) => reload.run(cx),
             Self::Check(check) => check.run(cx),
             Self::Test(test) => test.run(cx),
+            Self::Simulate(simulate) => simulate.run(cx),
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),

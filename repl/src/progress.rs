@@ -51,13 +51,23 @@ impl Progress {
 
     /// Draws what these are at.
     pub(crate) fn draw(&mut self, of: &[Status]) {
-        let is_due = self.since.is_some_and(|it| it.elapsed() >= Self::QUIET);
-        if !is_due || of.is_empty() {
+        if !of.is_empty() {
+            self.write(|verb, width| line(verb, of, width));
+        }
+    }
+
+    /// Draws how far something is.
+    pub(crate) fn say(&mut self, how_far: &str) {
+        self.write(|verb, width| format!("{verb} {how_far}").chars().take(width).collect());
+    }
+
+    fn write(&mut self, line: impl FnOnce(&str, usize) -> String) {
+        if !self.since.is_some_and(|it| it.elapsed() >= Self::QUIET) {
             return;
         }
         let width = terminal_size::terminal_size_of(stderr())
             .map_or(Self::WIDTH, |(width, _)| usize::from(width.0));
-        let _ = write!(stderr(), "\r\x1b[K{}", line(self.verb, of, width.saturating_sub(1)));
+        let _ = write!(stderr(), "\r\x1b[K{}", line(self.verb, width.saturating_sub(1)));
         self.drawn = true;
     }
 

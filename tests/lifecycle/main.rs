@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod endings;
+mod forecast;
 mod groups;
 mod health;
 mod hostile;

@@ -99,6 +99,11 @@ impl Manner {
         *self = Self { lively, runs_ms, needs, litter, ..Self::default() };
     }
 
+    /// Whether all checks hold once it is up.
+    pub(super) fn is_well(&self) -> bool {
+        !self.ill && !self.hangs && !self.silent && self.flaps.is_none()
+    }
+
     /// Whether a check fails that is made now, of a process that was born then.
     pub(super) fn is_ill(&self, now: i64, born: i64) -> bool {
         let flaps = |(since, period): (i64, i64)| ((now - since) / period) % 2 == 0;

@@ -17,6 +17,7 @@ use crate::state::Service;
 use crate::supervise::{Machine, Wake};
 use zinit_keeper::wire::{Exit, Then};
 
+use super::calm::Calm;
 use super::faults::Manner;
 use super::script::Line;
 
@@ -92,6 +93,7 @@ pub(super) struct Simulated {
     pub(super) faults: Vec<decision::Fault>,
     pub(super) told: Option<String>,
     pub(super) observer: Option<Observer>,
+    pub(super) calm: Calm,
 }
 
 impl Simulated {
@@ -138,6 +140,17 @@ impl Simulated {
         }
     }
 
+    fn tell_standing(&mut self, service: &Service) {
+        if self.told.is_none() {
+            return;
+        }
+        let standing = &service.standing;
+        let shown = format!("{}: {}", standing.state.word(), standing.why);
+        if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
+            self.tell(&format!("  {} is {shown}", service.name));
+        }
+    }
+
     fn tell_happening(&mut self, service: &ServiceName, what: &Happening) {
         let as_usual = || self.manners.get(service).is_some_and(|it| it.lively);
         match what {
@@ -169,16 +182,21 @@ impl Simulated {
         }
     }
 
-    fn ring(&mut self) -> Vec<Wake> {
+    /// The next alarm goes off; `None` when it is put off.
+    fn ring(&mut self) -> Option<Vec<Wake>> {
         if self.deadline.is_some_and(|at| at <= self.now) {
             self.deadline = None;
             self.tell(&format!("{} deadline", self.now));
-            return vec![Wake::Deadline];
+            return Some(vec![Wake::Deadline]);
         }
-        let (_, service) = self.due.pop_first().expect("an alarm is due");
+        let (at, service) = self.due.pop_first().expect("an alarm is due");
         self.alarms.remove(&service);
+        if let Some(later) = self.postponed(&service, at) {
+            self.arm(service, Some(later));
+            return None;
+        }
         self.tell(&format!("{} elapsed {service}", self.now));
-        vec![Wake::Happened(service, Happening::Elapsed)]
+        Some(vec![Wake::Happened(service, Happening::Elapsed)])
     }
 
     fn crash(&mut self, at: i64) -> Vec<Wake> {
@@ -268,10 +286,8 @@ impl Machine for Simulated {
             };
             self.events += 1;
             self.now = self.now.max(at);
-            if is_alarm {
-                return self.ring();
-            }
-            if let Some(wakes) = self.read_script() {
+            let wakes = if is_alarm { self.ring() } else { self.read_script() };
+            if let Some(wakes) = wakes {
                 return wakes;
             }
         }
@@ -323,14 +339,10 @@ impl Machine for Simulated {
             }
             Effect::Known(_) => {}
             Effect::Changed(service) => {
-                let standing = &service.standing;
-                let shown = format!("{}: {}", standing.state.word(), standing.why);
                 if self.ending.is_none() {
                     self.notes.insert(service.name.clone(), Rc::clone(&service));
                 }
-                if self.shown.insert(service.name.clone(), shown.clone()).as_ref() != Some(&shown) {
-                    self.tell(&format!("  {} is {shown}", service.name));
-                }
+                self.tell_standing(&service);
             }
             Effect::Forgotten(service) => {
                 self.notes.remove(&service);

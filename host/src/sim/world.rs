@@ -226,6 +226,16 @@ impl World {
         Ok(())
     }
 
+    /// Says that nothing is going to go wrong with a service before then: its periodic checks need
+    /// not be made meanwhile, where the policy leaves them and those around it alone. The last one
+    /// before that time is made.
+    pub fn foresee(&mut self, service: &ServiceName, until: i64) {
+        let policy = self.core.policy();
+        if policy.is_bundled("check_delay_ms") && policy.is_bundled("takes_along") {
+            self.machine.calm.lasts(service, until, &self.machine.specs);
+        }
+    }
+
     /// The time since the beginning, in milliseconds.
     pub fn now(&self) -> i64 {
         self.machine.now
