@@ -51,6 +51,12 @@ pub struct Status {
     /// The groups that it belongs to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The functions that take the place of hooks for it, by hook; a strategy of all of them by `*`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<String, String>,
     /// What it waits for right now: the dependencies that are not as it needs them, at most eight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ServiceName>,

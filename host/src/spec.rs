@@ -7,6 +7,7 @@
 mod changes;
 mod duration;
 mod keys;
+mod labels;
 mod limit;
 mod log;
 mod map;
@@ -100,7 +101,8 @@ pub struct Spec {
     pub xinit: Option<Box<Xinit>>,
     /// What its user says of it; a policy reads it.
     pub labels: BTreeMap<String, String>,
-    /// The functions of the user's that take the place of hooks for this service, by hook.
+    /// The functions that take the place of hooks for this service, by hook; or the strategy of all
+    /// of them, by `*`.
     pub policy: BTreeMap<String, String>,
     /// It stands in no file: it lasts as long as the keeper.
     pub transient: bool,

@@ -73,11 +73,12 @@ fn the_words_of_the_readme_are_there() {
 /// A chain of every method that sets something, but for those that exclude each other.
 const CHAIN: &str = r#"
 zinit_service_new().exec("sleep 1").dir("/tmp").env("A", 1).env(#{ B: 2 }).env_file("-/nowhere")
-    .oneshot().status("stop").groups("g").log(#{ mode: "file", keep: 3 })
+    .oneshot().status("stop").groups("g").label("tier", "web").log(#{ mode: "file", keep: 3 })
     .after("a").requires(["b", "c"]).wants("d").before("e").conflicts("f")
     .ready_log("^up$").start_timeout("1m").watchdog(30)
     .test_cmd("true").test_tcp("a:1").test_http("b").tcp_kill().period(5).retry(2).timeout("2s")
     .restart("on-failure").restart_delay("1s").max_restarts(3).on_give_up("true").essential()
+    .policy("restart_delay", Fn("my_delay")).policy("gives_up", "other::gives_up")
     .stop_cmd("true").signal_stop("INT").shutdown_timeout(2)
     .user("web").group("adm").supplementary_groups("x").supplementary_groups(["y", 7])
     .umask("0027").no_new_privs().nice(-5).oom_score_adj(500)
@@ -98,6 +99,8 @@ fn what_the_builder_fills_is_a_service_with_every_key() {
     assert_eq!((run_as.umask, run_as.limits["nproc"]), (Some(0o27), (100, 200)));
     assert_eq!((spec.requires.len(), spec.health.timeout_ms), (2, 2_000));
     assert_eq!(spec.log.keep, Some(3));
+    let policy = [("gives_up", "other::gives_up"), ("restart_delay", "my_delay")];
+    assert_eq!(spec.policy, policy.map(|(hook, it)| (hook.to_owned(), it.to_owned())).into());
     let changed = spec.changes(&Spec::of_exec("ls"));
     let left_out = ["signal", "notify", "ready_fd", "log_to", "xinit"];
     let all = KEYS.iter().map(|it| it.name).filter(|it| !left_out.contains(it));

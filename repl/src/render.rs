@@ -238,6 +238,8 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     fact("Requires", &words(&it["requires"]));
     fact("Wants", &words(&it["wants"]));
     fact("Groups", &words(&it["groups"]));
+    fact("Labels", &pairs(&it["labels"]));
+    fact("Policy", &pairs(&it["policy"]));
     // One that was launched this moment has a process before its number is known.
     let gone = number(it, "pid") == 0 && word(it, "state") != "Spawned";
     if gone || word(it, "state") == "Stopping" {
@@ -248,6 +250,18 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
 
 fn words(it: &Value) -> String {
     items(it).filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The entries of a map of texts: `owner=ops, tier=web`. What stands for all names goes without one.
+fn pairs(it: &Value) -> String {
+    // A control character must not reach the terminal.
+    let plain = |it: char| if it.is_control() { ' ' } else { it };
+    let one = |(name, value): (&String, &Value)| -> String {
+        let value = value.as_str().unwrap_or_default();
+        let pair = if name == "*" { value.to_owned() } else { format!("{name}={value}") };
+        pair.chars().map(plain).collect()
+    };
+    it.as_object().into_iter().flatten().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The processes of a service, at most eight of them: `71 sh, 72 sleep`.
@@ -424,6 +438,18 @@ mod tests {
         let text = "Service: web\n  State: Blocked\n  Target: Up\n  \
             Reason: waits for db\n  Restarts: 2\n  After: db, cache\n";
         assert_eq!(status(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn a_status_shows_what_a_policy_is_told() {
+        let it = json!({ "name": "web", "since_ms": -1, "labels": { "owner": "o\u{1b}ps", "tier": "web" },
+            "policy": { "gives_up": "decaying_score::gives_up", "restart_delay": "my_delay" } });
+        let text = status(&it, PLAIN);
+        let told = "  Labels: owner=o ps, tier=web\n  \
+            Policy: gives_up=decaying_score::gives_up, restart_delay=my_delay\n";
+        assert!(text.ends_with(told), "{text}");
+        let text = status(&json!({ "since_ms": -1, "policy": { "*": "one_for_all" } }), PLAIN);
+        assert!(text.ends_with("  Policy: one_for_all\n") && !text.contains("Labels"), "{text}");
     }
 
     #[test]

@@ -74,6 +74,19 @@ fn what_a_script_registers_persists_over_a_restart_of_the_server() {
 }
 
 #[test]
+fn labels_and_policy_change_and_are_shown_while_the_service_runs() {
+    let home = Home::new().service("a", "exec: sleep 1000\nlabels: { tier: web }\n").start();
+    let pid = home.up("a").pid;
+    let yaml = "exec: sleep 1000\nlabels: { tier: db, n: 7 }\npolicy: { settle_ms: my::time }\n";
+    fs::write(home.root.join("cfg/zinit/a.yaml"), yaml).expect("it can be written");
+    home.zinit(["reload", "a"]);
+    home.until("it is shown", || home.status("a").labels.len() == 2);
+    assert_eq!(home.up("a").pid, pid, "the process goes on");
+    let shown = home.zinit(["status", "a"]);
+    assert!(shown.contains("  Labels: n=7, tier=db\n  Policy: settle_ms=my::time\n"), "{shown}");
+}
+
+#[test]
 fn a_deleted_service_is_gone_with_its_file() {
     let home = Home::new().service("a", "exec: sleep 1000\n").start();
     let pid = home.up("a").pid;

@@ -84,6 +84,8 @@ impl RealMachine {
             requires: spec.requires.clone(),
             wants: spec.wants.clone(),
             groups: spec.groups.clone(),
+            labels: spec.labels.clone(),
+            policy: spec.policy.clone(),
             waits_for: waits_for.clone(),
             next_ms: next.as_ref().map_or(0, |(at, _)| self.epoch_ms + at.0),
             next: next.map_or("", |(_, what)| ahead(standing.state, &what)).into(),

@@ -41,6 +41,10 @@ pub enum Kind {
     Octal,
     /// A map of names to text.
     Variables,
+    /// A map of names to short text.
+    Labels,
+    /// A map of hooks to functions, or the name of a strategy.
+    Policy,
     /// A map of resource limits.
     Limits,
     /// A map of these keys.
@@ -76,6 +80,12 @@ pub const KEYS: &[Key] = &[
         "`start`: starts with the server; `stop`: when asked; `ignore`: nor with `start_all`",
     ),
     key("groups", Kind::Several(NAME), "[]", "names under which it is addressed with others"),
+    key(
+        "labels",
+        Kind::Labels,
+        "{}",
+        "what a policy should know of it, as text by name: `{ tier: web, owner: ops }`",
+    ),
     // With whom.
     key(
         "after",
@@ -144,6 +154,12 @@ pub const KEYS: &[Key] = &[
         Kind::Flag,
         "false",
         "when it has ended and is not started again, all is stopped, and the server ends as it did",
+    ),
+    key(
+        "policy",
+        Kind::Policy,
+        "{}",
+        "functions of a policy by the hook whose place they take for it: `{ restart_delay: my_delay }`; or a strategy",
     ),
     // How it stops.
     key("stop_cmd", Kind::Text, "\"\"", "a command that asks it to stop, before the signal does"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 
 use super::keys::{HEALTH, KEYS, SIGNAL, XINIT};
+use super::labels::{labels, policy};
 use super::log::{logs, refuse_unread};
 use super::map::Map;
 use super::node::{At, Entry, Fault, Node, Written};
@@ -36,6 +37,7 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     keys.read("before", names, &mut spec.before)?;
     keys.read("conflicts", names, &mut spec.conflicts)?;
     keys.read("groups", each(group), &mut spec.groups)?;
+    keys.read("labels", labels, &mut spec.labels)?;
     keys.read("status", word(&Status::WORDS), &mut spec.status)?;
     keys.read("oneshot", flag, &mut spec.oneshot)?;
     logs(&mut keys, &mut spec)?;
@@ -63,6 +65,7 @@ fn endings(keys: &mut Map, spec: &mut Spec) -> Result<(), Fault> {
     keys.read("restart_delay", |it, key| period(it, key).map(Some), &mut spec.restart_delay_ms)?;
     spec.max_restarts = keys.whole("max_restarts")?.unwrap_or(0);
     keys.read("essential", flag, &mut spec.essential)?;
+    keys.read("policy", policy, &mut spec.policy)?;
     keys.read("on_give_up", command_line, &mut spec.on_give_up)
 }
 

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::labels::{FUNCTION, LABEL, LABEL_BYTES_MAX, STRATEGY};
 use super::limit::limit_names;
 use super::{KEYS, Key, Kind};
+use crate::hooks::of_services;
 
 const TIME: &str = r"^ *[0-9]+(\.[0-9]*)? *(ms|s|m|h|d)? *$";
 const SIZE: &str = r"^ *[0-9]+ *([KkMmGgTt]([Ii]?[Bb])?|[Bb])? *$";
@@ -86,6 +88,20 @@ fn of_kind(kind: Kind) -> Value {
             "additionalProperties": { "type": scalar },
             "propertyNames": { "pattern": "^[^=]+$" },
         }),
+        Kind::Labels => json!({
+            "type": ["object", "null"],
+            "additionalProperties": { "type": scalar, "maxLength": LABEL_BYTES_MAX },
+            "propertyNames": { "pattern": LABEL },
+        }),
+        Kind::Policy => {
+            let function = json!({ "type": "string", "pattern": FUNCTION });
+            let hooks: Map<_, _> =
+                of_services().map(|it| (it.to_owned(), function.clone())).collect();
+            json!({ "anyOf": [
+                { "type": "string", "pattern": STRATEGY },
+                { "type": ["object", "null"], "properties": hooks, "additionalProperties": false },
+            ] })
+        }
         Kind::Limits => {
             let limit = json!({
                 "type": ["integer", "string"],

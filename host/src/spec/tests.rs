@@ -1,6 +1,7 @@
 //! What service files may say, and what is said about those that cannot be.
 
 mod keys;
+mod labels;
 mod log;
 mod refused;
 mod schema;
@@ -213,8 +214,8 @@ fn the_configuration_spells_everything_out() {
     let told = r#"{
         "exec": "ls", "status": "start", "oneshot": false, "shutdown_timeout": 10, "after": [],
         "signal_stop": "SIGTERM", "log": "ring", "log_to": null, "env": {}, "dir": "", "restart_delay": null,
-        "requires": [], "wants": [], "before": [], "conflicts": [], "groups": [], "stop_cmd": "",
-        "restart": "always", "max_restarts": 0, "on_give_up": "", "essential": false, "notify": false, "ready_fd": null,
+        "requires": [], "wants": [], "before": [], "conflicts": [], "groups": [], "labels": {}, "stop_cmd": "",
+        "restart": "always", "max_restarts": 0, "on_give_up": "", "essential": false, "policy": {}, "notify": false, "ready_fd": null,
         "ready_log": "", "start_timeout": 0, "watchdog": 0, "user": "", "group": "",
         "supplementary_groups": null, "umask": null, "nice": null, "oom_score_adj": null,
         "limits": {}, "no_new_privs": false, "env_file": [], "memory_max": null, "cpu_max": null,
@@ -429,6 +430,8 @@ impl Dice {
             watchdog_ms: 30_000 * i64::from(watched),
             readiness,
             run_as,
+            labels: self.labels(),
+            policy: self.policy(),
             health: Arc::new(Health { test_cmd: commands, retry: 5, ..Health::default() }),
             xinit: (self.roll(2) == 0).then(|| {
                 Box::new(Xinit {

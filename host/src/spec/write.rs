@@ -1,8 +1,10 @@
 //! The way back: a service as YAML for people, and as the configuration object of zinit 0.3.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{Health, Readiness, RunAs, Spec, Status, Xinit, duration, limit, log, size};
+use super::{Health, Readiness, RunAs, Spec, Status, Xinit, duration, labels, limit, log, size};
 use crate::name::ServiceName;
 
 impl Spec {
@@ -30,12 +32,9 @@ impl Spec {
             yaml.list(key, names.iter().map(ServiceName::as_str));
         }
         yaml.list("groups", self.groups.iter().map(String::as_str));
+        yaml.map("labels", &self.labels);
         yaml.text("dir", &self.dir, "");
-        yaml.open("env", |yaml| {
-            for (name, value) in &self.env {
-                yaml.line(&scalar(name), &scalar(value));
-            }
-        });
+        yaml.map("env", &self.env);
         log::write(&mut yaml, &self.log);
         yaml.text("log_to", self.log_to.as_ref().map_or("", ServiceName::as_str), "");
         yaml.time("shutdown_timeout", self.shutdown_timeout_ms, usual.shutdown_timeout_ms);
@@ -45,6 +44,7 @@ impl Spec {
         yaml.plain("max_restarts", self.max_restarts, usual.max_restarts);
         yaml.text("on_give_up", &self.on_give_up, "");
         yaml.plain("essential", self.essential, usual.essential);
+        labels::write_policy(&mut yaml, &self.policy);
         yaml.open("signal", |yaml| {
             yaml.plain("stop", self.stop_signal.as_str(), usual.stop_signal.as_str());
         });
@@ -69,6 +69,7 @@ impl Spec {
             "before": self.before,
             "conflicts": self.conflicts,
             "groups": self.groups,
+            "labels": self.labels,
             "signal_stop": self.stop_signal.as_str(),
             "stop_cmd": self.stop_cmd,
             "log": log::config(&self.log),
@@ -80,6 +81,7 @@ impl Spec {
             "max_restarts": self.max_restarts,
             "on_give_up": self.on_give_up,
             "essential": self.essential,
+            "policy": labels::policy_config(&self.policy),
             "notify": self.readiness == Readiness::Notify,
             "ready_fd": if let Readiness::Fd(it) = self.readiness { Some(it) } else { None },
             "ready_log": if let Readiness::Log(it) = &self.readiness { it } else { "" },
@@ -263,6 +265,14 @@ impl Yaml {
             for item in items {
                 let indent = yaml.indent;
                 yaml.out += &format!("{:indent$}- {}\n", "", scalar(item));
+            }
+        });
+    }
+
+    pub(super) fn map(&mut self, key: &str, values: &BTreeMap<String, String>) {
+        self.open(key, |yaml| {
+            for (name, value) in values {
+                yaml.line(&scalar(name), &scalar(value));
             }
         });
     }

@@ -77,6 +77,25 @@ fn a_stop_is_answered_when_nothing_runs_any_more() {
 }
 
 #[test]
+fn labels_and_policy_are_registered_written_and_told() {
+    let world = World::new();
+    let mut client = world.client();
+    for policy in [json!("one_for_all"), json!({ "gives_up": "decaying_score::gives_up" })] {
+        let config = json!({ "exec": "sleep 9", "labels": { "shard": 7 }, "policy": policy });
+        assert_eq!(client.result("service.register", json!(["web", config])), true);
+        let told = client.result("service.get", json!(["web"]));
+        assert_eq!((&told["labels"], &told["policy"]), (&json!({ "shard": "7" }), &policy));
+        assert_eq!(client.result("service.register", json!(["other", told])), true);
+        let read = |name: &str| fs::read_to_string(world.dir.join(name)).unwrap();
+        assert_eq!(read("cfg/web.yaml"), read("cfg/other.yaml"));
+        assert!(read("cfg/web.yaml").contains("labels:\n  shard: \"7\"\n"));
+    }
+    let bad = json!(["web", { "exec": "sleep 9", "policy": { "give_up": "f" } }]);
+    let (code, message) = client.error("service.register", bad);
+    assert_eq!((code, message.as_str()), (-32011, "there is no hook `give_up`"));
+}
+
+#[test]
 fn what_is_registered_has_a_file_until_it_is_deleted() {
     let world = World::new();
     let mut client = world.client();

@@ -184,6 +184,8 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
         requires: Vec::new(),
         wants: Vec::new(),
         groups: Vec::new(),
+        labels: [].into(),
+        policy: [].into(),
         waits_for: Vec::new(),
         next_ms: 0,
         next: "".into(),

@@ -189,6 +189,8 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
         requires: vec![],
         wants: vec![],
         groups: vec![],
+        labels: [].into(),
+        policy: [].into(),
         waits_for: vec![],
         next_ms: 0,
         next: "".into(),

@@ -11,6 +11,7 @@ env_file: [/etc/default/web, -/etc/default/none]
 oneshot: true
 status: stop
 groups: [front, blue-1]
+labels: { tier: web, owner: ops }
 after: a
 requires: [b, b]
 wants: c
@@ -25,6 +26,7 @@ restart_delay: 1
 max_restarts: 5
 on_give_up: logger -t web "given up"
 essential: true
+policy: { restart_delay: my_delay, gives_up: decaying_score::gives_up }
 stop_cmd: nginx -s quit
 signal_stop: QUIT
 signal: { stop: SIGQUIT }

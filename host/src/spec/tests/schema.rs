@@ -18,6 +18,7 @@ fn why_not(value: &Value, schema: &Value) -> Option<String> {
         "propertyNames",
         "enum",
         "pattern",
+        "maxLength",
         "minimum",
         "maximum",
         "items",
@@ -61,6 +62,10 @@ fn scalar(value: &Value, schema: &Value) -> Option<String> {
     {
         return Some(format!("{text} is not like {pattern}"));
     }
+    let length = value.as_str().map(|it| it.chars().count() as u64);
+    if length > schema["maxLength"].as_u64().or(length) {
+        return Some(format!("{value} is too long"));
+    }
     let number = value.as_f64()?;
     let low = schema["minimum"].as_f64().is_some_and(|it| number < it);
     let high = schema["maximum"].as_f64().is_some_and(|it| number > it);
@@ -78,8 +83,9 @@ fn parts(value: &Value, schema: &Value) -> Option<String> {
         return Some(format!("{missing} is missing"));
     }
     map.iter().find_map(|(key, value)| {
-        if let Some(names) = schema.get("propertyNames") {
-            why_not(&json!(key), names)?;
+        let names = schema.get("propertyNames");
+        if let Some(why) = names.and_then(|it| why_not(&json!(key), it)) {
+            return Some(why);
         }
         match (schema["properties"].get(key), &schema["additionalProperties"]) {
             (Some(known), _) => why_not(value, known),
@@ -164,6 +170,16 @@ fn what_the_schema_refuses_the_parser_refuses() {
         "health: { tcp: nowhere }",
         "health: { http: ftp:// x }",
         "env: [A=b]",
+        "env: { A=b: c }",
+        "labels: web",
+        "labels: { -a: b }",
+        "labels: { a b: c }",
+        "labels: { a: [b] }",
+        "policy: one for all",
+        "policy: { restart_dely: my_delay }",
+        "policy: { shutdown_ms: my_time }",
+        "policy: { restart_delay: 7 }",
+        "policy: { restart_delay: a::b::c }",
         "log: ram",
         "log: { mode: ram }",
         "log: { dir: here }",
@@ -177,6 +193,9 @@ fn what_the_schema_refuses_the_parser_refuses() {
         assert!(judged(&yaml).is_some(), "the schema has nothing against {line}");
         refused(&yaml);
     }
+    let long = format!("exec: ls\nlabels: {{ a: {} }}\n", "x".repeat(1_025));
+    assert!(judged(&long).is_some());
+    refused(&long);
     assert!(judged("oneshot: true").is_some());
     assert_eq!(judged("wants: [a]"), None);
 }
