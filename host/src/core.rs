@@ -10,18 +10,19 @@ mod ending;
 mod fleet;
 mod needs;
 mod outputs;
+mod policy;
 mod reload;
 mod sight;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 use rhai::{Array, Dynamic};
 
 pub use boot::Survivor;
+use policy::one_refusal;
 
 use crate::action::Action;
 use crate::decision::{Decision, Fault, Question};
@@ -43,6 +44,8 @@ use crate::view::{EventView, Seen, ServiceView};
 #[derive(Clone)]
 pub struct Core {
     policy: Rc<RefCell<Policy>>,
+    /// Since when it decides.
+    policy_since: Wall,
     /// The wall clock at the event that is handled.
     wall: Wall,
     /// When that is.
@@ -93,6 +96,7 @@ impl Core {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy: Rc::new(RefCell::new(policy)),
+            policy_since: Wall::default(),
             wall: Wall::default(),
             now: Tick(0),
             ids: HashMap::new(),
@@ -208,6 +212,8 @@ impl Core {
                 return Ok(Reply::Plan(plan));
             }
             Command::Decide(files) => self.decide_by(now, &files)?,
+            Command::VetPolicy(files) => drop(self.vet_policy(&files).map_err(one_refusal)?),
+            Command::TellPolicy => return Ok(Reply::Policy(Box::new(self.tell_policy()))),
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
             Command::DeleteAll => {
@@ -535,37 +541,6 @@ impl Core {
             self.note(Question::Hook { hook, seen, args, said }, answer.faults);
         }
         accepted
-    }
-
-    /// Lets these files decide from now on, with the bundled policy under them.
-    ///
-    /// # Errors
-    /// Every fault of theirs, and the services that name functions which are not there; then the
-    /// policy stays that was in force.
-    pub fn load_policy(&mut self, files: &[(PathBuf, String)]) -> Result<(), Vec<Refusal>> {
-        let mut policy = Policy::of(files)?;
-        let services: Vec<_> = self.nodes.iter().filter_map(|it| it.service.as_ref()).collect();
-        let vetted = services.iter().filter_map(|it| {
-            let refusal = policy.vet(&it.spec).err()?;
-            Some(refusal.with("service", it.name.as_str()))
-        });
-        let problems: Vec<_> = vetted.collect();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        services.iter().for_each(|it| policy.expect(&it.spec));
-        self.effects.push(Effect::DecidedBy(Rc::clone(policy.sources())));
-        *self.policy.borrow_mut() = policy;
-        Ok(())
-    }
-
-    fn decide_by(&mut self, now: Tick, files: &[(PathBuf, String)]) -> Result<(), Refusal> {
-        self.load_policy(files).map_err(|mut problems| problems.remove(0))?;
-        // Who waits may wait for nothing any more.
-        let waiting = self.known().into_iter().filter(|id| self.at(*id).state == State::Blocked);
-        self.nudge(waiting.collect());
-        self.settle_queue(now);
-        Ok(())
     }
 }
 

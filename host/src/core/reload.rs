@@ -141,6 +141,7 @@ impl Core {
     /// to go.
     pub(super) fn refuse(&self, files: &[(ServiceName, Spec)], all: bool) -> Result<(), Refusal> {
         self.refuse_cycles(files, all)?;
+        self.refuse_strangers(files)?;
         self.refuse_outputs(files, all)
     }
 
