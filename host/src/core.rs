@@ -22,7 +22,7 @@ use nix::sys::signal::Signal;
 use rhai::{Array, Dynamic};
 
 pub use boot::Survivor;
-use policy::one_refusal;
+pub(crate) use policy::one_refusal;
 
 use crate::action::Action;
 use crate::decision::{Decision, Fault, Question};
@@ -202,10 +202,16 @@ impl Core {
             }
             Command::Kill(name, signal) => self.kill(&name, signal)?,
             Command::Define(name, spec) => {
-                self.refuse(&[(name.clone(), (*spec).clone())], false)?;
+                let new = [(name.clone(), (*spec).clone())];
+                self.refuse(&new, false)?;
+                self.refuse_strangers(&new)?;
                 self.define(now, name, *spec);
             }
-            Command::Vet(name, spec) => self.refuse(&[(name, *spec)], false)?,
+            Command::Vet(name, spec) => {
+                let new = [(name, *spec)];
+                self.refuse(&new, false)?;
+                self.refuse_strangers(&new)?;
+            }
             Command::Reload(reload) => {
                 let plan = self.reload(now, reload)?;
                 self.release_free(now);

@@ -64,8 +64,7 @@ impl Core {
         let policy = self.policy.borrow();
         let services = self.nodes.iter().filter_map(|it| it.service.as_ref());
         let named = services.filter(|it| !it.spec.policy.is_empty());
-        let mut named: Vec<_> =
-            named.map(|it| (it.name.clone(), it.spec.policy.clone())).collect();
+        let mut named: Vec<_> = named.map(|it| (it.name.clone(), it.spec.policy.clone())).collect();
         named.sort();
         InForce {
             sources: (**policy.sources()).clone(),

@@ -205,7 +205,10 @@ mod tests {
             named: vec![(web, named)],
         };
         let told = Told::of(&force);
-        assert_eq!((told.files.as_slice(), told.hooks.len()), (&["/etc/policy.rhai".to_owned()][..], HOOKS.len()));
+        assert_eq!(
+            (told.files.as_slice(), told.hooks.len()),
+            (&["/etc/policy.rhai".to_owned()][..], HOOKS.len())
+        );
         let of = |it: &str| told.hooks.iter().find(|of| of.hook == it).expect("it is a hook");
         let delay = of("restart_delay");
         assert_eq!((delay.by.line, delay.by.faults, delay.by.benched), (2, 3, true));

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
 use super::office::Office;
-use super::{calls, lines, news, reload, usage, why};
+use super::{calls, lines, news, policy, reload, usage, why};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -229,6 +229,57 @@ pub static METHODS: &[Method] = &[
         ],
         PAGE,
         lines::wait,
+    ),
+    later(
+        "policy.get",
+        "A function of the policy that is in force: its text and what is said of it.",
+        &[
+            Param::required(
+                "name",
+                Kind::Text,
+                "A hook, `base::HOOK`, `FILE::FUNCTION` or `STRATEGY::FUNCTION`.",
+            ),
+            Param::optional(
+                "bundled",
+                Kind::Flag,
+                "false",
+                "Whether to tell of the bundled one, whatever takes its place.",
+            ),
+        ],
+        (
+            "object",
+            "`module`, `name`, `params`, `is_private`, `bundled`, `path`, `line`, `doc` and `source`.",
+        ),
+        policy::get,
+    ),
+    later(
+        "policy.list",
+        "The policy that is in force: every hook, and who answers it.",
+        &[],
+        (
+            "object",
+            "`version`, `since_ms`, the user's `files`, those that are not on the disk as they are in \
+             force (`differs`), what was `refused` last (`at_ms` and `problems`, or null), and `hooks`: \
+             `hook`, `signature`, `doc`, `bundled`, `path`, `line`, `faults`, `benched` and `services` \
+             that name a `function` of their own.",
+        ),
+        policy::list,
+    ),
+    later(
+        "policy.reload",
+        "Reads the policy again and lets it decide from now on. One that is not fine is refused, and \
+         the one before goes on deciding.",
+        &[Param::optional(
+            "dry_run",
+            Kind::Flag,
+            "false",
+            "Whether to say only what would be done.",
+        )],
+        (
+            "object",
+            "`verb` (`update` or `unchanged`), `why`, the `files` that changed, and the `version` before.",
+        ),
+        policy::reload,
     ),
     now(
         "rpc.discover",

@@ -11,6 +11,7 @@ use super::office::Office;
 use super::picks::Picks;
 use crate::desk::{Command, Reload, Reply, Step};
 use crate::name::ServiceName;
+use crate::policy::told::strangers;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Loaded;
@@ -33,8 +34,15 @@ pub(super) async fn take_over(
     picks: Option<Picks>,
     dry_run: bool,
 ) -> Result<Vec<Step>, Refusal> {
-    let store = office.store.clone();
-    let loaded = on_disk(move || Ok(store.load())).await?;
+    let (store, whole) = (office.store.clone(), picks.is_none());
+    let look = move || {
+        let mut loaded = store.load();
+        if dry_run && whole {
+            loaded.problems.extend(strangers(&store, &loaded.specs));
+        }
+        Ok(loaded)
+    };
+    let loaded = on_disk(look).await?;
     let only = picks.map(|it| named(office, &it, &loaded)).transpose()?;
     let files = fine(loaded, only.as_deref())?;
     match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
