@@ -11,6 +11,7 @@ mod lint;
 mod meter;
 mod modules;
 pub mod pieces;
+pub mod starter;
 pub mod told;
 
 use std::any::TypeId;

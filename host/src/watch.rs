@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,17 +64,34 @@ pub(crate) async fn on_change(office: Arc<Office>, config_dir: PathBuf) {
 
 /// Sees files of a policy change.
 struct Lookout {
-    fd: AsyncFd<Inotify>,
+    fd: AsyncFd<Fd>,
     config_dir: PathBuf,
     /// The further files, if there is a directory of them.
     folder: Option<WatchDescriptor>,
+}
+
+/// Both is asked of what is waited for.
+struct Fd(Inotify);
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
 }
 
 impl Lookout {
     fn of(config_dir: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         inotify.add_watch(config_dir, what_counts())?;
-        let fd = AsyncFd::register(inotify)?;
+        #[expect(unsafe_code, reason = "the runtime asks for a promise about the descriptor")]
+        // SAFETY: the descriptor is the same as long as its owner lives, which is as long as this.
+        let fd = unsafe { AsyncFd::register(Fd(inotify)) }?;
         let mut lookout = Self { fd, config_dir: config_dir.to_owned(), folder: None };
         lookout.look_into_folder();
         Ok(lookout)
@@ -81,7 +99,7 @@ impl Lookout {
 
     /// The directory of the further files may be another one now, or none.
     fn look_into_folder(&mut self) {
-        let inotify = &self.fd.get_ref();
+        let inotify = &self.fd.get_ref().0;
         if let Some(before) = self.folder.take() {
             // It is gone by itself when the directory is.
             let _ = inotify.rm_watch(before);
@@ -105,7 +123,7 @@ impl Lookout {
     async fn next(&mut self) -> io::Result<bool> {
         let events = loop {
             let mut ready = self.fd.readable().await?;
-            match ready.get_inner().read_events() {
+            match ready.get_inner().0.read_events() {
                 Ok(events) => break events,
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
                 Err(nix::Error::EINTR) => {}

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{check, events, halt, logs, reload, run, server, tree, usage, watch, why};
+use crate::{check, events, halt, logs, policy, reload, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -72,6 +72,11 @@ pub(crate) enum Command {
     Reload(reload::Reload),
     /// Looks for mistakes in service files and policy, without a server
     Check(check::Check),
+    /// Shows who decides what, and helps to decide it differently
+    Policy {
+        #[command(subcommand)]
+        policy: policy::Policy,
+    },
     /// Tells why services are where they are, down to the first cause
     Why(Names),
     /// Shows which services need which, with their states
@@ -199,6 +204,7 @@ impl Command {
             Self::Delete(delete) => delete.run(cx),
             Self::Reload(reload) => reload.run(cx),
             Self::Check(check) => check.run(cx),
+            Self::Policy { policy } => policy.run(cx),
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),

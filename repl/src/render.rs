@@ -416,6 +416,10 @@ pub(crate) fn items(it: &Value) -> impl Iterator<Item = &Value> {
 #[cfg(test)]
 pub(crate) const PLAIN: Paint = Paint(false);
 
+/// Colours, for tests.
+#[cfg(test)]
+pub(crate) const COLOURED: Paint = Paint(true);
+
 #[cfg(test)]
 mod tests {
     use super::*;

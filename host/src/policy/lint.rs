@@ -145,10 +145,8 @@ impl Lint<'_> {
                 }
             }
             Some(ASTNode::Expr(Expr::MethodCall(it, at))) => self.look_at_method(it, *at),
-            Some(ASTNode::Expr(Expr::Property(it, at))) => {
-                if !is_below_labels(path) {
-                    self.look_at_property(&it.2, *at);
-                }
+            Some(ASTNode::Expr(Expr::Property(it, at))) if !is_below_labels(path) => {
+                self.look_at_property(&it.2, *at);
             }
             _ => {}
         }

@@ -116,7 +116,7 @@ fn block(rest: &str) -> usize {
 fn quoted(rest: &str, mark: char) -> usize {
     let mut escaped = false;
     for (at, it) in rest.char_indices().skip(1) {
-        if it == mark && !escaped || it == '\n' && !escaped {
+        if !escaped && (it == mark || it == '\n') {
             return at + usize::from(it == mark);
         }
         escaped = it == '\\' && !escaped;
