@@ -130,6 +130,11 @@ impl Policy {
         &self.sources
     }
 
+    /// The names of all functions and properties that a policy may use without a module.
+    pub fn words(&self) -> BTreeSet<String> {
+        lint::Words::of(&self.engine).names()
+    }
+
     /// Whether it looks at the services around one.
     pub fn looks_around(&self) -> bool {
         self.looks_around

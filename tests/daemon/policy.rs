@@ -12,7 +12,8 @@ const POLICY: &str = "cfg/zinit/policy.rhai";
 const GIVES_UP: &str = "fn gives_up(service, attempt) { true }\n";
 
 /// One that calls what is not there, on a way that is not taken.
-const BAD: &str = "fn gives_up(service, attempt) {\n    if attempt > 99 { gives_upp(1) } else { false }\n}\n";
+const BAD: &str =
+    "fn gives_up(service, attempt) {\n    if attempt > 99 { gives_upp(1) } else { false }\n}\n";
 
 /// Who answers a hook.
 fn answerer(home: &Home, hook: &str) -> Value {
@@ -38,10 +39,7 @@ fn a_reload_takes_over_the_policy_first_and_says_so() {
         "~ policy: policy.rhai changed\n0 would be changed, 1 unchanged\n"
     );
     assert!(!is_ours(&home));
-    assert_eq!(
-        home.zinit(["reload"]),
-        "~ policy: policy.rhai changed\n0 changed, 1 unchanged\n"
-    );
+    assert_eq!(home.zinit(["reload"]), "~ policy: policy.rhai changed\n0 changed, 1 unchanged\n");
     assert!(is_ours(&home));
     assert_eq!(home.zinit(["reload"]), "0 changed, 1 unchanged\n");
     let steps: Value = serde_json::from_str(&home.zinit(["reload", "--json"])).expect("it is JSON");
@@ -93,7 +91,9 @@ fn a_hangup_reloads_everything_and_the_log_says_what_came_of_it() {
     home.write(POLICY, GIVES_UP);
     let home = home.service("new", "exec: sleep 1000\n");
     home.signal_brain(Signal::SIGHUP);
-    home.until("the reload is told", || home.server_log().contains("reloaded: 1 changed, 1 unchanged"));
+    home.until("the reload is told", || {
+        home.server_log().contains("reloaded: 1 changed, 1 unchanged")
+    });
     assert!(home.server_log().contains("reloaded the policy: policy.rhai changed"));
     assert!(home.server_log().contains("reload: start new: its file is new"));
     assert!(is_ours(&home));
@@ -133,7 +133,8 @@ fn without_watch_nothing_is_read_by_itself() {
     let home = Home::new().start();
     home.write(POLICY, GIVES_UP);
     let threads = std::fs::read_dir(format!("/proc/{}/fd", home.brain().expect("it runs")));
-    let links = threads.expect("it is ours").flatten().filter_map(|it| std::fs::read_link(it.path()).ok());
+    let links =
+        threads.expect("it is ours").flatten().filter_map(|it| std::fs::read_link(it.path()).ok());
     assert!(links.into_iter().all(|it| !it.to_string_lossy().contains("inotify")));
     assert!(!is_ours(&home));
 }
@@ -142,11 +143,14 @@ fn without_watch_nothing_is_read_by_itself() {
 fn a_service_that_names_what_is_not_there_is_refused() {
     let home = Home::new().service("web", "exec: sleep 1000\n");
     home.write(POLICY, "fn slowly(service, attempt) { 60_000 }\n");
-    let home = home.start().service(
-        "web",
-        "exec: sleep 1000\npolicy:\n  restart_delay: slowlyy\n",
-    );
-    for args in [&["reload"][..], &["reload", "--dry-run"], &["reload", "web"], &["check"], &["policy", "check"]] {
+    let home = home.start().service("web", "exec: sleep 1000\npolicy:\n  restart_delay: slowlyy\n");
+    for args in [
+        &["reload"][..],
+        &["reload", "--dry-run"],
+        &["reload", "web"],
+        &["check"],
+        &["policy", "check"],
+    ] {
         let out = home.run("zinit", args);
         let said = text(&out.stderr) + &text(&out.stdout);
         assert_eq!(out.status.code(), Some(1), "{args:?}: {said}");

@@ -39,6 +39,11 @@ impl Words {
         }
         words
     }
+
+    /// The names of all functions and properties.
+    pub(super) fn names(self) -> BTreeSet<String> {
+        self.functions.into_keys().chain(self.properties).collect()
+    }
 }
 
 /// The functions of each module that a file may call, by its name.
