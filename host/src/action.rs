@@ -82,6 +82,7 @@ pub fn teach(engine: &mut Engine) {
     engine.register_fn("is_wait", |it: Dynamic| it.is::<Wait>());
     engine.register_fn("enter", |state: &str, why: &str| enter(state, why, 0));
     engine.register_fn("enter", enter);
+    engine.register_fn("==", |one: Action, other: Action| one == other);
     engine.register_fn("to_string", |it: &mut Action| format!("{it:?}"));
     engine.register_fn("to_debug", |it: &mut Action| format!("{it:?}"));
 }

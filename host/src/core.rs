@@ -11,6 +11,7 @@ mod fleet;
 mod needs;
 mod outputs;
 mod policy;
+mod questions;
 mod reload;
 mod sight;
 
@@ -19,13 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
-use rhai::{Array, Dynamic};
 
 pub use boot::Survivor;
 pub(crate) use policy::one_refusal;
+pub use questions::DERIVED;
 
-use crate::action::Action;
-use crate::decision::{Decision, Fault, Question};
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
 pub use crate::effect::Effect;
@@ -37,7 +36,6 @@ use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::{Spec, Status};
 use crate::state::{Held, Service, Standing, State, Target};
-use crate::view::{EventView, Seen, ServiceView};
 
 /// All services, and the policy that decides about them. A copy goes its own way from there, under the
 /// same policy.
@@ -78,10 +76,6 @@ pub struct Core {
     /// What `service.chance` is drawn from; `None` for always the middle.
     dice: Option<u64>,
 }
-
-/// What is asked about a service whenever it stands differently: too often to be noted, and whoever
-/// knows how it stands can ask again.
-pub const DERIVED: [&str; 2] = ["is_satisfied", "is_settled"];
 
 /// What stands at a node of the graph.
 #[derive(Clone)]
@@ -401,48 +395,6 @@ impl Core {
         self.commit(now, id, next);
     }
 
-    /// Asks the table what is done about an event, and checks that it can be.
-    fn decide(&mut self, now: Tick, id: Id, draft: Draft, what: Happening) -> Draft {
-        let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
-        let seen = self.look_at(id, &draft);
-        let view = ServiceView::new(Rc::clone(&seen));
-        let event_view = EventView::new(event.clone(), &draft);
-        let args = vec![Dynamic::from(view), Dynamic::from(event_view)];
-        let answer = self.policy.borrow().ask("step", args, |said| {
-            let said = actions(said)?;
-            let mut next = draft.clone();
-            next.follow(said.clone())?;
-            next.check(&event.what)?;
-            Ok((next, said))
-        });
-        self.report(Some(&event.service), &answer.faults);
-        let (next, said) = match answer.said {
-            Ok((next, said)) => (next, Some(said)),
-            Err(error) => {
-                let (what, name) = (event.what.kind(), &event.service);
-                self.effects.push(Effect::Complain(format!(
-                    "cannot decide about `{what}` of `{name}`: {error}; please report this"
-                )));
-                (draft.despair(&event.what, &error), None)
-            }
-        };
-        let before = Rc::clone(self.known_service(id));
-        let after = next.service();
-        let question = Question::Step { before, what: event.what, seen, said, after };
-        self.note(question, answer.faults);
-        next
-    }
-
-    fn report(&mut self, service: Option<&ServiceName>, faults: &[Fault]) {
-        let told = faults.iter().map(|it| Effect::Faulted(service.cloned(), it.clone()));
-        self.effects.extend(told);
-    }
-
-    fn note(&mut self, question: Question, faults: Vec<Fault>) {
-        let decision = Decision { now: self.now, question, faults };
-        self.effects.push(Effect::Decided(Box::new(decision)));
-    }
-
     /// A service has one alarm outside, whichever of its own is first.
     fn which_alarm(&self, id: Id, what: Happening) -> Happening {
         match what {
@@ -522,47 +474,9 @@ impl Core {
         self.effects.push(Effect::Forgotten(name));
         self.nudge(waiting);
     }
-
-    /// Asks a hook about a service, if it is about one.
-    fn ask<T>(
-        &mut self,
-        hook: &'static str,
-        seen: Option<Rc<Seen>>,
-        args: Vec<Dynamic>,
-        accept: impl Fn(Dynamic) -> Result<T, String>,
-    ) -> Option<T> {
-        let view = seen.iter().map(|it| Dynamic::from(ServiceView::new(Rc::clone(it))));
-        let all = view.chain(args.iter().cloned()).collect();
-        let answer = self.policy.borrow().ask(hook, all, |said| Ok((accept(said.clone())?, said)));
-        self.report(seen.as_ref().map(|it| &it.service.name), &answer.faults);
-        let (accepted, said) = match answer.said {
-            Ok((accepted, said)) => (Some(accepted), Some(said)),
-            Err(error) => {
-                let sentence = format!("`{hook}` has no answer: {error}; please report this");
-                self.effects.push(Effect::Complain(sentence));
-                (None, None)
-            }
-        };
-        if !DERIVED.contains(&hook) {
-            self.note(Question::Hook { hook, seen, args, said }, answer.faults);
-        }
-        accepted
-    }
 }
 
 /// Whether it is up without being asked for.
 pub(crate) fn starts_by_itself(spec: &Spec) -> bool {
     spec.status == Status::Start && !spec.xinit.as_ref().is_some_and(|it| it.enabled)
-}
-
-/// What a decision said, as actions.
-fn actions(said: Dynamic) -> Result<Vec<Action>, String> {
-    let kind = said.type_name();
-    let list = said.try_cast::<Array>().ok_or_else(|| format!("it answered with {kind}"))?;
-    list.into_iter()
-        .map(|it| {
-            let kind = it.type_name();
-            it.try_cast::<Action>().ok_or_else(|| format!("{kind} is no action"))
-        })
-        .collect()
 }

@@ -135,6 +135,13 @@ impl EventView {
         Self { event: Rc::new(event), ran_ms, late_ms, own_end: draft.own_end() }
     }
 
+    /// A view of something that happened when the process had been up for so long.
+    fn sample(what: Happening, now: Tick, ran_ms: i64) -> Self {
+        let service = ServiceName::parse("sample").expect("it is a name");
+        let event = Rc::new(Event { service, now, what });
+        Self { event, ran_ms, late_ms: 0, own_end: true }
+    }
+
     fn exit(&self) -> Dynamic {
         match &self.event.what {
             Happening::Exited { exit, .. }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zinit_keeper::wire::Exit;
 
-use super::{ExitView, Facts, Seen, ServiceView};
+use super::{EventView, ExitView, Facts, Seen, ServiceView};
 use crate::action::parse_signal;
-use crate::event::Tick;
+use crate::event::{Happening, Tick};
 use crate::name::ServiceName;
 use crate::spec::Spec;
 use crate::state::{Past, Process, Service, Standing, State, Target};
@@ -32,8 +32,9 @@ const NOW: Tick = Tick(1_000_000_000);
 
 /// Gives scripts the words: `sample()`, a service that was never started, or `sample(MAP)`, one with
 /// these keys of a service file, and `state`, `attempts`, `restarts` and `exits`;
-/// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process; and
-/// `sample_usage(MEMORY, CPU)`.
+/// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process;
+/// `sample_event(KIND)`, something that happened, and `sample_end(EXIT, RAN_MS)`, the end of a process
+/// that was up for so long; and `sample_usage(MEMORY, CPU)`.
 pub fn teach(engine: &mut Engine) {
     engine
         .register_fn("sample", || view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up)));
@@ -41,6 +42,10 @@ pub fn teach(engine: &mut Engine) {
     engine.register_fn("exit_code", exit_code);
     engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
     engine.register_fn("exit_signal", exit_signal);
+    engine.register_fn("sample_event", sample_event);
+    engine.register_fn("sample_end", |exit: ExitView, ran_ms: i64| {
+        EventView::sample(Happening::Exited { incarnation: 1, exit: exit.0 }, NOW, ran_ms)
+    });
     engine.register_fn("sample_usage", |memory: i64, cpu: i64| Usage { memory, cpu, tasks: 1 });
 }
 
@@ -51,6 +56,13 @@ pub(super) fn teach_usage(engine: &mut Engine) {
         .register_get("memory", |it: &mut Usage| it.memory)
         .register_get("cpu", |it: &mut Usage| it.cpu)
         .register_get("tasks", |it: &mut Usage| it.tasks);
+}
+
+/// An event of this kind that says no more than that.
+fn sample_event(kind: &str) -> Made<EventView> {
+    let what = serde_json::from_value(json!({ "kind": kind, "restart": false }));
+    let what = what.map_err(|_| format!("`{kind}` is no kind of event, or says more than that"))?;
+    Ok(EventView::sample(what, NOW, 0))
 }
 
 fn exit_code(code: i64) -> ExitView {
