@@ -25,7 +25,7 @@ use crate::machine::{Parts, RealMachine, complain, complain_of, say};
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::policy::Policy;
-use crate::policy::told::Refused;
+use crate::policy::told::{Refused, vet};
 use crate::probe::{Prober, Teller};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::office::Office;
@@ -194,6 +194,9 @@ fn supervise(
 /// Lets the user's files decide if they are fine, and says why they are not.
 fn load_policy(core: &mut Core, store: &Store) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
+    if problems.is_empty() && !files.is_empty() {
+        problems = vet(&files);
+    }
     if problems.is_empty() {
         problems = core.load_policy(&files).err().unwrap_or_default();
     }

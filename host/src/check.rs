@@ -13,14 +13,13 @@ use std::path::Path;
 use nix::sys::resource::getrlimit;
 use nix::unistd::{geteuid, getuid};
 
-use crate::engine::on_deep_stack;
 use crate::graph::{Graph, Id, Need, path_of};
 use crate::identity;
 use crate::name::ServiceName;
-use crate::policy::Policy;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::spec::{Spec, Status, comes_back, resource_of};
 use crate::store::Store;
+use crate::trial;
 
 /// What was found in a directory.
 #[derive(Debug, Default)]
@@ -112,11 +111,7 @@ fn cycle(way: &[ServiceName], specs: &[(ServiceName, Spec)]) -> Refusal {
 /// What is wrong with the policy.
 fn policy(store: &Store) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
-    let load = || Policy::of(&files).err().unwrap_or_default();
-    match on_deep_stack(load) {
-        Ok(found) => problems.extend(found),
-        Err(_) => problems.push(Refusal::new(Kind::Internal, "checking the policy has panicked")),
-    }
+    problems.extend(trial::vet(&files).err().unwrap_or_default());
     problems
 }
 

@@ -5,6 +5,7 @@
 //! them. Only a hook that some function takes the place of is taken out of the table, and asked
 //! through the guard.
 
+mod exam;
 mod guard;
 pub mod index;
 mod lint;
@@ -30,6 +31,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::{action, engine, view};
 
+pub(crate) use exam::{Exam, Test};
 use guard::{Guard, call, sentence};
 use meter::Meter;
 use modules::{Modules, Script};
@@ -96,8 +98,17 @@ impl Policy {
     /// Every fault found, each with its file and place. Whether its tests hold is another question,
     /// which [`trial`](crate::trial) answers.
     pub fn of(files: &[(PathBuf, String)]) -> Result<Self, Vec<Refusal>> {
+        Self::taught(files, |_| {})
+    }
+
+    /// As [`of`](Self::of), on an engine that is taught more words.
+    fn taught(
+        files: &[(PathBuf, String)],
+        teach: impl FnOnce(&mut Engine),
+    ) -> Result<Self, Vec<Refusal>> {
         let meter = Rc::new(Meter::default());
         let mut engine = engine_for(&meter);
+        teach(&mut engine);
         let bundled = bundled(&engine);
         let base = Module::eval_ast_as_new(Scope::new(), &bundled, &engine)
             .expect("the bundled policy has functions only");
@@ -298,7 +309,11 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
     if files.is_empty() {
         return Vec::new();
     }
-    let words = lint::Words::of(engine);
+    let mut words = lint::Words::of(engine);
+    if files.iter().any(|it| it.text.contains(TEST_PREFIX)) {
+        // Tests are called on another engine.
+        words.learn(&more_words());
+    }
     let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
     let exports = own.chain([("base", &guard.bundled)]).collect();
     let level = engine.optimization_level();
@@ -310,6 +325,13 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
     let problems = files.iter().flat_map(lint).collect();
     engine.set_optimization_level(level);
     problems
+}
+
+/// An engine with the words that tests have beside those of a policy.
+fn more_words() -> Engine {
+    let mut engine = Engine::new_raw();
+    crate::sim::teach(&mut engine);
+    engine
 }
 
 /// An engine whose scripts can compute and nothing else.

@@ -66,7 +66,7 @@ fn primitive(info: rhai::FuncInfo<'_>) -> Option<Word> {
 }
 
 /// The parameters as they are declared, without the one that Rhai fills in and the return type.
-fn params(declared: &[impl AsRef<str>]) -> Vec<String> {
+pub(crate) fn params(declared: &[impl AsRef<str>]) -> Vec<String> {
     let all = declared.iter().map(|it| it.as_ref().to_owned());
     all.filter(|it| !it.contains("NativeCallContext")).collect()
 }
@@ -82,7 +82,7 @@ fn bundled(function: &ScriptFnMetadata<'_>, module: &str) -> Word {
 }
 
 /// The text of doc comments, without what marks them as such.
-fn text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn text<'a>(comments: impl Iterator<Item = &'a str>) -> String {
     let lines = comments.flat_map(str::lines).map(|it| {
         let it = it.trim_start().trim_start_matches("///");
         it.strip_prefix(' ').unwrap_or(it)

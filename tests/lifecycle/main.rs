@@ -16,6 +16,7 @@ mod shutdowns;
 mod stopping;
 mod storms;
 mod successors;
+mod trials;
 mod unknown;
 mod worlds;
 

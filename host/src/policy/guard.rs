@@ -37,10 +37,10 @@ pub(super) struct Guard {
 }
 
 /// What is said of a failure.
-struct Failure {
-    function: String,
-    line: usize,
-    why: String,
+pub(super) struct Failure {
+    pub(super) function: String,
+    pub(super) line: usize,
+    pub(super) why: String,
     by_clock: bool,
 }
 
@@ -230,7 +230,7 @@ fn judge(
 const USED_UP: &str = "the budget is used up";
 
 /// What went wrong, in which function, and where.
-fn in_words(error: &EvalAltResult) -> Failure {
+pub(super) fn in_words(error: &EvalAltResult) -> Failure {
     let mut function = String::new();
     let mut at = error;
     let mut place = Position::NONE;

@@ -26,18 +26,23 @@ pub(super) struct Words {
 impl Words {
     /// Those of this engine, its modules excepted.
     pub(super) fn of(engine: &Engine) -> Self {
+        let mut words = Self { functions: BTreeMap::new(), properties: BTreeSet::new() };
+        words.learn(engine);
+        words
+    }
+
+    /// Adds those of another engine.
+    pub(super) fn learn(&mut self, engine: &Engine) {
         let each = |it: rhai::FuncInfo<'_>| {
             let is_global = it.namespace.is_empty();
             is_global.then(|| (it.metadata.name.to_string(), it.metadata.num_params))
         };
-        let mut words = Self { functions: BTreeMap::new(), properties: BTreeSet::new() };
         for (name, count) in engine.collect_fn_metadata(None, each, true) {
             match name.strip_prefix(GETTER) {
-                Some(property) => drop(words.properties.insert(property.to_owned())),
-                None => drop(words.functions.entry(name).or_default().insert(count)),
+                Some(property) => drop(self.properties.insert(property.to_owned())),
+                None => drop(self.functions.entry(name).or_default().insert(count)),
             }
         }
-        words
     }
 
     /// The names of all functions and properties.

@@ -36,12 +36,18 @@ impl Meter {
     /// Begins a decision about a list of so many elements.
     pub(super) fn begin(&self, items: usize) {
         let items = u64::try_from(items).unwrap_or(u64::MAX);
+        let ticks = TICKS_MAX.saturating_add(items.saturating_mul(TICKS_PER_ITEM));
+        let cpu_us = CPU_US_MAX + CPU_US_PER_ITEM * i64::try_from(items.min(16_384)).unwrap_or(0);
+        self.begin_with(ticks, cpu_us);
+    }
+
+    /// Begins something that may use up so much.
+    pub(super) fn begin_with(&self, ticks: u64, cpu_us: i64) {
         self.ticks.set(0);
         self.spent.set(None);
         self.limited.set(true);
-        self.ticks_max.set(TICKS_MAX.saturating_add(items.saturating_mul(TICKS_PER_ITEM)));
-        let cpu_us = CPU_US_MAX + CPU_US_PER_ITEM * i64::try_from(items.min(16_384)).unwrap_or(0);
-        self.cpu_us_end.set(clock::thread_cpu_us() + cpu_us);
+        self.ticks_max.set(ticks);
+        self.cpu_us_end.set(clock::thread_cpu_us().saturating_add(cpu_us));
     }
 
     /// Ends it, and says what it has used up.

@@ -13,6 +13,7 @@ use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Store;
+use crate::trial;
 
 /// What decides in a running server, as its core knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,9 +160,9 @@ pub fn differing(one: &[(PathBuf, String)], other: &[(PathBuf, String)]) -> Vec<
     paths
 }
 
-/// Everything that keeps these files from deciding.
+/// Everything that keeps these files from deciding, tests of theirs that fail among it.
 pub fn vet(files: &[(PathBuf, String)]) -> Vec<Refusal> {
-    match on_deep_stack(|| Policy::of(files).err().unwrap_or_default()) {
+    match on_deep_stack(|| trial::vet(files).err().unwrap_or_default()) {
         Ok(problems) => problems,
         Err(_) => vec![Refusal::new(Kind::Internal, "checking the policy has panicked")],
     }

@@ -1,6 +1,5 @@
 //! Timelines as text: services with their manners, and what happens when.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::desk::{Command, Reload};
@@ -10,25 +9,8 @@ use crate::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
 use nix::sys::signal::Signal;
 use zinit_keeper::wire::{Exit, Then};
 
-use super::World;
-
-/// How a simulated service behaves.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Manner {
-    pub(super) deaf: bool,
-    /// Not even SIGKILL ends it: the kernel is busy with it.
-    pub(super) stuck: bool,
-    pub(super) mute: bool,
-    pub(super) lost: bool,
-    /// Others of it live on when its main process ends.
-    pub(super) litter: bool,
-    /// Its checks fail.
-    pub(super) ill: bool,
-    /// Its checks do not end.
-    pub(super) hangs: bool,
-    /// It ends soon after its start, and at once, while this service is ill.
-    pub(super) needs: Option<ServiceName>,
-}
+use super::faults::{Fault, Manner};
+use super::machine::{Sign, Simulated};
 
 /// Something the timeline says.
 #[derive(Clone, Debug)]
@@ -47,27 +29,34 @@ pub(super) enum Line {
     Health(ServiceName, String),
     /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
     Says(ServiceName, String),
+    /// What this process of it does by itself, if it lives still.
+    Sign(ServiceName, u64, Sign),
+    /// Something goes wrong with it.
+    Fault(ServiceName, Fault),
 }
 
-pub(super) fn parse(timeline: &str) -> (World, VecDeque<(i64, Line)>) {
-    let mut world = World::new();
-    let mut script = VecDeque::new();
+/// The machine that a timeline is about, with all that is to happen on it.
+pub(super) fn parse(timeline: &str) -> Simulated {
+    let mut machine = Simulated::new();
     for line in timeline.lines().map(str::trim).filter(|it| !it.is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0].parse::<i64>() {
-            Ok(at) => script.push_back((at, world.line(&words[1..]))),
-            Err(_) if words[0] == "on_machine" => world.on_machine = true,
-            Err(_) => world.define(words[0], &words[1..]),
+            Ok(at) => {
+                let line = machine.line(&words[1..]);
+                machine.plan(at, line);
+            }
+            Err(_) if words[0] == "on_machine" => machine.on_machine = true,
+            Err(_) => machine.define(words[0], &words[1..]),
         }
     }
-    (world, script)
+    machine
 }
 
 pub(super) fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).expect("timelines use proper names")
 }
 
-impl World {
+impl Simulated {
     fn define(&mut self, service: &str, options: &[&str]) {
         let (spec, manner) = spec_of(options);
         self.specs.insert(name(service), spec);
@@ -108,6 +97,8 @@ impl World {
             ["reload", ..] | ["plan", ..] => {
                 ask(Command::Reload(self.reload(words[0] == "plan", &words[1..])))
             }
+            [word, it] if Fault::of_word(word, None).is_some() => fault(it, word, None),
+            [word, it, ms] if ms.parse::<i64>().is_ok() => fault(it, word, ms.parse().ok()),
             _ => panic!("a timeline has no line `{text}`"),
         }
     }
@@ -123,6 +114,11 @@ impl World {
         };
         Reload { files: files.iter().map(read).collect(), only: None, dry_run }
     }
+}
+
+fn fault(service: &str, word: &str, ms: Option<i64>) -> Line {
+    let fault = Fault::of_word(word, ms);
+    Line::Fault(name(service), fault.unwrap_or_else(|| panic!("a timeline has no fault `{word}`")))
 }
 
 pub(super) fn exit_of(how: &str) -> Exit {
@@ -192,6 +188,7 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
                 let health = Health { test_tcp, tcp_kill, period_ms, ..Health::default() };
                 spec.health = Arc::new(health);
             }
+            "lively" => manner.lively = true,
             "litter" => manner.litter = true,
             "ill" => manner.ill = true,
             "hangs" => manner.hangs = true,
