@@ -139,7 +139,7 @@ impl Policy {
         &self.sources
     }
 
-    /// The names of all functions and properties that a policy may use without a module.
+    /// The names of all functions that a policy may call without a module.
     pub fn words(&self) -> BTreeSet<String> {
         lint::Words::of(&self.engine).names()
     }

@@ -45,9 +45,9 @@ impl Words {
         }
     }
 
-    /// The names of all functions and properties.
+    /// The names of all functions.
     pub(super) fn names(self) -> BTreeSet<String> {
-        self.functions.into_keys().chain(self.properties).collect()
+        self.functions.into_keys().collect()
     }
 }
 
