@@ -38,6 +38,7 @@ mod news;
 pub mod office;
 pub mod openrpc;
 mod page;
+mod params;
 mod picks;
 pub(crate) mod policy;
 pub mod reference;
