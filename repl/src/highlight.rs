@@ -39,7 +39,7 @@ fn colour(piece: Piece, word: &str, rest: &str) -> Option<Color> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::{COLOURED, PLAIN};
+    use crate::render::PLAIN;
 
     const TEXT: &str = "fn a(b) { // c\n    \"d\" + `e ${f(1)}`\n}\n";
 
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn colours_change_nothing_but_colours() {
-        let shown = highlighted(TEXT, COLOURED);
+        let shown = highlighted(TEXT, Paint(true));
         assert!(shown.contains("\u{1b}[35mfn\u{1b}[0m"), "{shown:?}");
         assert!(shown.contains("\u{1b}[32m`e ${\u{1b}[0m\u{1b}[34mf\u{1b}[0m("), "{shown:?}");
         let mut bare = String::new();

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal};
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Paint(bool);
+pub(crate) struct Paint(pub(crate) bool);
 
 impl Paint {
     /// Colours on a terminal, unless `NO_COLOR` is set.
@@ -415,10 +415,6 @@ pub(crate) fn items(it: &Value) -> impl Iterator<Item = &Value> {
 /// Without colours, for tests.
 #[cfg(test)]
 pub(crate) const PLAIN: Paint = Paint(false);
-
-/// Colours, for tests.
-#[cfg(test)]
-pub(crate) const COLOURED: Paint = Paint(true);
 
 #[cfg(test)]
 mod tests {
