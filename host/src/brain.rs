@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zinit_keeper::wire::Slot;
 
 use crate::board::Board;
@@ -21,10 +21,11 @@ use crate::home::Home;
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
 use crate::machine::ending::Begun;
-use crate::machine::{Parts, RealMachine, complain, say};
+use crate::machine::{Parts, RealMachine, complain, complain_of, say};
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::policy::Policy;
+use crate::policy::told::{Refused, vet};
 use crate::probe::{Prober, Teller};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::office::Office;
@@ -33,7 +34,7 @@ use crate::spec::Spec;
 use crate::state::{Standing, Target};
 use crate::store::Store;
 use crate::supervise::{self, Machine, Outcome};
-use crate::updates;
+use crate::{updates, watch as files};
 
 /// The interpreter needs this for the call depth that it allows.
 const CORE_STACK: usize = 16 * 1024 * 1024;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub port: Option<String>,
     /// The program that looks for updates, to be run as a service.
     pub updates: Option<String>,
+    /// Whether the policy is reloaded whenever one of its files is written.
+    pub watch: bool,
     /// Whether somebody watches the terminal.
     pub in_foreground: bool,
 }
@@ -77,12 +80,25 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
+    let bell_of_files = Arc::new(Notify::new());
+    let (hangup, refused) = (Arc::clone(&bell_of_files), Arc::clone(&office.refused));
     let program = settings.updates;
     let begin = move || {
         let prober = Prober::new(teller);
-        let parts =
-            Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
-        let outcome = supervise(RealMachine::new(parts), &store, program.as_deref());
+        let parts = Parts {
+            keeper,
+            inbox,
+            bell,
+            signals,
+            board,
+            chronicle,
+            logs,
+            prober,
+            news,
+            known,
+            hangup,
+        };
+        let outcome = supervise(RealMachine::new(parts), &store, &refused, program.as_deref());
         if matches!(outcome, Ok(Outcome::Ended)) {
             stop.send_replace(true);
         }
@@ -102,7 +118,14 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| cannot_begin(&error))?;
     if begun {
-        runtime.block_on(serve(office, doors))?;
+        let watched = settings.watch.then(|| settings.home.config_dir.clone());
+        runtime.block_on(async {
+            tokio::spawn(files::on_hangup(Arc::clone(&office), bell_of_files));
+            if let Some(dir) = watched {
+                tokio::spawn(files::on_change(Arc::clone(&office), dir));
+            }
+            serve(office, doors).await
+        })?;
     }
     let outcome = core.join().map_err(|_| {
         Refusal::new(Kind::Internal, "the core has panicked; the keeper starts a new brain")
@@ -127,6 +150,7 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 fn supervise(
     mut machine: RealMachine,
     store: &Store,
+    refused: &Mutex<Option<Refused>>,
     updates: Option<&str>,
 ) -> io::Result<Outcome> {
     let loaded = store.load();
@@ -135,11 +159,11 @@ fn supervise(
     }
     let mut core = Core::new(Policy::bundled());
     core.seed(RandomState::new().hash_one("chance"));
-    let (files, unreadable) = store.policy_files();
-    unreadable.iter().for_each(complain_of);
-    if let Err(problems) = core.load_policy(&files) {
-        complain("the policy is refused, the bundled one decides:");
-        problems.iter().for_each(complain_of);
+    core.set_wall(machine.wall());
+    let problems = load_policy(&mut core, store);
+    if !problems.is_empty() {
+        let at_ms = machine.wall().unix_ms;
+        *refused.lock().expect("nobody panics with it") = Some(Refused { at_ms, problems });
     }
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
@@ -162,8 +186,35 @@ fn supervise(
         Begun::Killed => want_again(machine.now(), &mut found),
     }
     updates::settle(&mut found, updates);
+    complain_of_strangers(&core, &found);
     core.boot(machine.now(), found);
     Ok(supervise::run(&mut core, &mut machine))
+}
+
+/// Lets the user's files decide if they are fine, and says why they are not.
+fn load_policy(core: &mut Core, store: &Store) -> Vec<Refusal> {
+    let (files, mut problems) = store.policy_files();
+    if problems.is_empty() && !files.is_empty() {
+        problems = vet(&files);
+    }
+    if problems.is_empty() {
+        problems = core.load_policy(&files).err().unwrap_or_default();
+    }
+    if !problems.is_empty() {
+        complain("the policy is refused, the bundled one decides:");
+        problems.iter().for_each(complain_of);
+    }
+    problems
+}
+
+/// What a service names that is not there is not asked: the policy decides as about all others.
+fn complain_of_strangers(core: &Core, found: &[Found]) {
+    let policy = core.policy();
+    for (name, spec, _) in found {
+        if let Err(refusal) = policy.vet(spec) {
+            complain(&format!("`{name}`: {refusal}; the policy decides as about all others"));
+        }
+    }
 }
 
 /// What the files say, and what the keeper knows of the same services.
@@ -228,15 +279,4 @@ fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
         standing = Standing { target, ..Standing::found(incarnation, pid) };
     }
     Survivor { standing, incarnation, pid, started, died, exit }
-}
-
-fn complain_of(problem: &Refusal) {
-    let mut text = problem.to_string();
-    if let Some(source) = problem.data.get("source").and_then(|it| it.as_str()) {
-        text += &format!("\n    {source}");
-    }
-    if let Some(hint) = &problem.hint {
-        text += &format!("\n    hint: {hint}");
-    }
-    complain(&text);
 }

@@ -43,6 +43,7 @@ pub fn check(dir: &Path) -> Checked {
         checked.problems.push(cycle(&way, &loaded.specs));
     }
     checked.problems.extend(policy(&store));
+    checked.problems.extend(crate::policy::told::strangers(&store, &loaded.specs));
     let files = Files { store: &store, specs: loaded.specs.iter().map(|(a, b)| (a, b)).collect() };
     checked.problems.extend(files.shared_dirs());
     for (name, spec) in &loaded.specs {

@@ -10,6 +10,7 @@ mod ending;
 mod fleet;
 mod needs;
 mod outputs;
+mod policy;
 mod questions;
 mod reload;
 mod sight;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 
 pub use boot::Survivor;
+pub(crate) use policy::one_refusal;
 pub use questions::DERIVED;
 
 use crate::desk::{Answer, Command, Reply};
@@ -40,6 +42,8 @@ use crate::state::{Held, Service, Standing, State, Target};
 #[derive(Clone)]
 pub struct Core {
     policy: Rc<RefCell<Policy>>,
+    /// Since when it decides.
+    policy_since: Wall,
     /// The wall clock at the event that is handled.
     wall: Wall,
     /// When that is.
@@ -86,6 +90,7 @@ impl Core {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy: Rc::new(RefCell::new(policy)),
+            policy_since: Wall::default(),
             wall: Wall::default(),
             now: Tick(0),
             ids: HashMap::new(),
@@ -196,16 +201,24 @@ impl Core {
             }
             Command::Kill(name, signal) => self.kill(&name, signal)?,
             Command::Define(name, spec) => {
-                self.refuse(&[(name.clone(), (*spec).clone())], false)?;
+                let new = [(name.clone(), (*spec).clone())];
+                self.refuse(&new, false)?;
+                self.refuse_strangers(&new)?;
                 self.define(now, name, *spec);
             }
-            Command::Vet(name, spec) => self.refuse(&[(name, *spec)], false)?,
+            Command::Vet(name, spec) => {
+                let new = [(name, *spec)];
+                self.refuse(&new, false)?;
+                self.refuse_strangers(&new)?;
+            }
             Command::Reload(reload) => {
                 let plan = self.reload(now, reload)?;
                 self.release_free(now);
                 return Ok(Reply::Plan(plan));
             }
             Command::Decide(files) => self.decide_by(now, &files)?,
+            Command::VetPolicy(files) => drop(self.vet_policy(&files).map_err(one_refusal)?),
+            Command::TellPolicy => return Ok(Reply::Policy(Box::new(self.tell_policy()))),
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
             Command::DeleteAll => {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use zinit_keeper::wire::Then;
 
 use crate::name::ServiceName;
+use crate::policy::told::InForce;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 
@@ -40,6 +41,10 @@ pub enum Command {
     Reload(Reload),
     /// Let these files decide, each with its text; without any, the bundled policy alone.
     Decide(Vec<(PathBuf, String)>),
+    /// Say whether these files could decide about the services that there are.
+    VetPolicy(Vec<(PathBuf, String)>),
+    /// Say what decides.
+    TellPolicy,
     /// Bring up everything but what has `status: ignore`.
     StartAll,
     /// Bring down everything, dependents first.
@@ -109,6 +114,8 @@ pub enum Reply {
     Done,
     /// A reload, step by step.
     Plan(Vec<Step>),
+    /// What decides.
+    Policy(Box<InForce>),
 }
 
 /// A command and where its answer goes.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use zinit_keeper::wire::SOCKET_ENV;
 
 use crate::brain::{self, Settings};
@@ -36,6 +37,10 @@ struct Args {
     /// The Unix socket to serve, instead of `~/hero/var/zinit.sock`
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Reload the policy whenever one of its files is written
+    #[arg(long, env = "ZINIT_WATCH", value_parser = FalseyValueParser::new())]
+    watch: bool,
 
     /// Looks for mistakes in services and policy, and does nothing else
     #[arg(long)]
@@ -89,8 +94,8 @@ fn run(args: Args, given: &[OsString]) -> Result<ExitCode, Refusal> {
             Err(_) if daemon::is_held_for_us(&home) => None,
             Err(refusal) => return Err(refusal),
         };
-        let settings =
-            Settings { home: home.clone(), port: args.port, updates: args.updates, in_foreground };
+        let Args { port, updates, watch, .. } = args;
+        let settings = Settings { home: home.clone(), port, updates, watch, in_foreground };
         let outcome = brain::run(settings)?;
         drop(held);
         return match outcome {

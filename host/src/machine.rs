@@ -6,6 +6,7 @@ pub mod ending;
 mod greet;
 mod launch;
 mod output;
+mod say;
 mod status;
 mod tasks;
 
@@ -21,11 +22,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::signalfd::SignalFd;
 use nix::time::ClockId;
+use tokio::sync::Notify;
 use zinit_keeper::thrift;
 use zinit_keeper::wire::{Exit, Ready, Report, Request};
 
 use alarms::Alarms;
 use output::Outputs;
+pub use say::{complain, complain_of, say};
 use tasks::Tasks;
 
 use crate::board::Board;
@@ -93,6 +96,8 @@ pub struct RealMachine {
     settled: bool,
     /// Monotonic milliseconds to wall-clock milliseconds.
     epoch_ms: i64,
+    /// Rings when the files are to be read again.
+    hangup: Arc<Notify>,
 }
 
 /// What the machine is made of.
@@ -117,6 +122,8 @@ pub struct Parts {
     pub news: Receiver<News>,
     /// Told when the services are known and clients may be answered.
     pub known: Sender<()>,
+    /// Rung when a signal asks that the files are read again.
+    pub hangup: Arc<Notify>,
 }
 
 type Received = Vec<(Report, Descriptors)>;
@@ -143,8 +150,8 @@ struct About {
 impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known } =
-            parts;
+        let Parts { keeper, inbox, bell, signals, board, chronicle, .. } = parts;
+        let Parts { logs, prober, news, known, hangup, .. } = parts;
         Self {
             keeper,
             inbox,
@@ -174,6 +181,7 @@ impl RealMachine {
             settled: false,
             epoch_ms: milliseconds(ClockId::CLOCK_REALTIME)
                 - milliseconds(ClockId::CLOCK_MONOTONIC),
+            hangup,
         }
     }
 
@@ -292,7 +300,7 @@ impl RealMachine {
                 (service, Happening::Exited { incarnation, exit })
             }
             Report::Signalled { signal } => {
-                return wakes.extend(ending::meaning(signal, Asker::Keeper));
+                return wakes.extend(self.meaning(signal, Asker::Keeper));
             }
             Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
         };
@@ -320,7 +328,7 @@ impl RealMachine {
     fn read_signals(&mut self, wakes: &mut Vec<Wake>) {
         while let Ok(Some(sent)) = self.signals.read_signal() {
             let number = i32::try_from(sent.ssi_signo).unwrap_or_default();
-            wakes.extend(ending::meaning(number, Asker::Signal));
+            wakes.extend(self.meaning(number, Asker::Signal));
         }
     }
 
@@ -472,20 +480,5 @@ impl Machine for RealMachine {
             // Whoever waits for it may have failed meanwhile, and says so itself.
             let _ = known.send(());
         }
-    }
-}
-
-/// Says on stderr what somebody should read. Supervision goes on when nobody can: the terminal is
-/// gone, the disk is full, or the reader of a pipe is asleep.
-pub fn complain(sentence: &str) {
-    say(io::stderr(), &format!("zinit-server: {sentence}\n"));
-}
-
-/// Writes a text if that is possible now.
-pub fn say(mut to: impl io::Write + AsFd, text: &str) {
-    let mut fds = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut fds, PollTimeout::ZERO) == Ok(1) {
-        // What cannot be said is not said.
-        let _ = to.write_all(text.as_bytes());
     }
 }

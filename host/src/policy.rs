@@ -7,8 +7,13 @@
 
 mod exam;
 mod guard;
+pub mod index;
+mod lint;
 mod meter;
 mod modules;
+pub mod pieces;
+pub mod starter;
+pub mod told;
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +21,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, NativeCallContext, Scope};
+use rhai::{
+    AST, Dynamic, Engine, EvalAltResult, Module, NativeCallContext, OptimizationLevel, Scope,
+};
 
 use crate::decision::Fault;
 use crate::hooks::{HOOKS, Hook};
@@ -64,6 +71,13 @@ pub struct Sources {
     pub version: String,
 }
 
+impl Sources {
+    /// What a policy of these files is made of.
+    pub fn of(files: &[(PathBuf, String)]) -> Self {
+        Self { files: files.to_vec(), version: version(files) }
+    }
+}
+
 /// An answer, and what went wrong with the user's functions on the way to it.
 pub struct Answer<T> {
     /// What was decided.
@@ -99,11 +113,15 @@ impl Policy {
         let base = Module::eval_ast_as_new(Scope::new(), &bundled, &engine)
             .expect("the bundled policy has functions only");
         engine.register_static_module("base", base.into());
-        let modules = Modules::compile(&engine, files)?;
+        let modules = Modules::compile(&mut engine, files)?;
         let guard = Rc::new(Guard::new(meter, bundled, modules));
         teach_hooks(&mut engine, &guard);
         let taught = teach_modules(&mut engine, &guard);
-        let sources = Rc::new(Sources { files: files.to_vec(), version: version(files) });
+        let problems = slips(&mut engine, &guard);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let sources = Rc::new(Sources::of(files));
         let mut policy = Self {
             engine: Rc::new(engine),
             table: guard.bundled.clone(),
@@ -124,6 +142,11 @@ impl Policy {
     /// Whether this hook is answered by the bundled function alone.
     pub fn is_bundled(&self, hook: &str) -> bool {
         !self.overridden.contains(hook)
+    }
+
+    /// The names of all functions that a policy may call without a module.
+    pub fn words(&self) -> BTreeSet<String> {
+        lint::Words::of(&self.engine).names()
     }
 
     /// Whether it looks at the services around one.
@@ -283,6 +306,37 @@ fn teach_modules(engine: &mut Engine, guard: &Guard) -> Vec<Rc<Script>> {
     );
     all.iter().for_each(|it| it.teach(engine));
     all
+}
+
+/// What the user's files call or use that is not there.
+fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
+    let files = &guard.modules.files;
+    if files.is_empty() {
+        return Vec::new();
+    }
+    let mut words = lint::Words::of(engine);
+    if files.iter().any(|it| it.text.contains(TEST_PREFIX)) {
+        // Tests are called on another engine.
+        words.learn(&more_words());
+    }
+    let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
+    let exports = own.chain([("base", &guard.bundled)]).collect();
+    let level = engine.optimization_level();
+    engine.set_optimization_level(OptimizationLevel::None);
+    let lint = |it: &Rc<Script>| {
+        let whole = engine.compile(&*it.text).expect("it has been compiled before");
+        lint::lint(&words, &exports, it, &whole)
+    };
+    let problems = files.iter().flat_map(lint).collect();
+    engine.set_optimization_level(level);
+    problems
+}
+
+/// An engine with the words that tests have beside those of a policy.
+fn more_words() -> Engine {
+    let mut engine = Engine::new_raw();
+    crate::sim::teach(&mut engine);
+    engine
 }
 
 /// An engine whose scripts can compute and nothing else.

@@ -125,6 +125,15 @@ impl Refusal {
         self
     }
 
+    /// A refusal inside another one: its facts, and its sentence and hint among them.
+    pub fn to_problem(&self) -> Value {
+        let mut facts: Map<String, Value> = self.data.clone();
+        facts.insert("code".to_owned(), self.kind.word().into());
+        facts.insert("message".to_owned(), self.message.as_str().into());
+        facts.insert("hint".to_owned(), self.hint.as_deref().into());
+        facts.into()
+    }
+
     /// There is no service of that name; the nearest of `known` is suggested.
     pub fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let refusal = Self::new(Kind::UnknownService, format!("there is no service `{name}`"))

@@ -11,7 +11,7 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, events, halt, logs, reload, run, server, simulate, test, tree, usage, watch, why,
+    check, events, halt, logs, policy, reload, run, server, simulate, test, tree, usage, watch, why,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -79,6 +79,11 @@ pub(crate) enum Command {
     /// Shows what the services would go through under the policy with faults, without a server
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::Simulate),
+    /// Shows who decides what, and helps to decide it differently
+    Policy {
+        #[command(subcommand)]
+        policy: policy::Policy,
+    },
     /// Tells why services are where they are, down to the first cause
     Why(Names),
     /// Shows which services need which, with their states
@@ -208,6 +213,7 @@ impl Command {
             Self::Check(check) => check.run(cx),
             Self::Test(test) => test.run(cx),
             Self::Simulate(simulate) => simulate.run(cx),
+            Self::Policy { policy } => policy.run(cx),
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),

@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal};
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Paint(bool);
+pub(crate) struct Paint(pub(crate) bool);
 
 impl Paint {
     /// Colours on a terminal, unless `NO_COLOR` is set.

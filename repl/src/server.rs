@@ -44,6 +44,9 @@ pub(crate) struct How {
     /// Also listens on this TCP port
     #[arg(short = 'p', long, value_name = "[ADDRESS:]N")]
     port: Option<String>,
+    /// Has it reload the policy whenever one of its files is written
+    #[arg(long)]
+    watch: bool,
     /// As always: in the background
     #[arg(short = 'b', long = "background", hide = true)]
     _background: bool,
@@ -158,6 +161,9 @@ fn launch(cx: &Context, how: &How) -> Result<(), Refusal> {
     }
     if let Some(port) = &how.port {
         command.arg("--port").arg(port);
+    }
+    if how.watch {
+        command.arg("--watch");
     }
     let ended = command.status().map_err(|error| {
         Refusal::new(Kind::Internal, format!("cannot run {}: {error}", program.display()))

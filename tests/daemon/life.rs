@@ -78,6 +78,8 @@ fn labels_and_policy_change_and_are_shown_while_the_service_runs() {
     let home = Home::new().service("a", "exec: sleep 1000\nlabels: { tier: web }\n").start();
     let pid = home.up("a").pid;
     let yaml = "exec: sleep 1000\nlabels: { tier: db, n: 7 }\npolicy: { settle_ms: my::time }\n";
+    home.write("cfg/zinit/policy/my.rhai", "fn time(service) { 20 }");
+    home.zinit(["reload"]);
     fs::write(home.root.join("cfg/zinit/a.yaml"), yaml).expect("it can be written");
     home.zinit(["reload", "a"]);
     home.until("it is shown", || home.status("a").labels.len() == 2);

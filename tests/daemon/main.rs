@@ -7,6 +7,7 @@ mod follow;
 mod life;
 mod logs;
 mod outputs;
+mod policy;
 mod refusals;
 mod seed;
 mod strategies;

@@ -1,5 +1,6 @@
 //! Laws that hold for every history and for every word.
 
+mod absent;
 mod examples;
 mod exhaustion;
 mod pairs;

@@ -179,15 +179,15 @@ fn a_policy_that_cannot_stand_is_refused_whole() {
         problems.iter().map(|it| format!("{it}\n")).collect::<String>()
     };
     expect![[r#"
-        policy.rhai: `restart_delay` takes 2 parameters, this one takes 1
-        policy.rhai: `restart_dely` is no hook
-        policy.rhai: `gives_up` is private, so it takes the place of nothing
-        policy.rhai: `test_it` takes 2 parameters
-        policy.rhai: a policy holds functions only, and something stands outside of them
-        policy.rhai: Unexpected '}' (line 1, position 43)
-        policy.rhai: reserved keyword 'print' is disabled (line 1, position 1)
-        policy.rhai: reserved keyword 'eval' is disabled (line 1, position 33)
-        policy.rhai: 'import' is a reserved keyword (line 1, position 33)
+        policy.rhai:1:1: `restart_delay` takes 2 parameters, this one takes 1
+        policy.rhai:1:1: `restart_dely` is no hook
+        policy.rhai:1:1: `gives_up` is private, so it takes the place of nothing
+        policy.rhai:1:1: `test_it` takes 2 parameters
+        policy.rhai:1:19: a policy holds functions only, and something stands outside of them
+        policy.rhai:1:43: unexpected '}'
+        policy.rhai:1:1: reserved keyword 'print' is disabled
+        policy.rhai:1:33: reserved keyword 'eval' is disabled
+        policy.rhai:1:33: 'import' is a reserved keyword
     "#]]
     .assert_eq(
         &[

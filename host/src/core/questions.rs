@@ -1,7 +1,6 @@
 //! The core's questions: what it asks the policy, what it makes of the answers, and what it tells of
 //! both.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic};
@@ -13,9 +12,6 @@ use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
-use crate::policy::Policy;
-use crate::refusal::Refusal;
-use crate::state::State;
 use crate::view::{EventView, Seen, ServiceView};
 
 /// What is asked about a service whenever it stands differently: too often to be noted, and whoever
@@ -89,42 +85,6 @@ impl Core {
             self.note(Question::Hook { hook, seen, args, said }, answer.faults);
         }
         accepted
-    }
-
-    /// Lets these files decide from now on, with the bundled policy under them.
-    ///
-    /// # Errors
-    /// Every fault of theirs, and the services that name functions which are not there; then the
-    /// policy stays that was in force.
-    pub fn load_policy(&mut self, files: &[(PathBuf, String)]) -> Result<(), Vec<Refusal>> {
-        let mut policy = Policy::of(files)?;
-        let services: Vec<_> = self.nodes.iter().filter_map(|it| it.service.as_ref()).collect();
-        let vetted = services.iter().filter_map(|it| {
-            let refusal = policy.vet(&it.spec).err()?;
-            Some(refusal.with("service", it.name.as_str()))
-        });
-        let problems: Vec<_> = vetted.collect();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        services.iter().for_each(|it| policy.expect(&it.spec));
-        self.effects.push(Effect::DecidedBy(Rc::clone(policy.sources())));
-        *self.policy.borrow_mut() = policy;
-        Ok(())
-    }
-
-    pub(super) fn decide_by(
-        &mut self,
-        now: Tick,
-        files: &[(PathBuf, String)],
-    ) -> Result<(), Refusal> {
-        self.load_policy(files).map_err(|mut problems| problems.remove(0))?;
-        // Who waits may wait for nothing any more, and who is up may be looked at from now on.
-        let told = |it: &Id| matches!(self.at(*it).state, State::Blocked | State::Running);
-        let waiting = self.known().into_iter().filter(told);
-        self.nudge(waiting.collect());
-        self.settle_queue(now);
-        Ok(())
     }
 }
 

@@ -18,6 +18,10 @@ impl Core {
     /// Says what the files change, and does it unless that is only asked.
     pub(super) fn reload(&mut self, now: Tick, reload: Reload) -> Result<Vec<Step>, Refusal> {
         self.refuse(&reload.files, reload.only.is_none())?;
+        // Whoever asks for all of them first has asked for the policy, which may be another one then.
+        if !reload.dry_run || reload.only.is_some() {
+            self.refuse_strangers(&reload.files)?;
+        }
         let plan = self.plan(&reload);
         if !reload.dry_run {
             self.carry_out(now, &plan, reload.files.into_iter().collect());

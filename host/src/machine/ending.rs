@@ -44,6 +44,20 @@ impl RealMachine {
         self.ask(vec![Request::Note { service, note, config }]);
     }
 
+    /// What a signal to the server, or passed on by the keeper, asks the core for. The files are read
+    /// again beside it.
+    pub(super) fn meaning(&self, signal: i32, by: Asker) -> Option<Wake> {
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGTERM | Signal::SIGINT) => Some(Wake::Shutdown(by)),
+            Ok(Signal::SIGUSR1) => Some(Wake::HandOver),
+            Ok(Signal::SIGHUP) => {
+                self.hangup.notify_one();
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// What an earlier brain has remembered, if that is about this server.
     pub(super) fn begun(&mut self, slots: &[Slot]) -> Begun {
         let noted = slots.iter().find(|it| it.service == SERVER_SLOT && it.note == ENDING);
@@ -60,14 +74,5 @@ impl RealMachine {
         }
         self.remember_ending(&ending);
         Begun::Ending(ending)
-    }
-}
-
-/// What a signal to the server, or passed on by the keeper, asks for.
-pub(super) fn meaning(signal: i32, by: Asker) -> Option<Wake> {
-    match Signal::try_from(signal) {
-        Ok(Signal::SIGTERM | Signal::SIGINT) => Some(Wake::Shutdown(by)),
-        Ok(Signal::SIGUSR1) => Some(Wake::HandOver),
-        _ => None,
     }
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rhai::{AST, Engine, FnAccess, Module, Scope};
+use rhai::{AST, Engine, FnAccess, Module, Position, Scope};
 
-use super::TEST_PREFIX;
+use super::{TEST_PREFIX, index};
 use crate::hooks::{self, HOOKS};
 use crate::refusal::{Kind, Refusal, nearest};
 
@@ -63,6 +63,15 @@ impl Script {
         engine.register_static_module(self.name.as_str(), module.into());
     }
 
+    /// Where its function of that name begins.
+    fn place_of(&self, function: &str) -> Position {
+        let found = index::functions("", &self.text).into_iter().find(|it| it.name == function);
+        let line = found.map_or(1, |it| it.line);
+        let text = self.text.lines().nth(line - 1).unwrap_or_default();
+        let column = 1 + text.len() - text.trim_start().len();
+        Position::new(u16::try_from(line).unwrap_or(u16::MAX), u16::try_from(column).unwrap_or(1))
+    }
+
     fn refuse(&self, message: &str) -> Refusal {
         refuse(&self.path, message)
     }
@@ -70,13 +79,22 @@ impl Script {
     /// Everything that keeps it from being a policy.
     fn problems(&self) -> Vec<Refusal> {
         let mut problems = Vec::new();
-        if !self.ast.statements().is_empty() {
+        if let Some(first) = self.ast.statements().first() {
             let message = "a policy holds functions only, and something stands outside of them";
-            problems.push(self.refuse(message).hint("put it into a function"));
+            let refusal = refuse_at(self, first.position(), message);
+            problems.push(refusal.hint("put it into a function"));
         }
-        let wrong = self.ast.iter_functions().filter_map(|it| why_not(&it));
-        problems.extend(wrong.map(|(message, hint)| {
-            let refusal = self.refuse(&message);
+        let mut wrong: Vec<_> = self
+            .ast
+            .iter_functions()
+            .filter_map(|it| {
+                let (message, hint) = why_not(&it)?;
+                Some((self.place_of(it.name), message, hint))
+            })
+            .collect();
+        wrong.sort();
+        problems.extend(wrong.into_iter().map(|(place, message, hint)| {
+            let refusal = refuse_at(self, place, &message);
             if hint.is_empty() { refusal } else { refusal.hint(hint) }
         }));
         problems
@@ -89,9 +107,10 @@ impl Modules {
     /// # Errors
     /// Every fault found, each with its file and place.
     pub(super) fn compile(
-        engine: &Engine,
+        engine: &mut Engine,
         files: &[(PathBuf, String)],
     ) -> Result<Self, Vec<Refusal>> {
+        announce(engine, files);
         let mut modules = Self::default();
         let mut problems = Vec::new();
         for (path, text) in files {
@@ -122,7 +141,7 @@ impl Modules {
             if let Some(first) = self.hooks.get(hook.name) {
                 let place = first.script.path.display();
                 let message = format!("`{}` stands in {place} already", hook.name);
-                problems.push(script.refuse(&message));
+                problems.push(refuse_at(&script, script.place_of(hook.name), &message));
             }
             let choice = Choice { script: Rc::clone(&script), function: hook.name.to_owned() };
             self.hooks.insert(hook.name, choice);
@@ -212,6 +231,15 @@ impl Modules {
     }
 }
 
+/// Lets the files name each other, and the strategies, before any of them is compiled.
+fn announce(engine: &mut Engine, files: &[(PathBuf, String)]) {
+    let own = files.iter().filter_map(|(path, _)| path.file_stem()?.to_str());
+    let strategies = zinit_stdlib::STRATEGIES.iter().map(|it| it.stem());
+    for name in own.chain(strategies).filter(|it| *it != "base") {
+        engine.register_static_module(name, Module::new().into());
+    }
+}
+
 /// The bundled strategies, each compiled when it is first needed.
 pub(super) struct Strategies(Vec<OnceCell<Rc<Script>>>);
 
@@ -237,12 +265,29 @@ fn refuse(path: &Path, message: &str) -> Refusal {
         .with("path", path.display().to_string())
 }
 
-fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusal {
-    let line = error.position().line().unwrap_or(0);
-    refuse(path, &error.to_string())
+/// A refusal of what stands at this place of a file.
+pub(super) fn refuse_at(script: &Script, at: Position, message: &str) -> Refusal {
+    located(&script.path, &script.text, at, message)
+}
+
+fn located(path: &Path, text: &str, at: Position, message: &str) -> Refusal {
+    let lines = text.lines().count().max(1);
+    let line = at.line().unwrap_or(lines);
+    // At the very end of a line the position is 0.
+    let column = at.position().unwrap_or(0).max(1);
+    Refusal::new(Kind::BadConfig, format!("{}:{line}:{column}: {message}", path.display()))
+        .with("path", path.display().to_string())
         .with("line", line)
-        .with("column", error.position().position().unwrap_or(0))
-        .with("source", text.lines().nth(line.saturating_sub(1)).unwrap_or(""))
+        .with("column", column)
+        .with("source", text.lines().nth(line - 1).unwrap_or(""))
+}
+
+fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusal {
+    let mut said = error.err_type().to_string();
+    if let Some(first) = said.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    located(path, text, error.position(), &said)
 }
 
 /// Why a user's function cannot stand where it stands, and what to do about it.

@@ -8,7 +8,11 @@ use serde_json::value::RawValue;
 
 use super::args::{Args, Kind, Param};
 use super::office::Office;
-use super::{calls, lines, news, reload, usage, why};
+use super::params::{
+    CONFIG, CURSOR, CURSOR_OF_PAGE, DONE_TO, GREP, LINES, LOGGED, NAME, NAMES, PAGE, STREAM, TRUE,
+    WAIT, WHERE,
+};
+use super::{calls, lines, news, policy, reload, usage, why};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -51,53 +55,6 @@ pub fn find(name: &str) -> Option<&'static Method> {
     METHODS.binary_search_by(|it| it.name.cmp(name)).ok().map(|index| &METHODS[index])
 }
 
-const NAME: Param = Param::required("name", Kind::Text, "The service's name.");
-const NAMES: Param = Param::required(
-    "name",
-    Kind::Names,
-    "The service's name, a glob such as `web-*`, a group such as `@jobs`, or a list of those.",
-);
-const WAIT: Param =
-    Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing of them runs.");
-const CONFIG: Param =
-    Param::required("config", Kind::Object, "The keys of a service file; `exec` is required.");
-
-const LOGGED: Param = Param::optional(
-    "names",
-    Kind::Names,
-    "null",
-    "Which services, as a name, a glob, a group or a list of those; left out, all.",
-);
-const GREP: Param =
-    Param::optional("grep", Kind::Text, "null", "Only lines that match this regular expression.");
-const STREAM: Param =
-    Param::optional("stream", Kind::Text, "null", "Only what came from `stdout`, or `stderr`.");
-const WHERE: Param = Param::optional(
-    "where",
-    Kind::Texts,
-    "null",
-    "Only JSON or logfmt lines of which these fields have these values, such as `level=error`.",
-);
-const CURSOR: Param = Param::optional(
-    "cursor",
-    Kind::Time,
-    "null",
-    "From an earlier answer, or any time; left out, the time of the call.",
-);
-const CURSOR_OF_PAGE: Param = Param::optional(
-    "cursor",
-    Kind::Time,
-    "null",
-    "From an earlier answer, to go on behind it; with `tail`, to go back no further.",
-);
-const PAGE: (&str, &str) = (
-    "object",
-    "`lines`, oldest first, each with `time`, `service`, `stream`, `incarnation` (which process of \
-     the service wrote it), `text`, and perhaps `mark`: `cut` (it was longer) or `zinit` (it is about \
-     the output); the next `cursor`; whether there is `more` (with `tail`: older) already; and \
-     perhaps `unread`: sentences about logs that cannot be read.",
-);
-
 const fn now(
     name: &'static str,
     doc: &'static str,
@@ -117,14 +74,6 @@ const fn later(
 ) -> Method {
     Method { name, doc, params, result, result_type, act: Act::Later(act) }
 }
-
-const TRUE: (&str, &str) = ("boolean", "true");
-const DONE_TO: (&str, &str) = (
-    "boolean|array",
-    "true for one plain name; for anything else the array of names that it meant.",
-);
-const LINES: (&str, &str) =
-    ("array", "Lines, oldest first: `[+] name: text` from stdout, `[-] name: text` from stderr.");
 
 /// Every method, sorted by name.
 pub static METHODS: &[Method] = &[
@@ -229,6 +178,57 @@ pub static METHODS: &[Method] = &[
         ],
         PAGE,
         lines::wait,
+    ),
+    later(
+        "policy.get",
+        "A function of the policy that is in force: its text and what is said of it.",
+        &[
+            Param::required(
+                "name",
+                Kind::Text,
+                "A hook, `base::HOOK`, `FILE::FUNCTION` or `STRATEGY::FUNCTION`.",
+            ),
+            Param::optional(
+                "bundled",
+                Kind::Flag,
+                "false",
+                "Whether to tell of the bundled one, whatever takes its place.",
+            ),
+        ],
+        (
+            "object",
+            "`module`, `name`, `params`, `is_private`, `bundled`, `path`, `line`, `doc` and `source`.",
+        ),
+        policy::get,
+    ),
+    later(
+        "policy.list",
+        "The policy that is in force: every hook, and who answers it.",
+        &[],
+        (
+            "object",
+            "`version`, `since_ms`, the user's `files`, those that are not on the disk as they are in \
+             force (`differs`), what was `refused` last (`at_ms` and `problems`, or null), and `hooks`: \
+             `hook`, `signature`, `doc`, `bundled`, `path`, `line`, `faults`, `benched` and `services` \
+             that name a `function` of their own.",
+        ),
+        policy::list,
+    ),
+    later(
+        "policy.reload",
+        "Reads the policy again and lets it decide from now on. One that is not fine is refused, and \
+         the one before goes on deciding.",
+        &[Param::optional(
+            "dry_run",
+            Kind::Flag,
+            "false",
+            "Whether to say only what would be done.",
+        )],
+        (
+            "object",
+            "`verb` (`update` or `unchanged`), `why`, the `files` that changed, and the `version` before.",
+        ),
+        policy::reload,
     ),
     now(
         "rpc.discover",

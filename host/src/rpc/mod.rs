@@ -5,6 +5,7 @@
 //!     │ calls     the functions; they read the board, ask at the desk, wait for changes
 //!     │ usage, news, why   those that measure, tell what happened, and explain
 //!     │ lines     those that read logs: search says which lines, page how they are told
+//!     │ policy    what decides, and another one in its place
 //!     │ follow    who follows them, page after page
 //!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
@@ -37,7 +38,9 @@ mod news;
 pub mod office;
 pub mod openrpc;
 mod page;
+mod params;
 mod picks;
+pub(crate) mod policy;
 pub mod reference;
 mod reload;
 mod search;

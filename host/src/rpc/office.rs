@@ -17,6 +17,7 @@ use crate::chronicle::Chronicle;
 use crate::desk::{Answer, Command, Desk};
 use crate::logs::Logs;
 use crate::name::ServiceName;
+use crate::policy::told::Refused;
 use crate::refusal::{Kind, Refusal};
 use crate::store::Store;
 
@@ -41,6 +42,8 @@ pub struct Office {
     /// How many may read logs at the same time.
     readers: Semaphore,
     stop: watch::Receiver<bool>,
+    /// The last policy that was refused, if none was taken over since.
+    pub(crate) refused: Arc<std::sync::Mutex<Option<Refused>>>,
 }
 
 /// Why a wait ended without what it waited for.
@@ -78,6 +81,7 @@ impl Office {
             files: Mutex::default(),
             readers: Semaphore::new(Self::READERS_MAX),
             stop,
+            refused: Arc::default(),
         })
     }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::args::Args;
 use super::calls::{on_disk, said};
 use super::methods::Pending;
 use super::office::Office;
 use super::picks::Picks;
-use crate::desk::{Command, Reload, Reply};
+use crate::desk::{Command, Reload, Reply, Step};
 use crate::name::ServiceName;
+use crate::policy::told::strangers;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Loaded;
@@ -21,17 +22,33 @@ pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
         let picks = if args.value(0).is_null() { None } else { Some(args.picks(0)?) };
         let dry_run = args.flag(1);
         let _order = office.files.lock().await;
-        let store = office.store.clone();
-        let loaded = on_disk(move || Ok(store.load())).await?;
-        let only = picks.map(|it| named(&office, &it, &loaded)).transpose()?;
-        let files = fine(loaded, only.as_deref())?;
-        let plan = match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
-            Reply::Plan(steps) => steps,
-            Reply::Done => Vec::new(),
-        };
+        let plan = take_over(&office, picks, dry_run).await?;
         // As in zinit 0.3.5.
         if args.is_plain_name(0) && !dry_run { said(&true) } else { said(&plan) }
     })
+}
+
+/// Hands the files to the core. Whoever calls holds the lock of the files.
+pub(super) async fn take_over(
+    office: &Office,
+    picks: Option<Picks>,
+    dry_run: bool,
+) -> Result<Vec<Step>, Refusal> {
+    let (store, whole) = (office.store.clone(), picks.is_none());
+    let look = move || {
+        let mut loaded = store.load();
+        if dry_run && whole {
+            loaded.problems.extend(strangers(&store, &loaded.specs));
+        }
+        Ok(loaded)
+    };
+    let loaded = on_disk(look).await?;
+    let only = picks.map(|it| named(office, &it, &loaded)).transpose()?;
+    let files = fine(loaded, only.as_deref())?;
+    match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
+        Reply::Plan(steps) => Ok(steps),
+        Reply::Done | Reply::Policy(_) => Ok(Vec::new()),
+    }
 }
 
 /// The services that are meant, which are among those that have a file.
@@ -77,17 +94,8 @@ fn fine(loaded: Loaded, only: Option<&[ServiceName]>) -> Result<Vec<(ServiceName
 fn nothing_is_reloaded(count: usize, problems: &[Refusal]) -> Refusal {
     let files = if count == 1 { "1 file is".to_owned() } else { format!("{count} files are") };
     let message = format!("nothing is reloaded: {files} not fine");
-    let problems: Vec<Value> = problems.iter().map(problem).collect();
+    let problems: Vec<Value> = problems.iter().map(Refusal::to_problem).collect();
     Refusal::new(Kind::BadConfig, message).with("problems", problems)
-}
-
-/// A refusal inside another one: its facts, and its sentence and hint among them.
-fn problem(it: &Refusal) -> Value {
-    let mut facts: Map<String, Value> = it.data.clone();
-    facts.insert("code".to_owned(), it.kind.word().into());
-    facts.insert("message".to_owned(), it.message.as_str().into());
-    facts.insert("hint".to_owned(), it.hint.as_deref().into());
-    facts.into()
 }
 
 fn of(problem: &Refusal) -> Option<&str> {

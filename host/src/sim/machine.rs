@@ -367,7 +367,7 @@ impl Machine for Simulated {
 
     fn answer(&mut self, _letter: Letter, answer: Answer) {
         match answer {
-            Ok(Reply::Done) => {}
+            Ok(Reply::Done | Reply::Policy(_)) => {}
             Ok(Reply::Plan(steps)) => {
                 for Step { service, verb, why } in steps {
                     self.tell(&format!("  {verb:?} {service} ({why})"));
