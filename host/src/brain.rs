@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -18,6 +20,7 @@ use crate::core::{Core, Survivor, starts_by_itself};
 use crate::desk::Desk;
 use crate::event::Tick;
 use crate::home::Home;
+use crate::journal;
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
 use crate::machine::ending::Begun;
@@ -37,6 +40,9 @@ use crate::updates;
 
 /// The interpreter needs this for the call depth that it allows.
 const CORE_STACK: usize = 16 * 1024 * 1024;
+
+/// How long clients wait for what earlier servers have told.
+const REFILL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where a brain works.
 #[derive(Clone, Debug)]
@@ -74,15 +80,28 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
     let chronicle = Arc::new(Chronicle::new());
+    let state_dir = settings.home.state_dir.clone();
+    let (journal, refilled) = journal::begin(&state_dir, Arc::clone(&chronicle));
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
     let program = settings.updates;
     let begin = move || {
         let prober = Prober::new(teller);
-        let parts =
-            Parts { keeper, inbox, bell, signals, board, chronicle, logs, prober, news, known };
-        let outcome = supervise(RealMachine::new(parts), &store, program.as_deref());
+        let parts = Parts {
+            keeper,
+            inbox,
+            bell,
+            signals,
+            board,
+            chronicle,
+            journal,
+            logs,
+            prober,
+            news,
+            known,
+        };
+        let outcome = supervise(RealMachine::new(parts), &store, &state_dir, program.as_deref());
         if matches!(outcome, Ok(Outcome::Ended)) {
             stop.send_replace(true);
         }
@@ -94,6 +113,8 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let core = core.spawn(begin).map_err(|error| cannot_begin(&error))?;
     // Clients that come before the services are known wait at the door.
     let begun = are_known.recv().is_ok();
+    // Those who come back ask for what they have missed. A disk that is stuck has nothing for them.
+    let _ = refilled.recv_timeout(REFILL_LIMIT);
     if begun && settings.in_foreground {
         let socket = settings.home.socket.display();
         let text = format!("Zinit server running. Press Ctrl+C to stop.\nSocket: {socket}\n");
@@ -127,6 +148,7 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 fn supervise(
     mut machine: RealMachine,
     store: &Store,
+    state_dir: &Path,
     updates: Option<&str>,
 ) -> io::Result<Outcome> {
     let loaded = store.load();
@@ -135,12 +157,7 @@ fn supervise(
     }
     let mut core = Core::new(Policy::bundled());
     core.seed(RandomState::new().hash_one("chance"));
-    let (files, unreadable) = store.policy_files();
-    unreadable.iter().for_each(complain_of);
-    if let Err(problems) = core.load_policy(&files) {
-        complain("the policy is refused, the bundled one decides:");
-        problems.iter().for_each(complain_of);
-    }
+    load_policy(&mut core, store, state_dir);
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
     }
@@ -164,6 +181,21 @@ fn supervise(
     updates::settle(&mut found, updates);
     core.boot(machine.now(), found);
     Ok(supervise::run(&mut core, &mut machine))
+}
+
+/// Lets the user's policy decide. Where that is refused, the one stays that was in force before.
+fn load_policy(core: &mut Core, store: &Store, state_dir: &Path) {
+    let (files, unreadable) = store.policy_files();
+    unreadable.iter().for_each(complain_of);
+    let Err(problems) = core.load_policy(&files) else { return };
+    let before = journal::last_policy(state_dir).filter(|it| !it.is_empty());
+    let stays = before.is_some_and(|it| core.load_policy(&it).is_ok());
+    let decides = if stays { "the one that was in force" } else { "the bundled one" };
+    complain(&format!("the policy is refused, {decides} decides:"));
+    problems.iter().for_each(complain_of);
+    if !stays {
+        core.load_policy(&[]).expect("the bundled policy has no faults, and names nothing");
+    }
 }
 
 /// What the files say, and what the keeper knows of the same services.

@@ -22,6 +22,7 @@ use nix::sys::signal::Signal;
 
 pub use boot::Survivor;
 pub use questions::DERIVED;
+pub(crate) use questions::ask_table;
 
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;

@@ -13,7 +13,7 @@ use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::view::{EventView, Seen, ServiceView};
@@ -27,16 +27,7 @@ impl Core {
     pub(super) fn decide(&mut self, now: Tick, id: Id, draft: Draft, what: Happening) -> Draft {
         let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
         let seen = self.look_at(id, &draft);
-        let view = ServiceView::new(Rc::clone(&seen));
-        let event_view = EventView::new(event.clone(), &draft);
-        let args = vec![Dynamic::from(view), Dynamic::from(event_view)];
-        let answer = self.policy.borrow().ask("step", args, |said| {
-            let said = actions(said)?;
-            let mut next = draft.clone();
-            next.follow(said.clone())?;
-            next.check(&event.what)?;
-            Ok((next, said))
-        });
+        let answer = ask_table(&self.policy.borrow(), &draft, &event, &seen);
         self.report(Some(&event.service), &answer.faults);
         let (next, said) = match answer.said {
             Ok((next, said)) => (next, Some(said)),
@@ -125,6 +116,25 @@ impl Core {
         self.settle_queue(now);
         Ok(())
     }
+}
+
+/// Asks the table what is done about an event of a service that is drafted so, and checks that it can
+/// be.
+pub(crate) fn ask_table(
+    policy: &Policy,
+    draft: &Draft,
+    event: &Event,
+    seen: &Rc<Seen>,
+) -> policy::Answer<(Draft, Vec<Action>)> {
+    let view = ServiceView::new(Rc::clone(seen));
+    let event_view = EventView::new(event.clone(), draft);
+    policy.ask("step", vec![Dynamic::from(view), Dynamic::from(event_view)], |said| {
+        let said = actions(said)?;
+        let mut next = draft.clone();
+        next.follow(said.clone())?;
+        next.check(&event.what)?;
+        Ok((next, said))
+    })
 }
 
 /// What a decision said, as actions.

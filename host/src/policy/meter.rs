@@ -20,6 +20,7 @@ pub(super) struct Meter {
     ticks_max: Cell<u64>,
     cpu_us_end: Cell<i64>,
     spent: Cell<Option<Spent>>,
+    ignores_clock: Cell<bool>,
 }
 
 /// What a decision has used up. Once over the budget it stays over it: natives like `sort` swallow
@@ -41,7 +42,13 @@ impl Meter {
         self.limited.set(true);
         self.ticks_max.set(TICKS_MAX.saturating_add(items.saturating_mul(TICKS_PER_ITEM)));
         let cpu_us = CPU_US_MAX + CPU_US_PER_ITEM * i64::try_from(items.min(16_384)).unwrap_or(0);
-        self.cpu_us_end.set(clock::thread_cpu_us() + cpu_us);
+        let end = if self.ignores_clock.get() { i64::MAX } else { clock::thread_cpu_us() + cpu_us };
+        self.cpu_us_end.set(end);
+    }
+
+    /// Counts ticks alone from now on.
+    pub(super) fn ignore_clock(&self) {
+        self.ignores_clock.set(true);
     }
 
     /// Ends it, and says what it has used up.
