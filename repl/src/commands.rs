@@ -10,7 +10,7 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
-use crate::{check, events, halt, logs, reload, run, server, tree, usage, watch, why};
+use crate::{check, events, halt, logs, reload, replay, run, server, tree, usage, watch, why};
 
 /// Keeps processes running, and runs scripts that say how.
 #[derive(Debug, Parser)]
@@ -78,6 +78,9 @@ pub(crate) enum Command {
     Tree(tree::Tree),
     /// Shows what happened lately
     Events(events::Events),
+    /// Asks again what the journal has recorded, under the policy that was in force or another one
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Replay),
     /// Sends a signal to the processes of a service
     Kill {
         /// The service
@@ -202,6 +205,7 @@ impl Command {
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),
+            Self::Replay(replay) => replay.run(cx),
             Self::Kill { name, signal } => kill(cx, &name, &signal),
             Self::Stats(stats) => stats.run(cx),
             Self::Logs(logs) => logs.run(cx),

@@ -3,4 +3,5 @@
 mod examples;
 mod exhaustion;
 mod pairs;
+mod replay;
 mod tidy;
