@@ -11,6 +11,7 @@ mod modules;
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -90,19 +91,16 @@ impl Policy {
         let modules = Modules::compile(&engine, files)?;
         let guard = Rc::new(Guard::new(meter, bundled, modules));
         teach_hooks(&mut engine, &guard);
-        teach_modules(&mut engine, &guard);
+        let taught = teach_modules(&mut engine, &guard);
         let sources = Rc::new(Sources { files: files.to_vec(), version: version(files) });
         let mut policy = Self {
             engine: Rc::new(engine),
             table: guard.bundled.clone(),
             overridden: guard.modules.hooks().collect(),
-            looks_around: false,
+            looks_around: taught.iter().any(|it| looks_around(&it.text)),
             guard,
             sources,
         };
-        let files: Vec<_> =
-            policy.guard.modules.files.iter().map(|it| Rc::clone(&it.text)).collect();
-        policy.looks_around = files.iter().any(|it| looks_around(it));
         policy.clear_table();
         Ok(policy)
     }
@@ -235,7 +233,11 @@ impl Policy {
     }
 
     fn call(&self, ast: &AST, function: &str, args: Vec<Dynamic>) -> Result<Dynamic, String> {
-        call(&self.engine, ast, function, args).map_err(|it| sentence(&it))
+        let call = || call(&self.engine, ast, function, args);
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(said) => said.map_err(|it| sentence(&it)),
+            Err(_) => Err("it panicked".to_owned()),
+        }
     }
 }
 
@@ -280,18 +282,17 @@ fn teach_hooks(engine: &mut Engine, guard: &Rc<Guard>) {
     }
 }
 
-/// Lets the user's files call each other, and the strategies that they mention.
-fn teach_modules(engine: &mut Engine, guard: &Rc<Guard>) {
-    for script in &guard.modules.files {
-        script.teach(engine);
-    }
-    for source in &zinit_stdlib::STRATEGIES {
-        let mark = format!("{}::", source.stem());
-        if guard.modules.files.iter().any(|it| it.text.contains(&mark)) {
-            let script = guard.strategies.get(engine, source.stem());
-            script.expect("it is in the list").teach(engine);
-        }
-    }
+/// Lets the user's files call each other, and the strategies that they mention. Returns all of them.
+fn teach_modules(engine: &mut Engine, guard: &Guard) -> Vec<Rc<Script>> {
+    let files = &guard.modules.files;
+    let is_mentioned = |name: &str| files.iter().any(|it| it.text.contains(&format!("{name}::")));
+    let strategies = zinit_stdlib::STRATEGIES.iter().map(|it| it.stem());
+    let mut all = files.clone();
+    all.extend(
+        strategies.filter(|it| is_mentioned(it)).filter_map(|it| guard.strategies.get(engine, it)),
+    );
+    all.iter().for_each(|it| it.teach(engine));
+    all
 }
 
 /// An engine whose scripts can compute and nothing else.

@@ -4,6 +4,7 @@
 mod dependencies;
 mod endings;
 mod health;
+mod hostile;
 mod leftovers;
 mod needs;
 mod outputs;

@@ -91,7 +91,7 @@ fn a_hook_that_loops_is_ended() {
         "fn restart_delay(service, attempt) { loop {} }",
         CRASHES,
         expect![[r#"
-            policy.rhai: `restart_delay` failed: the budget is used up; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: the budget is used up; the bundled function decided
         "#]],
     );
 }
@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            policy.rhai: `restart_delay` failed: it answered "soon" and not a whole number; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: it answered "soon" and not a whole number; the bundled function decided
         "#]],
     );
 }
@@ -113,14 +113,14 @@ fn a_hook_that_eats_memory_is_ended() {
         r#"fn restart_delay(service, attempt) { let s = "x"; loop { s += s; } }"#,
         CRASHES,
         expect![[r#"
-            policy.rhai: `restart_delay` failed: Length of string too large; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: Length of string too large; the bundled function decided
         "#]],
     );
     check_fallback(
         "fn restart_delay(service, attempt) { let a = [1]; loop { a += a; } }",
         CRASHES,
         expect![[r#"
-            policy.rhai: `restart_delay` failed: Size of array/BLOB too large; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: Size of array/BLOB too large; the bundled function decided
         "#]],
     );
 }
@@ -131,7 +131,7 @@ fn a_hook_that_recurses_for_ever_is_ended() {
         "fn restart_delay(service, attempt) { restart_delay(service, attempt) }",
         CRASHES,
         expect![[r#"
-            policy.rhai: `restart_delay` failed: Stack overflow; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: Stack overflow; the bundled function decided
         "#]],
     );
 }

@@ -85,10 +85,13 @@ impl Guard {
             return Ok(said);
         }
         self.asked.borrow_mut().push((hook, choice.clone()));
+        let depth = self.depth.get();
         self.meter.begin(items(&args));
         let ask = || call(engine, &choice.script.ast, &choice.function, args.clone());
         let said = catch_unwind(AssertUnwindSafe(ask));
         let spent = self.meter.end();
+        // Whoever panicked has not come back up.
+        self.depth.set(depth);
         match judge(hook, said, spent) {
             Ok(said) => Ok(said),
             Err(failure) => {
@@ -161,7 +164,7 @@ impl Guard {
             hook: hook.name.to_owned(),
             function: choice.function.clone(),
             path: choice.script.path.display().to_string(),
-            line: failure.line,
+            line: if failure.line > 0 { failure.line } else { choice.line() },
             why: format!("{}{}", within.unwrap_or_default(), failure.why),
             benched: *count >= FAULTS_MAX,
             by_clock: failure.by_clock,
@@ -197,6 +200,13 @@ impl Guard {
 }
 
 impl Choice {
+    /// The line of its file on which it begins.
+    fn line(&self) -> usize {
+        let head = format!("fn {}(", self.function);
+        let at = self.script.text.lines().position(|it| it.trim_start().starts_with(&head));
+        at.map_or(0, |it| it + 1)
+    }
+
     /// What tells it from every other function: its file and its name.
     pub(super) fn place(&self) -> String {
         format!("{}::{}", self.script.name, self.function)
