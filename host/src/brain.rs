@@ -185,9 +185,13 @@ fn supervise(
 
 /// Lets the user's policy decide. Where that is refused, the one stays that was in force before.
 fn load_policy(core: &mut Core, store: &Store, state_dir: &Path) {
-    let (files, unreadable) = store.policy_files();
-    unreadable.iter().for_each(complain_of);
-    let Err(problems) = core.load_policy(&files) else { return };
+    let (files, mut problems) = store.policy_files();
+    if problems.is_empty() {
+        problems = core.load_policy(&files).err().unwrap_or_default();
+    }
+    if problems.is_empty() {
+        return;
+    }
     let before = journal::last_policy(state_dir).filter(|it| !it.is_empty());
     let stays = before.is_some_and(|it| core.load_policy(&it).is_ok());
     let decides = if stays { "the one that was in force" } else { "the bundled one" };

@@ -165,8 +165,9 @@ impl Replay {
         }
         match record {
             Record::DecidedBy { sources, is_new, failures, .. } => {
-                self.decide_by(&sources, is_new)?;
-                if self.recorded.failures().is_empty() {
+                let goes_on = self.recorded.failures() == failures;
+                if is_new || !goes_on || self.recorded.sources().files != sources.files {
+                    self.decide_by(&sources)?;
                     failures.iter().for_each(|(place, times)| self.recorded.count(place, *times));
                 }
             }
@@ -213,11 +214,7 @@ impl Replay {
         self.reader.unread
     }
 
-    fn decide_by(&mut self, sources: &Rc<Sources>, is_new: bool) -> Result<(), Refusal> {
-        let same = self.recorded.sources().files == sources.files;
-        if same && !is_new {
-            return Ok(());
-        }
+    fn decide_by(&mut self, sources: &Rc<Sources>) -> Result<(), Refusal> {
         let mut policy = Policy::of(&sources.files).map_err(|mut all| all.remove(0))?;
         policy.repeats();
         self.reader.specs().for_each(|it| policy.expect(it));

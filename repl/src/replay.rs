@@ -71,10 +71,14 @@ impl Replay {
     pub(crate) fn run(&self, cx: &Context) -> Outcome {
         let cannot =
             |_| Refusal::new(Kind::Internal, "cannot replay: the interpreter has panicked");
-        let flags = (cx.flags.json, cx.paint, &cx.home);
-        let (is_json, paint, home) = flags;
-        let dir = journal::dir_of(&home.state_dir);
+        let (is_json, paint) = (cx.flags.json, cx.paint);
+        let dir = journal::dir_of(&cx.home.state_dir);
         let journal = self.journal.as_ref().unwrap_or(&dir);
+        if !journal.exists() {
+            let message = format!("there is no journal {}", journal.display());
+            return Err(Refusal::new(Kind::Storage, message)
+                .hint("a server writes it; name a directory or a file of one"));
+        }
         let work = || {
             let policy = self.policy.as_deref().map(files_of).transpose()?;
             if self.step {
