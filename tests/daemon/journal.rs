@@ -85,6 +85,17 @@ fn a_server_can_be_replayed_over_its_crashes_and_another_policy_differs() {
     assert!(said.contains("b exited") && said.contains("would be: "), "{said}");
     let out = home.run("zinit", ["replay", "--policy", "other.rhai", "--service", "a", "--json"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    home.write("moves", "g 4\nservice.name\nrestart_delay(service, 3)\nnonsense\nd\np\nq\nn\n");
+    let moves = fs::File::open(home.root.join("moves")).expect("it was just written");
+    let mut zinit = home.command("zinit");
+    zinit.args(["replay", "--step", "--service", "b"]).stdin(moves);
+    let said = text(&zinit.output().expect("our programs run").stdout);
+    let mut rest = said.as_str();
+    for expected in ["[1/", "b want_up", "[4/", "\"b\"\n20\nerror: ", "there is none", "[3/"] {
+        let at = rest.find(expected).unwrap_or_else(|| panic!("no {expected} in {said}"));
+        rest = &rest[at + expected.len()..];
+    }
+    assert!(!rest.contains("[4/"), "it goes on after its end: {said}");
 }
 
 #[test]

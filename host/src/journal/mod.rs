@@ -86,6 +86,9 @@ pub fn begin(state_dir: &Path, chronicle: Arc<Chronicle>) -> (Way, Receiver<()>)
         let _ = tell_done.send(());
     };
     let started = thread::Builder::new().name("journal".to_owned()).spawn(write);
+    if let Err(error) = &started {
+        shared.fails(&format!("it has no thread: {error}"));
+    }
     (Way { queue: started.is_ok().then_some(queue), shared, done }, refilled)
 }
 
