@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -18,6 +20,7 @@ use crate::core::{Core, Survivor, starts_by_itself};
 use crate::desk::Desk;
 use crate::event::Tick;
 use crate::home::Home;
+use crate::journal;
 use crate::keeper::KeeperLink;
 use crate::logs::Logs;
 use crate::machine::ending::Begun;
@@ -38,6 +41,9 @@ use crate::{updates, watch as files};
 
 /// The interpreter needs this for the call depth that it allows.
 const CORE_STACK: usize = 16 * 1024 * 1024;
+
+/// How long clients wait for what earlier servers have told.
+const REFILL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where a brain works.
 #[derive(Clone, Debug)]
@@ -77,6 +83,8 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (stop, stopped) = watch::channel(false);
     let store = Store::new(&settings.home.config_dir);
     let chronicle = Arc::new(Chronicle::new());
+    let state_dir = settings.home.state_dir.clone();
+    let (journal, refilled) = journal::begin(&state_dir, Arc::clone(&chronicle));
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
     let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
     let (known, are_known) = mpsc::channel();
@@ -92,13 +100,15 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
             signals,
             board,
             chronicle,
+            journal,
             logs,
             prober,
             news,
             known,
             hangup,
         };
-        let outcome = supervise(RealMachine::new(parts), &store, &refused, program.as_deref());
+        let (machine, program) = (RealMachine::new(parts), program.as_deref());
+        let outcome = supervise(machine, &store, &state_dir, &refused, program);
         if matches!(outcome, Ok(Outcome::Ended)) {
             stop.send_replace(true);
         }
@@ -110,6 +120,8 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let core = core.spawn(begin).map_err(|error| cannot_begin(&error))?;
     // Clients that come before the services are known wait at the door.
     let begun = are_known.recv().is_ok();
+    // Those who come back ask for what they have missed. A disk that is stuck has nothing for them.
+    let _ = refilled.recv_timeout(REFILL_LIMIT);
     if begun && settings.in_foreground {
         let socket = settings.home.socket.display();
         let text = format!("Zinit server running. Press Ctrl+C to stop.\nSocket: {socket}\n");
@@ -150,6 +162,7 @@ fn take_signals() -> Result<SignalFd, Refusal> {
 fn supervise(
     mut machine: RealMachine,
     store: &Store,
+    state_dir: &Path,
     refused: &Mutex<Option<Refused>>,
     updates: Option<&str>,
 ) -> io::Result<Outcome> {
@@ -160,7 +173,7 @@ fn supervise(
     let mut core = Core::new(Policy::bundled());
     core.seed(RandomState::new().hash_one("chance"));
     core.set_wall(machine.wall());
-    let problems = load_policy(&mut core, store);
+    let problems = load_policy(&mut core, store, state_dir);
     if !problems.is_empty() {
         let at_ms = machine.wall().unix_ms;
         *refused.lock().expect("nobody panics with it") = Some(Refused { at_ms, problems });
@@ -191,8 +204,9 @@ fn supervise(
     Ok(supervise::run(&mut core, &mut machine))
 }
 
-/// Lets the user's files decide if they are fine, and says why they are not.
-fn load_policy(core: &mut Core, store: &Store) -> Vec<Refusal> {
+/// Lets the user's files decide if they are fine, and says why they are not. Then the policy stays that
+/// was in force before.
+fn load_policy(core: &mut Core, store: &Store, state_dir: &Path) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
     if problems.is_empty() && !files.is_empty() {
         problems = vet(&files);
@@ -200,9 +214,16 @@ fn load_policy(core: &mut Core, store: &Store) -> Vec<Refusal> {
     if problems.is_empty() {
         problems = core.load_policy(&files).err().unwrap_or_default();
     }
-    if !problems.is_empty() {
-        complain("the policy is refused, the bundled one decides:");
-        problems.iter().for_each(complain_of);
+    if problems.is_empty() {
+        return problems;
+    }
+    let before = journal::last_policy(state_dir).filter(|it| !it.is_empty());
+    let stays = before.is_some_and(|it| core.load_policy(&it).is_ok());
+    let decides = if stays { "the one that was in force" } else { "the bundled one" };
+    complain(&format!("the policy is refused, {decides} decides:"));
+    problems.iter().for_each(complain_of);
+    if !stays {
+        core.load_policy(&[]).expect("the bundled policy has no faults, and names nothing");
     }
     problems
 }

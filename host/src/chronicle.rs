@@ -1,8 +1,9 @@
 //! What happened lately: each change of a service's state or reason, in a ring of bounded size.
 //!
-//! The core's machine writes, clients read; neither waits for the other. Entries are numbered without
-//! gaps, so that a reader who comes back with the number of the last one that it has seen misses none
-//! and sees none twice.
+//! The core's machine writes, clients read; neither waits for the other. The numbers of entries increase,
+//! within one server without gaps, so that a reader who comes back with the number of the last one that
+//! it has seen misses none and sees none twice. What earlier servers have told comes back from the
+//! [`journal`](crate::journal) with its numbers.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -36,7 +37,7 @@ pub struct Change {
 /// A change, when it was, and its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// One more than that of the entry before.
+    /// One more than that of the entry before; more than that where another server begins.
     pub seq: u64,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
@@ -67,7 +68,7 @@ pub struct Chronicle {
 struct Ring {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The number of the first entry there ever was.
+    /// The number of the first entry of this server.
     first: u64,
     /// The number of the next one.
     next: u64,
@@ -100,7 +101,8 @@ impl Entry {
 }
 
 impl Chronicle {
-    const ENTRIES_MAX: usize = 1024;
+    /// How many entries there are at most.
+    pub const ENTRIES_MAX: usize = 1024;
     const BYTES_MAX: usize = 256 << 10;
     /// How many entries one answer has at most.
     pub const NEWS_MAX: usize = 1000;
@@ -116,9 +118,27 @@ impl Chronicle {
         Self { ring: Mutex::new(ring), changed: watch::Sender::new(first) }
     }
 
-    /// Writes a change down.
-    pub fn add(&self, at_ms: i64, change: Change) {
-        self.lock().push(at_ms, change);
+    /// Writes a change down, and says how.
+    pub fn add(&self, at_ms: i64, change: Change) -> Entry {
+        self.lock().push(at_ms, change)
+    }
+
+    /// Takes in what earlier servers have told, oldest first, as far as there is room before what this
+    /// one has told.
+    pub fn refill(&self, earlier: Vec<Entry>) {
+        let mut ring = self.lock();
+        for entry in earlier.into_iter().rev() {
+            let next = ring.entries.front().map_or(ring.first, |it| it.seq.min(ring.first));
+            let (count, bytes) = (ring.entries.len() + 1, ring.bytes + entry.bytes());
+            if count > Self::ENTRIES_MAX || bytes > Self::BYTES_MAX {
+                break;
+            }
+            // Numbers that do not increase are from before the clock was set back.
+            if entry.seq < next {
+                ring.bytes = bytes;
+                ring.entries.push_front(entry);
+            }
+        }
     }
 
     /// Tells the waiting that something has changed. Called once per batch of changes.
@@ -148,13 +168,14 @@ impl Chronicle {
     }
 
     /// What came after the entry of this number, of one service if it is named. The number may come
-    /// from an earlier server; then it is all that there is.
+    /// from an earlier server; then it is all that there is behind it.
     pub fn after(&self, cursor: u64, service: Option<&str>) -> News {
         let ring = self.lock();
         let wanted = (cursor.saturating_add(1)).clamp(ring.first, ring.next);
-        let oldest = ring.next - ring.entries.len() as u64;
+        // Who knows how many an earlier server has told?
+        let oldest = ring.entries.front().map_or(ring.next, |it| it.seq.max(ring.first));
         let lost = oldest.saturating_sub(wanted);
-        let skipped = usize::try_from(wanted.max(oldest) - oldest).unwrap_or(usize::MAX);
+        let skipped = ring.entries.partition_point(|it| it.seq <= cursor);
         let mut news = News { entries: Vec::new(), cursor: ring.next - 1, lost };
         for entry in ring.entries.iter().skip(skipped).filter(|it| it.is_of(service)) {
             if news.entries.len() == Self::NEWS_MAX {
@@ -184,17 +205,18 @@ impl Entry {
 }
 
 impl Ring {
-    fn push(&mut self, at_ms: i64, change: Change) {
+    fn push(&mut self, at_ms: i64, change: Change) -> Entry {
         let entry = Entry { seq: self.next, at_ms, change };
         self.next += 1;
         self.bytes += entry.bytes();
-        self.entries.push_back(entry);
+        self.entries.push_back(entry.clone());
         let is_over = |ring: &Self| {
             ring.entries.len() > Chronicle::ENTRIES_MAX || ring.bytes > Chronicle::BYTES_MAX
         };
         while self.entries.len() > 1 && is_over(self) {
             self.bytes -= self.entries.pop_front().map_or(0, |it| it.bytes());
         }
+        entry
     }
 }
 
@@ -218,7 +240,7 @@ mod tests {
         let mut cursor = chronicle.cursor();
         let mut seen = Vec::new();
         for round in 0..50 {
-            (0..round % 7).for_each(|it| chronicle.add(it, change("web", "so")));
+            (0..round % 7).for_each(|it| drop(chronicle.add(it, change("web", "so"))));
             let news = chronicle.after(cursor, None);
             assert_eq!(news.lost, 0);
             seen.extend(numbers(&news));
@@ -230,7 +252,7 @@ mod tests {
     #[test]
     fn what_was_overrun_is_counted_and_an_answer_has_a_bound() {
         let chronicle = Chronicle::from(1);
-        (0..5000).for_each(|it| chronicle.add(it, change("web", "so")));
+        (0..5000).for_each(|it| drop(chronicle.add(it, change("web", "so"))));
         let news = chronicle.after(10, None);
         assert_eq!((news.lost, news.entries.len()), (5000 - 1024 - 10, Chronicle::NEWS_MAX));
         assert_eq!(news.entries[0].seq, 3977);
@@ -244,7 +266,7 @@ mod tests {
     fn long_reasons_count_as_well_and_the_newest_always_stays() {
         let chronicle = Chronicle::from(1);
         let long = "x".repeat(80_000);
-        (0..10).for_each(|it| chronicle.add(it, change("web", &long)));
+        (0..10).for_each(|it| drop(chronicle.add(it, change("web", &long))));
         assert_eq!(numbers(&chronicle.after(0, None)), [8, 9, 10]);
         chronicle.add(11, change("web", &"x".repeat(3_000_000)));
         assert_eq!(numbers(&chronicle.after(0, None)), [11]);
@@ -273,5 +295,40 @@ mod tests {
         chronicle.add(1, change("web", "so"));
         let news = chronicle.after(7, None);
         assert_eq!((numbers(&news), news.lost), (vec![1000], 0));
+    }
+
+    #[test]
+    fn what_an_earlier_server_told_comes_back_with_its_numbers() {
+        let (before, after) = (Chronicle::from(100), Chronicle::from(1_000));
+        let told: Vec<Entry> = (0..9).map(|it| before.add(it, change("web", "so"))).collect();
+        after.add(50, change("web", "so"));
+        after.refill(told);
+        assert_eq!(numbers(&after.after(105, None)), [106, 107, 108, 1000]);
+        assert_eq!(after.after(105, None).lost, 0);
+        assert_eq!(numbers(&after.after(0, None)).len(), 10);
+        assert_eq!(numbers(&after.after(500, None)), [1000], "its last words were never written");
+        assert_eq!(after.after(1000, None).entries, []);
+        assert_eq!(after.latest(Some("web"), 7, 9).len(), 3);
+    }
+
+    #[test]
+    fn what_came_back_makes_room_for_what_is_new() {
+        let (before, after) = (Chronicle::from(1), Chronicle::from(10_000));
+        let told: Vec<Entry> = (0..2_000).map(|it| before.add(it, change("web", "so"))).collect();
+        (0..24).for_each(|it| drop(after.add(it, change("web", "so"))));
+        after.refill(told);
+        assert_eq!(after.after(0, None).entries[0].seq, 1_001);
+        (0..1_500).for_each(|it| drop(after.add(it, change("web", "so"))));
+        let news = after.after(0, None);
+        assert_eq!((news.entries[0].seq, news.lost), (10_500, 500));
+    }
+
+    #[test]
+    fn numbers_of_a_clock_that_was_set_back_do_not_come_back() {
+        let (before, after) = (Chronicle::from(5_000), Chronicle::from(1_000));
+        let told: Vec<Entry> = (0..3).map(|it| before.add(it, change("web", "so"))).collect();
+        after.add(9, change("web", "so"));
+        after.refill(told);
+        assert_eq!(numbers(&after.after(0, None)), [1000]);
     }
 }

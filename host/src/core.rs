@@ -24,6 +24,7 @@ use nix::sys::signal::Signal;
 pub use boot::Survivor;
 pub(crate) use policy::one_refusal;
 pub use questions::DERIVED;
+pub(crate) use questions::ask_table;
 
 use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;

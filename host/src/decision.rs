@@ -69,6 +69,14 @@ pub struct Fault {
     pub by_clock: bool,
 }
 
+impl Fault {
+    /// What tells the function from every other one: its file and its name.
+    pub fn place(&self) -> String {
+        let file = std::path::Path::new(&self.path).file_stem().unwrap_or_default();
+        format!("{}::{}", file.to_string_lossy(), self.function)
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { hook, function, path, line, why, benched, .. } = self;

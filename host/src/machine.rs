@@ -38,6 +38,7 @@ use crate::core::Effect;
 use crate::desk::{Answer, Letter};
 use crate::ending::Asker;
 use crate::event::{Happening, Task, Tick, Wall};
+use crate::journal::{self, Journal};
 use crate::keeper::{Descriptors, KeeperLink};
 use crate::logs::Logs;
 use crate::name::ServiceName;
@@ -64,6 +65,7 @@ pub struct RealMachine {
     alarms: Alarms,
     board: Arc<Board>,
     chronicle: Arc<Chronicle>,
+    journal: Journal,
     logs: Logs,
     prober: Prober,
     news: Receiver<News>,
@@ -114,6 +116,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Where changes are written down.
     pub chronicle: Arc<Chronicle>,
+    /// Where decisions are.
+    pub journal: journal::Way,
     /// Where output goes.
     pub logs: Logs,
     /// Finds out how services are.
@@ -150,7 +154,7 @@ struct About {
 impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keeper, inbox, bell, signals, board, chronicle, .. } = parts;
+        let Parts { keeper, inbox, bell, signals, board, chronicle, journal, .. } = parts;
         let Parts { logs, prober, news, known, hangup, .. } = parts;
         Self {
             keeper,
@@ -160,6 +164,7 @@ impl RealMachine {
             alarms: Alarms::default(),
             board,
             chronicle,
+            journal: Journal::new(journal),
             logs,
             prober,
             news,
@@ -261,8 +266,9 @@ impl RealMachine {
         self.ways.remove(&name);
         if let Some(it) = self.latest.remove(&name) {
             let change = Change::forgotten(it.service.standing.state.word().into(), name.clone());
-            self.chronicle.add(self.epoch_ms + self.now().0, change);
+            self.tell(change);
         }
+        self.journal.forget(&name);
         self.changed.remove(&name);
         self.forgotten.insert(name);
     }
@@ -450,9 +456,9 @@ impl Machine for RealMachine {
             }
             Effect::Changed(service) => self.remember(service),
             Effect::Forgotten(name) => self.forget(name),
-            Effect::Decided(_) | Effect::DecidedBy(_) => {}
-            Effect::Faulted(Some(name), fault) => self.note_down(&name, &fault.to_string()),
-            Effect::Faulted(None, fault) => complain(&fault.to_string()),
+            Effect::Decided(it) => self.journal.decided(self.epoch_ms + it.now.0, &it),
+            Effect::DecidedBy(sources) => self.journal.decided_by(self.wall_ms(), &sources),
+            Effect::Faulted(service, fault) => self.note_fault(service.as_ref(), &fault),
             Effect::Complain(sentence) => complain(&sentence),
             Effect::Ending(ending) => self.remember_ending(&ending),
             Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),
@@ -462,6 +468,7 @@ impl Machine for RealMachine {
     }
 
     fn answer(&mut self, letter: Letter, answer: Answer) {
+        self.journal.asked(self.wall_ms(), &letter.command, &answer);
         self.answers.push((letter, answer));
     }
 
@@ -470,6 +477,7 @@ impl Machine for RealMachine {
         if !rest.is_empty() {
             self.ask(rest);
         }
+        self.journal.flush().iter().for_each(|it| complain(it));
         // Before the keeper hears of a launch, the thread knows whose lines come next.
         self.logs.ring();
         self.send_off();

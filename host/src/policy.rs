@@ -241,6 +241,32 @@ impl Policy {
         Answer { said, faults: self.guard.take_faults() }
     }
 
+    /// Answers what was asked before: no clock cuts anything off any more.
+    pub fn repeats(&self) {
+        self.guard.meter.ignore_clock();
+    }
+
+    /// Counts a fault that was found elsewhere, as if it had happened here.
+    pub fn count(&self, place: &str, times: u32) {
+        self.guard.count(place, times);
+    }
+
+    /// Does not ask these functions in the next question, as if they were benched.
+    pub fn pass_over(&self, places: Vec<String>) {
+        self.guard.pass_over(places);
+    }
+
+    /// What an expression comes to, in which the hooks can be called; `scope` has what it may name.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn evaluate(&self, text: &str, scope: &mut Scope<'_>) -> Result<String, String> {
+        let said: Dynamic = self.engine.eval_with_scope(scope, text).map_err(|it| sentence(&it))?;
+        let mut said = said;
+        let shown = self.engine.eval_fn_call::<String>("to_debug", Some(&mut said), ());
+        shown.map_err(|it| sentence(&it))
+    }
+
     fn hook(&self, function: &str) -> Option<&'static Hook> {
         self.overridden.contains(function).then(|| crate::hooks::find(function)).flatten()
     }

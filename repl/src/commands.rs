@@ -11,7 +11,8 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, events, halt, logs, policy, reload, run, server, simulate, test, tree, usage, watch, why,
+    check, events, halt, logs, policy, reload, replay, run, server, simulate, test, tree, usage,
+    watch, why,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     Tree(tree::Tree),
     /// Shows what happened lately
     Events(events::Events),
+    /// Asks again what the journal has recorded, under the policy that was in force or another one
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Replay),
     /// Sends a signal to the processes of a service
     Kill {
         /// The service
@@ -217,6 +221,7 @@ impl Command {
             Self::Why(names) => why::run(cx, &names.names),
             Self::Tree(tree) => tree.run(cx),
             Self::Events(events) => events.run(cx),
+            Self::Replay(replay) => replay.run(cx),
             Self::Kill { name, signal } => kill(cx, &name, &signal),
             Self::Stats(stats) => stats.run(cx),
             Self::Logs(logs) => logs.run(cx),

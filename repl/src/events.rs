@@ -1,11 +1,14 @@
 //! `zinit events`: what happened lately, and what happens next.
 
+use std::process;
+
 use clap::Args;
 use serde_json::{Value, json};
 use zinit_host::interrupt::Interrupt;
 use zinit_host::refusal::{Kind, Refusal};
 
 use crate::commands::{Context, Outcome};
+use crate::logs::again;
 use crate::render::{self, Paint, clock, items, number, word};
 
 /// What `zinit events` is told.
@@ -13,7 +16,7 @@ use crate::render::{self, Paint, clock, items, number, word};
 pub(crate) struct Events {
     /// The service [default: all]
     name: Option<String>,
-    /// Goes on with what happens next
+    /// Goes on with what happens next, over restarts of the server
     #[arg(short = 'f', long)]
     follow: bool,
     /// The last so many only
@@ -25,7 +28,7 @@ impl Events {
     pub(crate) fn run(&self, cx: &Context) -> Outcome {
         let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
         let interrupt = Interrupt::new().map_err(failed)?;
-        let mut client = cx.connect()?.interrupted_by(&interrupt);
+        let mut client = cx.connect()?;
         // Asked for first, so that nothing falls between what was and what comes.
         let cursor = json!([null, 0, self.name]);
         let mut cursor = client.call("events.wait", cursor)?["cursor"].take();
@@ -39,14 +42,18 @@ impl Events {
                 some => some,
             });
         }
-        interrupt.on_ctrl_c(|| ()).map_err(failed)?;
+        // Whoever reads the output may have stopped, so nothing is waited for.
+        interrupt.on_ctrl_c(|| process::exit(130)).map_err(failed)?;
         self.print(cx, &past);
         if let Some(last) = items(&past).last() {
             cursor = json!(number(last, "seq").max(cursor.as_i64().unwrap_or(0)));
         }
         loop {
             let news = match client.call("events.wait", json!([cursor, 60, self.name])) {
-                Err(refusal) if refusal.kind == Kind::Interrupted => return Ok(130),
+                Err(no) if [Kind::NoServer, Kind::ShuttingDown].contains(&no.kind) => {
+                    client = again(cx, &interrupt)?;
+                    continue;
+                }
                 other => other?,
             };
             if number(&news, "lost") > 0 && !cx.flags.json {

@@ -244,7 +244,7 @@ impl Logs {
 }
 
 /// A client of the server that follows the one that has gone. It has up to half a minute for that.
-fn again(cx: &Context, interrupt: &Interrupt) -> Result<Client, Refusal> {
+pub(crate) fn again(cx: &Context, interrupt: &Interrupt) -> Result<Client, Refusal> {
     let limit = Deadline::within(AWAY);
     let mut is_told = false;
     loop {

@@ -2,10 +2,10 @@
 //!
 //! Under the name `zinit-server` it is the server. `commands` is the table of what it understands,
 //! `watch` starts and stops services and stays with them, `usage` measures them,
-//! `why`, `tree` and `events` explain, `logs` shows what they wrote (`when` reads times of day), `reload` and
-//! `check` look at their files, `policy` at what decides (`highlight` colours it), `test` runs the tests of a
-//! policy, `simulate` lets services fail in virtual time, `run` runs scripts, `server` starts and stops the
-//! server, `halt` the machine, `render` and
+//! `why`, `tree` and `events` explain, `replay` asks again what was decided, `logs` shows what they wrote
+//! (`when` reads times of day), `reload` and `check` look at their files, `policy` at what decides
+//! (`highlight` colours it), `test` runs the tests of a policy, `simulate` lets services fail in virtual
+//! time, `run` runs scripts, `server` starts and stops the server, `halt` the machine, `render` and
 //! `progress` draw. A command that needs no script makes no engine.
 
 mod check;
@@ -19,6 +19,7 @@ mod policy;
 mod progress;
 mod reload;
 mod render;
+mod replay;
 mod run;
 mod server;
 mod simulate;

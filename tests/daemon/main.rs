@@ -4,6 +4,7 @@ mod crashes;
 mod endings;
 mod examples;
 mod follow;
+mod journal;
 mod life;
 mod logs;
 mod outputs;

@@ -4,4 +4,5 @@ mod absent;
 mod examples;
 mod exhaustion;
 mod pairs;
+mod replay;
 mod tidy;

@@ -32,6 +32,7 @@ impl Core {
     /// Makes all these services known, then goes on with those that a brain before this one knew,
     /// and starts those that start with the server.
     pub fn boot(&mut self, now: Tick, found: Vec<(ServiceName, Spec, Option<Survivor>)>) {
+        self.now = now;
         let mut restored = Vec::new();
         let mut ids = Vec::new();
         let mut fresh = Vec::new();
@@ -114,6 +115,7 @@ impl Core {
     /// go down with it, are decided about now, so that these are launched or signalled while others
     /// are still decided about. Says whether there were any.
     pub fn go_on(&mut self, now: Tick) -> bool {
+        self.now = now;
         const AT_ONCE: usize = 32;
         let some: Vec<Id> = self.starting.drain(..AT_ONCE.min(self.starting.len())).collect();
         for id in &some {

@@ -30,6 +30,7 @@ impl Core {
 
     /// Brings everything down and ends. Whoever asks for that again while it is under way has no time.
     pub fn shut_down(&mut self, now: Tick, by: Asker, then: Then) {
+        self.now = now;
         if by == Asker::Keeper && std::mem::take(&mut self.is_repeated) {
             return;
         }
@@ -101,6 +102,7 @@ impl Core {
 
     /// There is no time left: whatever lives is stopped without grace, in no order.
     pub fn hurry(&mut self, now: Tick) {
+        self.now = now;
         let held = std::mem::take(&mut self.held).into_iter();
         for id in held.chain(std::mem::take(&mut self.released)).collect::<Vec<_>>() {
             self.draw(id).standing.held = None;

@@ -12,6 +12,7 @@ use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
+use crate::policy::{self, Policy};
 use crate::view::{EventView, Seen, ServiceView};
 
 /// What is asked about a service whenever it stands differently: too often to be noted, and whoever
@@ -23,16 +24,7 @@ impl Core {
     pub(super) fn decide(&mut self, now: Tick, id: Id, draft: Draft, what: Happening) -> Draft {
         let event = Event { service: self.nodes[id.index()].name.clone(), now, what };
         let seen = self.look_at(id, &draft);
-        let view = ServiceView::new(Rc::clone(&seen));
-        let event_view = EventView::new(event.clone(), &draft);
-        let args = vec![Dynamic::from(view), Dynamic::from(event_view)];
-        let answer = self.policy.borrow().ask("step", args, |said| {
-            let said = actions(said)?;
-            let mut next = draft.clone();
-            next.follow(said.clone())?;
-            next.check(&event.what)?;
-            Ok((next, said))
-        });
+        let answer = ask_table(&self.policy.borrow(), &draft, &event, &seen);
         self.report(Some(&event.service), &answer.faults);
         let (next, said) = match answer.said {
             Ok((next, said)) => (next, Some(said)),
@@ -86,6 +78,25 @@ impl Core {
         }
         accepted
     }
+}
+
+/// Asks the table what is done about an event of a service that is drafted so, and checks that it can
+/// be.
+pub(crate) fn ask_table(
+    policy: &Policy,
+    draft: &Draft,
+    event: &Event,
+    seen: &Rc<Seen>,
+) -> policy::Answer<(Draft, Vec<Action>)> {
+    let view = ServiceView::new(Rc::clone(seen));
+    let event_view = EventView::new(event.clone(), draft);
+    policy.ask("step", vec![Dynamic::from(view), Dynamic::from(event_view)], |said| {
+        let said = actions(said)?;
+        let mut next = draft.clone();
+        next.follow(said.clone())?;
+        next.check(&event.what)?;
+        Ok((next, said))
+    })
 }
 
 /// What a decision said, as actions.

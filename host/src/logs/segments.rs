@@ -178,7 +178,7 @@ pub(super) fn end_of(compressed: &File) -> io::Result<Option<i64>> {
 
 /// Opens a file in a directory that may be somebody else's: nothing but a plain file, which nobody can
 /// make us wait for, and which no link leads away from.
-pub(super) fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = options.custom_flags(flags.bits()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no plain file")) }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Latest, RealMachine, complain};
 use crate::board::Status;
 use crate::chronicle::Change;
+use crate::decision::Fault;
 use crate::draft::last_exit;
 use crate::event::Happening;
 use crate::name::ServiceName;
@@ -26,7 +27,27 @@ impl RealMachine {
                 pid: is.process.map_or(0, |it| it.pid),
                 exit: last_exit(is),
             };
-            self.chronicle.add(self.epoch_ms + self.now().0, change);
+            self.tell(change);
+        }
+    }
+
+    /// The time of the wall clock, as everything is told with it.
+    pub(super) fn wall_ms(&self) -> i64 {
+        self.epoch_ms + self.now().0
+    }
+
+    /// Lets everybody know, those who come later as well.
+    pub(super) fn tell(&mut self, change: Change) {
+        let entry = self.chronicle.add(self.wall_ms(), change);
+        self.journal.changed(&entry);
+    }
+
+    /// A user's function has failed.
+    pub(super) fn note_fault(&mut self, service: Option<&ServiceName>, fault: &Fault) {
+        self.journal.faulted(self.wall_ms(), service, fault);
+        match service {
+            Some(name) => self.note_down(name, &fault.to_string()),
+            None => complain(&fault.to_string()),
         }
     }
 
@@ -43,7 +64,7 @@ impl RealMachine {
             pid: it.standing.process.map_or(0, |it| it.pid),
             exit: last_exit(&it.standing),
         };
-        self.chronicle.add(self.epoch_ms + self.now().0, change);
+        self.tell(change);
         self.chronicle.announce();
     }
 

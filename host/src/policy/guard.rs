@@ -34,6 +34,8 @@ pub(super) struct Guard {
     /// The user's functions that took part in the decision that is being made.
     asked: RefCell<Vec<(&'static Hook, Choice)>>,
     depth: Cell<u32>,
+    /// Functions that are not asked in this decision.
+    passed_over: RefCell<Vec<String>>,
 }
 
 /// What is said of a failure.
@@ -56,6 +58,7 @@ impl Guard {
             named: RefCell::default(),
             asked: RefCell::default(),
             depth: Cell::new(0),
+            passed_over: RefCell::default(),
         }
     }
 
@@ -129,7 +132,21 @@ impl Guard {
 
     fn is_benched(&self, choice: &Choice) -> bool {
         let benched = self.benched.borrow();
+        let passed_over = self.passed_over.borrow();
+        if !passed_over.is_empty() && passed_over.contains(&choice.place()) {
+            return true;
+        }
         !benched.is_empty() && benched.get(&choice.place()).is_some_and(|it| *it >= FAULTS_MAX)
+    }
+
+    /// Counts faults of a function that were found elsewhere.
+    pub(super) fn count(&self, place: &str, times: u32) {
+        *self.benched.borrow_mut().entry(place.to_owned()).or_insert(0) += times;
+    }
+
+    /// Does not ask these functions until others are named.
+    pub(super) fn pass_over(&self, places: Vec<String>) {
+        *self.passed_over.borrow_mut() = places;
     }
 
     /// How often functions have failed, by their place.

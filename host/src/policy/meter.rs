@@ -20,6 +20,7 @@ pub(super) struct Meter {
     ticks_max: Cell<u64>,
     cpu_us_end: Cell<i64>,
     spent: Cell<Option<Spent>>,
+    ignores_clock: Cell<bool>,
 }
 
 /// What a decision has used up. Once over the budget it stays over it: natives like `sort` swallow
@@ -47,7 +48,13 @@ impl Meter {
         self.spent.set(None);
         self.limited.set(true);
         self.ticks_max.set(ticks);
-        self.cpu_us_end.set(clock::thread_cpu_us().saturating_add(cpu_us));
+        let end = clock::thread_cpu_us().saturating_add(cpu_us);
+        self.cpu_us_end.set(if self.ignores_clock.get() { i64::MAX } else { end });
+    }
+
+    /// Counts ticks alone from now on.
+    pub(super) fn ignore_clock(&self) {
+        self.ignores_clock.set(true);
     }
 
     /// Ends it, and says what it has used up.

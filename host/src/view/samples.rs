@@ -58,9 +58,14 @@ pub(super) fn teach_usage(engine: &mut Engine) {
         .register_get("memory", |it: &mut Usage| it.memory)
         .register_get("cpu", |it: &mut Usage| it.cpu)
         .register_get("tasks", |it: &mut Usage| it.tasks)
-        .register_get("text", |it: &mut Usage| {
-            format!("{} MiB of memory, {}% of a CPU", it.memory >> 20, it.cpu)
-        });
+        .register_get("text", |it: &mut Usage| it.text());
+}
+
+impl Usage {
+    /// What it is, in words.
+    pub fn text(&self) -> String {
+        format!("{} MiB of memory, {}% of a CPU", self.memory >> 20, self.cpu)
+    }
 }
 
 /// An event of this kind that says no more than that.
