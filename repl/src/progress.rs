@@ -62,7 +62,7 @@ impl Progress {
     }
 
     fn write(&mut self, line: impl FnOnce(&str, usize) -> String) {
-        if !self.since.is_some_and(|it| it.elapsed() >= Self::QUIET) {
+        if self.since.is_none_or(|it| it.elapsed() < Self::QUIET) {
             return;
         }
         let width = terminal_size::terminal_size_of(stderr())

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use zinit_host::policy::Policy;
 use zinit_host::spec::Spec;
+use zinit_host::trial;
 use zinit_tests::daemon::{Home, programs, text};
 
 /// The ports that the README speaks of.
@@ -121,8 +121,8 @@ impl Session {
 
     pub(crate) fn policy_file(&self, path: &str, text: &str) -> Done {
         let path = self.write(path, text);
-        let loaded = Policy::of(&[(path, text.to_owned())]);
-        loaded.map(drop).map_err(|problems| format!("{problems:?}"))
+        let fine = trial::vet(&[(path, text.to_owned())]);
+        fine.map_err(|problems| format!("{problems:?}"))
     }
 
     pub(crate) fn script(&self, text: &str) -> Done {

@@ -214,9 +214,9 @@ fn percent(part: f64) -> String {
 fn lasted(ms: i64) -> String {
     match ms {
         ..1_000 => format!("{ms} ms"),
-        ..10_000 => format!("{}.{} s", ms / 1_000, ms / 100 % 10),
-        ..120_000 => format!("{} s", ms / 1_000),
-        ..7_200_000 => format!("{} min", ms / 60_000),
+        1_000..10_000 => format!("{}.{} s", ms / 1_000, ms / 100 % 10),
+        10_000..120_000 => format!("{} s", ms / 1_000),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
         _ => format!("{} h", ms / 3_600_000),
     }
 }
