@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Tree(tree::Tree),
     /// Shows what happened lately
     Events(events::Events),
-    /// Asks again what the journal has recorded, under the policy that was in force or another one
+    /// Asks again what was decided, under the same policy or another one
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::Replay),
     /// Sends a signal to the processes of a service

@@ -148,7 +148,7 @@ fn mistakes_are_told_without_a_server_a_line_each() {
     let expected = [
         "b.yaml:1:1: unknown key `exce`",
         "`c` waits for itself: c -> c",
-        "policy.rhai: `may_start` takes 1 parameters, this one takes 0",
+        "policy.rhai:1:1: `may_start` takes 1 parameters, this one takes 0",
     ];
     assert_eq!(lines, expected);
     let elsewhere = home.run("zinit-server", ["--check", "--config-dir", "/no/such/place"]);

@@ -84,9 +84,9 @@ fn a_policy_that_is_not_fine_changes_nothing_and_is_remembered() {
     assert_eq!(home.zinit(["list"]), home.zinit(["list"]).replace("late", ""));
     assert!(home.zinit(["policy", "show", "gives_up"]).ends_with(GIVES_UP));
 
-    // The next server finds the same file, says the same, and lets the bundled policy decide.
+    // The next server finds the same file, says the same, and lets the policy before it decide, too.
     home.signal_brain(Signal::SIGKILL);
-    until_another(&home, false);
+    until_another(&home, true);
     let refused = &home.ask("policy.list", json!([]))["refused"];
     assert!(refused["problems"][0]["message"].as_str().is_some_and(|it| it.contains("gives_upp")));
     home.write(POLICY, GIVES_UP);

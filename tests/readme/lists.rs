@@ -82,7 +82,7 @@ fn the_hooks_are_those_of_the_policy() {
         let (name, params) = it.trim_end_matches(')').split_once('(').expect("it is a call");
         format!("{name}/{}", params.split(", ").count())
     };
-    let section = section("## Change a decision in five minutes");
+    let section = section("### Hooks");
     let rows = section.lines().filter(|it| it.starts_with("| `"));
     // What a hook may answer stands in the second column, in the same type.
     let calls = rows.flat_map(|it| spans(it.split(" | ").next().unwrap_or_default()));
