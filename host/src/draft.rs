@@ -14,6 +14,7 @@ use crate::spec::Readiness;
 use crate::state::{
     EXITS_MAX, Held, Past, Process, Service, Standing, State, Target, describe, nothing,
 };
+use crate::view::{Facts, Seen};
 
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
@@ -34,6 +35,8 @@ const DESPAIR_MS: i64 = 1_000;
 #[derive(Clone)]
 pub struct Draft {
     now: Tick,
+    /// The kind of the event; empty when there is none.
+    event: &'static str,
     service: Rc<Service>,
     effects: Vec<Effect>,
     was: State,
@@ -56,6 +59,7 @@ impl Draft {
     pub fn of(service: &Rc<Service>) -> Self {
         Self {
             now: Tick(0),
+            event: "",
             service: Rc::clone(service),
             effects: Vec::new(),
             was: service.standing.state,
@@ -79,7 +83,7 @@ impl Draft {
         what: &Happening,
         next_turn: Tick,
     ) -> Option<Self> {
-        let mut draft = Self { now, next_turn, ..Self::of(service) };
+        let mut draft = Self { now, event: what.kind(), next_turn, ..Self::of(service) };
         let (standing, incarnation) = (&service.standing, what.incarnation());
         let ours = incarnation.is_none() || incarnation == Some(standing.incarnation);
         let lives = standing.process.is_some_and(|it| it.died.is_none());
@@ -214,6 +218,11 @@ impl Draft {
     /// The service as drafted.
     pub fn service(&self) -> Rc<Service> {
         Rc::clone(&self.service)
+    }
+
+    /// What the policy sees of it.
+    pub fn seen(&self, facts: Facts) -> Rc<Seen> {
+        Rc::new(Seen { service: self.service(), facts, event: self.event })
     }
 
     /// The next free turn, after this step.

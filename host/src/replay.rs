@@ -247,7 +247,7 @@ impl Replay {
             return Vec::new();
         };
         let facts = seen.facts.clone();
-        let seen = Rc::new(Seen { service: Rc::clone(after), facts });
+        let seen = Rc::new(Seen { service: Rc::clone(after), facts, event: "" });
         let ask = |policy: &Policy, hook| {
             let view = Dynamic::from(ServiceView::new(Rc::clone(&seen)));
             let accept = |said: Dynamic| said.as_bool().map_err(str::to_owned);
@@ -313,7 +313,7 @@ fn ask_step(
     let Some(draft) = Draft::prepare(before, now, what, facts.next_turn) else {
         return (Said::Actions(None), Vec::new());
     };
-    let seen = Rc::new(Seen { service: draft.service(), facts: facts.clone() });
+    let seen = draft.seen(facts.clone());
     let event = Event { service: before.name.clone(), now, what: what.clone() };
     let answer = ask_table(policy, &draft, &event, &seen);
     (Said::Actions(answer.said.ok().map(|(_, said)| said)), answer.faults)

@@ -33,6 +33,8 @@ pub struct Seen {
     pub service: Rc<Service>,
     /// What else there is to know at this moment.
     pub facts: Facts,
+    /// The kind of the event that is decided about; empty when it is another question.
+    pub event: &'static str,
 }
 
 /// What concerns a service and is not its own.
@@ -181,6 +183,7 @@ fn teach_service(engine: &mut Engine) {
         .register_type_with_name::<ServiceView>("Service")
         .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
         .register_get("next_turn", |it: &mut ServiceView| it.facts().next_turn.0)
+        .register_get("event", |it: &mut ServiceView| text(it.0.event))
         .register_get("chance", |it: &mut ServiceView| it.facts().chance)
         .register_get("unmet", |it: &mut ServiceView| count(it.facts().unmet))
         .register_get("cycle", |it: &mut ServiceView| names(&it.facts().cycle))

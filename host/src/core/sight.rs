@@ -35,7 +35,7 @@ impl Core {
         let looks_around = self.policy.borrow().looks_around();
         let around = looks_around.then(|| Rc::new(self.around(id)));
         let facts = Facts { now, wall, obstacle, unmet, next_turn, chance, cycle, around };
-        Rc::new(Seen { service: draft.service(), facts })
+        draft.seen(facts)
     }
 
     /// The services around one.

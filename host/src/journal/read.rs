@@ -174,7 +174,7 @@ impl Reader {
                 let said: Option<Value> = raw.said.and_then(|it| value(it).ok());
                 Question::Hook {
                     hook: hooks::find(&hook)?.name,
-                    seen: seen.map(|(service, facts)| Rc::new(Seen { service, facts })),
+                    seen: seen.map(|(service, facts)| Rc::new(Seen { service, facts, event: "" })),
                     args: raw.args.unwrap_or_default().into_iter().map(of_json).collect(),
                     said: said.map(of_json),
                 }
@@ -199,7 +199,7 @@ fn step(
         None => None,
     };
     let draft = Draft::prepare(before, now, &what, facts.next_turn)?;
-    let seen = Rc::new(Seen { service: draft.service(), facts });
+    let seen = draft.seen(facts);
     let mut next = draft;
     match &said {
         Some(said) => next.follow(said.clone()).ok()?,

@@ -38,13 +38,15 @@ const NOW: Tick = Tick(1_000_000_000);
 /// that was up for so long; and `sample_usage(MEMORY, CPU)`.
 pub fn teach(engine: &mut Engine) {
     engine.register_fn("sample", || {
-        view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up), Facts::none(NOW))
+        view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up), Facts::none(NOW), "")
     });
     engine.register_fn("sample", |facts: Map| sample(&facts));
     engine.register_fn("exit_code", exit_code);
     engine.register_fn("exit_unknown", || ExitView(Exit::Unknown));
     engine.register_fn("exit_signal", exit_signal);
-    engine.register_fn("sample_event", sample_event);
+    engine.register_fn("sample_event", |kind: &str| -> Made<EventView> {
+        Ok(EventView::sample(happening(kind)?, NOW, 0))
+    });
     engine.register_fn("sample_end", |exit: ExitView, ran_ms: i64| {
         EventView::sample(Happening::Exited { incarnation: 1, exit: exit.0 }, NOW, ran_ms)
     });
@@ -69,10 +71,9 @@ impl Usage {
 }
 
 /// An event of this kind that says no more than that.
-fn sample_event(kind: &str) -> Made<EventView> {
+fn happening(kind: &str) -> Made<Happening> {
     let what = serde_json::from_value(json!({ "kind": kind, "restart": false }));
-    let what = what.map_err(|_| format!("`{kind}` is no kind of event, or says more than that"))?;
-    Ok(EventView::sample(what, NOW, 0))
+    Ok(what.map_err(|_| format!("`{kind}` is no kind of event, or says more than that"))?)
 }
 
 fn exit_code(code: i64) -> ExitView {
@@ -84,17 +85,17 @@ fn exit_signal(name: &str) -> Made<ExitView> {
     Ok(ExitView(Exit::Signal { signal: signal as i32, core: false }))
 }
 
-fn view(spec: Spec, standing: Standing, facts: Facts) -> ServiceView {
+fn view(spec: Spec, standing: Standing, facts: Facts, event: &'static str) -> ServiceView {
     let name = ServiceName::parse("sample").expect("it is a name");
     let service = Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() };
-    ServiceView::new(Rc::new(Seen { service: Rc::new(service), facts }))
+    ServiceView::new(Rc::new(Seen { service: Rc::new(service), facts, event }))
 }
 
 /// A service of which these things are known; the rest is as usual.
 fn sample(facts: &Map) -> Made<ServiceView> {
     let mut standing = Standing::new(NOW, Target::Up);
     let mut config = json!({ "exec": "sleep 100" });
-    let mut seen = Facts::none(NOW);
+    let (mut seen, mut event) = (Facts::none(NOW), "");
     for (key, value) in facts {
         match key.as_str() {
             "state" => enter(&mut standing, &value.to_string())?,
@@ -104,6 +105,7 @@ fn sample(facts: &Map) -> Made<ServiceView> {
             "due_ms" => standing.due_since = Some(Tick(NOW.0 - value.as_int()?)),
             "exits" => standing.exits = pasts(value)?,
             "time" => seen.wall = wall(&value.clone().try_cast().unwrap_or_default())?,
+            "event" => event = happening(&value.to_string())?.kind(),
             "peers" => {
                 let all = value.clone().into_typed_array::<Map>()?;
                 let peers = all.iter().map(peer).collect::<Made<_>>()?;
@@ -113,7 +115,7 @@ fn sample(facts: &Map) -> Made<ServiceView> {
         }
     }
     let spec = Spec::from_config(&config).map_err(|refusal| refusal.to_string())?;
-    Ok(view(spec, standing, seen))
+    Ok(view(spec, standing, seen, event))
 }
 
 fn pasts(all: &Dynamic) -> Made<Vec<Past>> {
