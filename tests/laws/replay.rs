@@ -34,7 +34,7 @@ const POLICIES: [&str; 9] = [
     "fn is_failure(service, exit) { \"perhaps\" }",
     "fn gives_up(service, attempt) { service.exits.len() > 2 && service.time.second % 2 == 0 }",
     "fn may_start(service) { if service.chance < 300 { wait(40, \"the dice\") } else { true } }",
-    "fn is_settled(service) { service.nonsense }
+    "fn is_settled(service) { [true][3] }
      fn restart_delay(service, attempt) { service.dependents.len() * 10 + 5 }",
     "fn stop_steps(service) { [#{ signal: \"SIGINT\", wait_ms: 10 }, #{ signal: \"SIGKILL\", wait_ms: 10 }] }
      fn start_order(names) { names.reverse(); names }
