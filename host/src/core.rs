@@ -62,6 +62,8 @@ pub struct Core {
     starting: VecDeque<Id>,
     /// Services that were held, and go down next.
     released: VecDeque<Id>,
+    /// Services that wait, and of whose groups another one is in another state.
+    peers_told: BTreeSet<Id>,
     /// They are being taken down.
     letting_go: bool,
     live: usize,
@@ -103,6 +105,7 @@ impl Core {
             held: BTreeSet::new(),
             starting: VecDeque::new(),
             released: VecDeque::new(),
+            peers_told: BTreeSet::new(),
             letting_go: false,
             live: 0,
             ending: None,
@@ -217,8 +220,8 @@ impl Core {
                 self.release_free(now);
                 return Ok(Reply::Plan(plan));
             }
-            Command::Decide(files) => self.decide_by(now, &files)?,
-            Command::VetPolicy(files) => drop(self.vet_policy(&files).map_err(one_refusal)?),
+            Command::Decide(decree) => self.decide_by(now, &decree)?,
+            Command::VetPolicy(decree) => drop(self.vet_policy(&decree).map_err(one_refusal)?),
             Command::TellPolicy => return Ok(Reply::Policy(Box::new(self.tell_policy()))),
             Command::StartAll => self.start_all(now),
             Command::StopAll => self.stop_all(now),
@@ -318,6 +321,10 @@ impl Core {
         let id = self.place(&name);
         if !spec.policy.is_empty() {
             self.policy.borrow_mut().expect(&spec);
+            let known = self.nodes[id.index()].service.as_ref();
+            if known.is_some_and(|it| it.spec != spec) {
+                self.policy.borrow().forgive(&self.nodes[id.index()].name);
+            }
         }
         let before = match &mut self.nodes[id.index()].service {
             Some(service) => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::event::{Happening, Tick};
+use crate::policy::mark_of;
 use crate::state::Service;
 use crate::view::Seen;
 
@@ -67,19 +68,23 @@ pub struct Fault {
     pub benched: bool,
     /// Whether it was cut off by the clock, which another run may not repeat.
     pub by_clock: bool,
+    /// The service that has chosen it for itself, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<String>,
 }
 
 impl Fault {
-    /// What tells the function from every other one: its file and its name.
+    /// What tells the function from every other one: its file and its name, and who has chosen it.
     pub fn place(&self) -> String {
         let file = std::path::Path::new(&self.path).file_stem().unwrap_or_default();
-        format!("{}::{}", file.to_string_lossy(), self.function)
+        let mark = self.chosen_by.as_deref().map(mark_of).unwrap_or_default();
+        format!("{}::{}{mark}", file.to_string_lossy(), self.function)
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { hook, function, path, line, why, benched, .. } = self;
+        let Self { hook, function, path, line, why, benched, chosen_by, .. } = self;
         write!(f, "{path}")?;
         if *line > 0 {
             write!(f, ":{line}")?;
@@ -89,9 +94,10 @@ impl std::fmt::Display for Fault {
             write!(f, " as `{hook}`")?;
         }
         write!(f, ": {why}; the bundled function decided")?;
-        if *benched {
-            write!(f, ", and does so until the file changes")?;
+        match chosen_by {
+            _ if !benched => Ok(()),
+            None => write!(f, ", and does so until the file changes"),
+            Some(service) => write!(f, ", and does so until the file or `{service}` changes"),
         }
-        Ok(())
     }
 }

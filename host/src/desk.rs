@@ -39,10 +39,10 @@ pub enum Command {
     Vet(ServiceName, Box<Spec>),
     /// Take over what the files say: all of them, or one.
     Reload(Reload),
-    /// Let these files decide, each with its text; without any, the bundled policy alone.
-    Decide(Vec<(PathBuf, String)>),
+    /// Let these files decide.
+    Decide(Decree),
     /// Say whether these files could decide about the services that there are.
-    VetPolicy(Vec<(PathBuf, String)>),
+    VetPolicy(Decree),
     /// Say what decides.
     TellPolicy,
     /// Bring up everything but what has `status: ignore`.
@@ -60,6 +60,16 @@ pub enum Command {
         /// Whether the server does, and not the keeper alone.
         server: bool,
     },
+}
+
+/// The files of a policy as they are now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decree {
+    /// Each with its text; without any, the bundled policy decides alone.
+    pub files: Vec<(PathBuf, String)>,
+    /// What the services' files say, when they are taken over right after it. What a service names in
+    /// its policy must be there; without these, it is asked of the services as they are.
+    pub soon: Option<Vec<(ServiceName, Spec)>>,
 }
 
 /// The files as they are now.

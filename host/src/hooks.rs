@@ -1,9 +1,10 @@
 //! The questions that a user may answer differently: one table of what each is given, and of what
 //! counts as an answer.
 
-use rhai::{Array, Dynamic, Map};
+use rhai::{Array, Dynamic, ImmutableString, Map};
 
 use crate::action::{Wait, parse_signal};
+use crate::name::ServiceName;
 
 /// A function of the bundled policy that a user's may take the place of.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Hook {
 pub enum Kind {
     /// `true` or `false`.
     Flag,
-    /// A whole number.
+    /// A whole number, not below 0.
     Whole,
     /// A text, or `()`.
     TextOrNothing,
@@ -34,6 +35,9 @@ pub enum Kind {
     /// How a service is stopped: maps with `signal` or `run`, and `wait_ms`.
     Steps,
 }
+
+/// The largest number that is an answer: in milliseconds, some 30 years.
+const WHOLE_MAX: i64 = 1_000_000_000_000;
 
 /// Every hook, sorted by name.
 pub static HOOKS: &[Hook] = &[
@@ -97,13 +101,16 @@ impl Hook {
     pub fn accept(&self, said: &Dynamic) -> Result<(), String> {
         let fits = match self.answer {
             Kind::Flag => said.is_bool(),
-            Kind::Whole => said.is_int(),
+            Kind::Whole => said.as_int().is_ok_and(|it| (0..=WHOLE_MAX).contains(&it)),
             Kind::TextOrNothing => said.is_unit() || said.is_string(),
-            Kind::Names => is_list(said, Dynamic::is_string),
-            Kind::OneOf(words) => said
-                .read_lock::<rhai::ImmutableString>()
-                .is_some_and(|it| words.contains(&it.as_str())),
-            Kind::Verdict => said.is_string() || said.is::<Wait>() || said.as_bool() == Ok(true),
+            Kind::Names => is_list(said, is_name),
+            Kind::OneOf(words) => {
+                said.read_lock::<ImmutableString>().is_some_and(|it| words.contains(&it.as_str()))
+            }
+            Kind::Verdict => {
+                let waits = said.read_lock::<Wait>().is_some_and(|it| it.ms <= WHOLE_MAX);
+                said.is_string() || waits || said.as_bool() == Ok(true)
+            }
             Kind::Steps => return steps(said),
         };
         if fits {
@@ -119,7 +126,7 @@ impl Kind {
     pub fn wanted(self) -> String {
         match self {
             Self::Flag => "`true` or `false`".to_owned(),
-            Self::Whole => "a whole number".to_owned(),
+            Self::Whole => "a whole number from 0 on".to_owned(),
             Self::TextOrNothing => "a text or `()`".to_owned(),
             Self::Names => "a list of names".to_owned(),
             Self::OneOf(words) => {
@@ -129,6 +136,10 @@ impl Kind {
             Self::Steps => "a list of steps".to_owned(),
         }
     }
+}
+
+fn is_name(said: &Dynamic) -> bool {
+    said.read_lock::<ImmutableString>().is_some_and(|it| ServiceName::parse(&it).is_ok())
 }
 
 fn is_list(said: &Dynamic, each: impl Fn(&Dynamic) -> bool) -> bool {
@@ -153,8 +164,9 @@ fn steps(said: &Dynamic) -> Result<(), String> {
             (None, Some(run)) if run.is_string() => {}
             _ => return Err("a step must have either `signal` or `run`".to_owned()),
         }
-        if !step.get("wait_ms").is_some_and(Dynamic::is_int) {
-            return Err("a step must say `wait_ms`".to_owned());
+        let wait_ms = step.get("wait_ms").and_then(|it| it.as_int().ok());
+        if !wait_ms.is_some_and(|it| (0..=WHOLE_MAX).contains(&it)) {
+            return Err("a step must say `wait_ms`, from 0 on".to_owned());
         }
     }
     if kills { Ok(()) } else { Err("the last step must be `SIGKILL`".to_owned()) }

@@ -5,6 +5,7 @@
 //! them. Only a hook that some function takes the place of is taken out of the table, and asked
 //! through the guard.
 
+mod bound;
 mod exam;
 mod guard;
 pub mod index;
@@ -27,11 +28,13 @@ use rhai::{
 
 use crate::decision::Fault;
 use crate::hooks::{HOOKS, Hook};
+use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::{action, engine, view};
 
 pub(crate) use exam::{Exam, Test};
+pub(crate) use guard::mark_of;
 use guard::{Guard, call, sentence};
 use meter::Meter;
 use modules::{Modules, Script};
@@ -159,6 +162,11 @@ impl Policy {
         self.guard.failures()
     }
 
+    /// Forgets the failures of functions that this service has chosen: it is another one now.
+    pub fn forgive(&self, service: &ServiceName) {
+        self.guard.forgive(service.as_str());
+    }
+
     /// Prepares for a service that names functions of its own.
     pub fn expect(&mut self, spec: &Spec) {
         if spec.policy.is_empty() {
@@ -261,8 +269,12 @@ impl Policy {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn evaluate(&self, text: &str, scope: &mut Scope<'_>) -> Result<String, String> {
-        let said: Dynamic = self.engine.eval_with_scope(scope, text).map_err(|it| sentence(&it))?;
-        let mut said = said;
+        const TICKS: u64 = 10_000_000;
+        const CPU_US: i64 = 2_000_000;
+        self.guard.meter.begin_with(TICKS, CPU_US);
+        let said = self.engine.eval_with_scope::<Dynamic>(scope, text);
+        self.guard.meter.end();
+        let mut said = said.map_err(|it| sentence(&it))?;
         let shown = self.engine.eval_fn_call::<String>("to_debug", Some(&mut said), ());
         shown.map_err(|it| sentence(&it))
     }
@@ -371,13 +383,14 @@ fn engine_for(meter: &Rc<Meter>) -> Engine {
     action::teach(&mut engine);
     view::teach(&mut engine);
     view::teach_samples(&mut engine);
+    bound::teach(&mut engine);
     for word in ["eval", "import", "print", "debug"] {
         engine.disable_symbol(word);
     }
     engine.set_strict_variables(true);
     engine.set_max_array_size(16_384);
     engine.set_max_map_size(1_024);
-    engine.set_max_string_size(64 * 1024);
+    engine.set_max_string_size(bound::TEXT_MAX);
     engine.set_fail_on_invalid_map_property(true);
     let meter = Rc::clone(meter);
     engine.on_progress(move |_| meter.tick().then_some(Dynamic::UNIT));

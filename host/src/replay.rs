@@ -6,6 +6,7 @@
 
 mod words;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -48,6 +49,8 @@ pub struct Replay {
     recorded: Policy,
     /// The policy that is tried in its place.
     other: Option<Policy>,
+    /// How each service was configured last.
+    specs: BTreeMap<ServiceName, Rc<Spec>>,
     /// What there is to say besides.
     remarks: Vec<String>,
     /// How many records are missing in the journal.
@@ -150,7 +153,8 @@ impl Replay {
         let recorded = Policy::bundled();
         other.iter().chain([&recorded]).for_each(Policy::repeats);
         let (reader, remarks) = (Reader::default(), Vec::new());
-        Ok(Self { reader, span, recorded, other, remarks, missing: 0 })
+        let specs = BTreeMap::new();
+        Ok(Self { reader, span, recorded, other, specs, remarks, missing: 0 })
     }
 
     /// Reads the next line of the journal, and asks again what it records.
@@ -182,7 +186,8 @@ impl Replay {
     /// Asks again what a journal records: a directory, or a file of one.
     ///
     /// # Errors
-    /// When it cannot be read to its end, or a recorded policy is none any more.
+    /// When there is no journal, or a recorded policy is none any more. A file that cannot be read to its
+    /// end is a remark.
     pub fn over(&mut self, journal: &Path, mut each: impl FnMut(Redone)) -> Result<(), Refusal> {
         let cannot = |path: &Path, error: &io::Error| {
             let message = format!("cannot read {}: {error}", path.display());
@@ -199,7 +204,10 @@ impl Replay {
                 Err(refusal) => refused = Some(refusal),
             });
             refused.map_or(Ok(()), Err)?;
-            read.map_err(|it| cannot(&file, &it))?;
+            // The others can be read without it.
+            if let Err(error) = read {
+                self.remarks.push(cannot(&file, &error).message);
+            }
         }
         Ok(())
     }
@@ -226,7 +234,24 @@ impl Replay {
         Ok(())
     }
 
+    /// A service that is configured differently is forgiven the failures of its own functions.
+    fn forgive(&mut self, decision: &Decision) {
+        let Question::Step { before, .. } = &decision.question else { return };
+        let known = self.specs.insert(before.name.clone(), Rc::clone(&before.spec));
+        if known.is_none()
+            && let Some(refusal) = self.other.as_ref().and_then(|it| it.vet(&before.spec).err())
+        {
+            self.remarks
+                .push(format!("`{}`: {refusal}; the policy decides in its place", before.name));
+        }
+        if known.is_some_and(|it| !Rc::ptr_eq(&it, &before.spec) && it != before.spec) {
+            self.recorded.forgive(&before.name);
+            self.other.iter().for_each(|it| it.forgive(&before.name));
+        }
+    }
+
     fn redo(&mut self, at: i64, decision: Decision) -> Option<Redone> {
+        self.forgive(&decision);
         if !self.span.has(at, service_of(&decision)) {
             decision.faults.iter().for_each(|it| self.recorded.count(&it.place(), 1));
             return None;

@@ -112,6 +112,12 @@ impl Store {
         Ok(())
     }
 
+    /// Why nothing can be read here, if there is no directory.
+    pub fn missing(&self) -> Option<Refusal> {
+        let error = fs::metadata(&self.dir).err()?;
+        Some(storage("read", &self.dir, &error))
+    }
+
     /// The text of `policy.rhai` and `policy/*.rhai`, in the order of their names, and why others of
     /// them cannot be read.
     pub fn policy_files(&self) -> (Vec<(PathBuf, String)>, Vec<Refusal>) {
@@ -121,10 +127,10 @@ impl Store {
         more.sort();
         let (mut files, mut problems) = (Vec::new(), Vec::new());
         for path in std::iter::once(self.dir.join("policy.rhai")).chain(more) {
-            match contents(&path).and_then(|it| String::from_utf8(it).map_err(io::Error::other)) {
-                Ok(text) => files.push((path, text)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => problems.push(storage("read", &path, &error)),
+            match policy_file(&path) {
+                Ok(Some(text)) => files.push((path, text)),
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
             }
         }
         (files, problems)
@@ -210,6 +216,23 @@ fn contents(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(most.min(usize::try_from(about.len()).unwrap_or(most) + 1));
     file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The text of a file of the policy, without the mark that some editors begin it with; `None` when
+/// there is no such file. A link that leads nowhere is not that.
+fn policy_file(path: &Path) -> Result<Option<String>, Refusal> {
+    let bytes = match contents(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
+        Err(error) => return Err(storage("read", path, &error)),
+    };
+    if bytes.len() > Spec::FILE_BYTES_MAX {
+        let message = format!("{}: the file is longer than 1 MiB", path.display());
+        return Err(Refusal::new(Kind::BadConfig, message).with("path", path.display().to_string()));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|it| not_utf8(it.as_bytes(), it.utf8_error().valid_up_to(), path))?;
+    Ok(Some(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned)))
 }
 
 fn not_utf8(bytes: &[u8], fine: usize, path: &Path) -> Refusal {

@@ -5,6 +5,7 @@ mod moment;
 mod peer;
 mod samples;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
@@ -19,7 +20,7 @@ use crate::spec::{Readiness, Spec};
 use crate::state::{Past, Service, Standing, State, Target, describe, exit_status};
 
 pub use moment::MomentView;
-pub use peer::{Around, Peer, PeerView};
+pub use peer::{Around, PeerView};
 pub use samples::{Usage, teach as teach_samples};
 
 /// A service, and what of the graph concerns it.
@@ -58,7 +59,7 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cycle: Vec<ServiceName>,
     /// The services around it, if the policy looks at them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Around::is_unseen")]
     pub around: Option<Rc<Around>>,
 }
 
@@ -84,10 +85,21 @@ impl ServiceView {
         Self(seen)
     }
 
-    /// The functions that its user has chosen for it, by hook.
-    pub fn chosen(&self, hook: &str) -> Option<&str> {
+    /// The function that its user has chosen for it to answer this hook.
+    pub fn chosen(&self, hook: &str) -> Option<Cow<'_, str>> {
         let policy = &self.spec().policy;
-        policy.get(hook).or_else(|| policy.get("*")).map(String::as_str)
+        let of_module = || Some(format!("{}::{hook}", policy.get("*")?).into());
+        policy.get(hook).map(|it| it.as_str().into()).or_else(of_module)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ServiceName {
+        &self.0.service.name
+    }
+
+    fn shown(&mut self) -> String {
+        let standing = self.standing();
+        format!("{}, {}: {}", self.name(), standing.state.word(), standing.why)
     }
 
     fn standing(&self) -> &Standing {
@@ -181,6 +193,8 @@ fn teach_service(engine: &mut Engine) {
     teach_spec(engine);
     engine
         .register_type_with_name::<ServiceView>("Service")
+        .register_fn("to_string", ServiceView::shown)
+        .register_fn("to_debug", ServiceView::shown)
         .register_get("name", |it: &mut ServiceView| text(it.0.service.name.as_str()))
         .register_get("next_turn", |it: &mut ServiceView| it.facts().next_turn.0)
         .register_get("event", |it: &mut ServiceView| text(it.0.event))
@@ -300,6 +314,8 @@ fn teach_dependency(engine: &mut Engine) {
 fn teach_event(engine: &mut Engine) {
     engine
         .register_type_with_name::<EventView>("Event")
+        .register_fn("to_string", |it: &mut EventView| it.event.what.kind())
+        .register_fn("to_debug", |it: &mut EventView| it.event.what.kind())
         .register_get("kind", |it: &mut EventView| text(it.event.what.kind()))
         .register_get("now", |it: &mut EventView| it.event.now.0)
         .register_get("ran_ms", |it: &mut EventView| it.ran_ms)
@@ -334,8 +350,14 @@ pub struct PastView {
 
 fn teach_past(engine: &mut Engine) {
     let exit = |it: &PastView| ExitView(it.past.exit.clone());
+    let shown = |it: &mut PastView| {
+        let (exit, ran_ms) = (describe(&it.past.exit), it.past.ran_ms);
+        format!("{exit} {} ms ago, up for {ran_ms} ms", it.ago_ms)
+    };
     engine
         .register_type_with_name::<PastView>("Past")
+        .register_fn("to_string", shown)
+        .register_fn("to_debug", shown)
         .register_get("ago_ms", |it: &mut PastView| it.ago_ms)
         .register_get("ran_ms", |it: &mut PastView| it.past.ran_ms)
         .register_get("own_end", |it: &mut PastView| it.past.own)
@@ -366,6 +388,8 @@ fn label(spec: &Spec, key: &str) -> Dynamic {
 fn teach_exit(engine: &mut Engine) {
     engine
         .register_type_with_name::<ExitView>("Exit")
+        .register_fn("to_string", |it: &mut ExitView| describe(&it.0))
+        .register_fn("to_debug", |it: &mut ExitView| describe(&it.0))
         .register_get("ok", |it: &mut ExitView| it.0 == Exit::Code(0))
         .register_get("text", |it: &mut ExitView| describe(&it.0))
         .register_get("is_launch", |it: &mut ExitView| matches!(it.0, Exit::Launch { .. }))

@@ -42,7 +42,8 @@ impl Reload {
 
     /// The step of the policy, which is marked as such.
     fn policy(&self, client: &mut Client) -> Result<Value, Refusal> {
-        let mut step = client.call("policy.reload", json!([self.dry_run])).map_err(refused)?;
+        let mut step =
+            client.call("policy.reload", json!([self.dry_run, true])).map_err(refused)?;
         step["policy"] = step["version"].take();
         Ok(step)
     }

@@ -15,6 +15,7 @@ use zinit_host::name::ServiceName;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::replay::{self, Redone, Span, in_words};
 use zinit_host::store::Store;
+use zinit_host::trial;
 
 use crate::commands::{Context, Outcome};
 use crate::render::{self, Paint};
@@ -81,6 +82,9 @@ impl Replay {
         }
         let work = || {
             let policy = self.policy.as_deref().map(files_of).transpose()?;
+            if let Some(files) = &policy {
+                trial::vet(files).map_err(|mut all| all.remove(0))?;
+            }
             if self.step {
                 return self.step_through(journal, policy.as_deref(), paint);
             }
@@ -122,6 +126,10 @@ impl Replay {
             }
         })?;
         summary.finish(&mut replay, begun);
+        if summary.decisions == 0 {
+            summary.remarks.iter().for_each(|it| render::print(&format!("{it}\n")));
+            return Err(self.nothing(journal));
+        }
         if is_json {
             render::print(&format!("{:#}\n", summary.as_json(differences)));
         } else {
@@ -144,10 +152,23 @@ impl Replay {
         summary.decisions = all.len() as u64;
         summary.differ = all.iter().filter(|it| it.differs()).count() as u64;
         summary.finish(&mut replay, begun);
+        if summary.decisions == 0 {
+            return Err(self.nothing(journal));
+        }
         render::print(&summary.text());
         let differ = summary.differ;
         stepper::run(&all, paint)?;
         Ok(u8::from(differ > 0))
+    }
+}
+
+impl Replay {
+    /// Nothing was asked, so nothing is shown to be the same.
+    fn nothing(&self, journal: &Path) -> Refusal {
+        let about = self.service.as_ref().map(|it| format!(" about `{it}`")).unwrap_or_default();
+        let when = if self.from.is_some() || self.to.is_some() { " of that time" } else { "" };
+        let message = format!("there is no decision{about}{when} in {}", journal.display());
+        Refusal::new(Kind::Storage, message)
     }
 }
 
@@ -180,7 +201,8 @@ impl Summary {
             let _ = writeln!(text, "{} records are missing in the journal", self.missing);
         }
         if self.unread > 0 {
-            let _ = writeln!(text, "{} lines could not be read", self.unread);
+            let lines = if self.unread == 1 { "1 line" } else { &format!("{} lines", self.unread) };
+            let _ = writeln!(text, "{lines} could not be read, or tell of what is not here");
         }
         let differ = match self.differ {
             0 => "none differs".to_owned(),
@@ -285,7 +307,7 @@ mod tests {
         assert_eq!(summary.text(), "12 decisions, none differs (9 per second)\n");
         (summary.differ, summary.missing, summary.unread) = (1, 3, 2);
         summary.remarks = vec!["so".to_owned()];
-        let expected = "so\n3 records are missing in the journal\n2 lines could not be read\n\
+        let expected = "so\n3 records are missing in the journal\n2 lines could not be read, or tell of what is not here\n\
             12 decisions, 1 differs (9 per second)\n";
         assert_eq!(summary.text(), expected);
     }

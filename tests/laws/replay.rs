@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use zinit_host::action::Action;
 use zinit_host::core::{Core, Effect};
 use zinit_host::decision::{Decision, Question};
-use zinit_host::desk::Command;
+use zinit_host::desk::{Command, Decree};
 use zinit_host::engine::on_deep_stack;
 use zinit_host::event::{Event, Happening, Task, Tick, Wall};
 use zinit_host::journal::Recorder;
@@ -319,7 +319,7 @@ fn a_policy_that_changes_on_the_way_is_followed() {
         world.go_on(MOVES);
         // The same again counts faults from the beginning.
         for policy in [POLICIES[2], POLICIES[1], "", POLICIES[4]] {
-            world.obey(Command::Decide(files(policy)));
+            world.obey(Command::Decide(Decree { files: files(policy), soon: None }));
             world.settle();
             world.go_on(MOVES);
         }

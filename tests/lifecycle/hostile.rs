@@ -5,10 +5,14 @@ use zinit_host::hooks::{HOOKS, Hook};
 use zinit_tests::sim::{play, play_with_policy};
 
 /// What a hook may do to those who ask it.
-const ATTACKS: [(&str, &str); 6] = [
+const ATTACKS: [(&str, &str); 7] = [
     ("an endless loop", "loop {}"),
     ("an endless recursion", "HEAD"),
     ("an endless string", "let s = \"x\"; loop { s += s; }"),
+    (
+        "a text that grows in one step",
+        "let s = \"x\"; for i in 0..15 { s += s; } s.replace(\"x\", s); s",
+    ),
     ("an endless array", "let a = []; loop { a.push(1); }"),
     ("a throw", "throw \"no\""),
     ("a wrong answer", "#{ soon: 1.5 }"),

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 use zinit_host::core::{Core, Effect};
-use zinit_host::desk::Command;
+use zinit_host::desk::{Command, Decree};
 use zinit_host::event::{Event, Happening, Tick};
 use zinit_host::name::ServiceName;
 use zinit_host::policy::Policy;
@@ -313,8 +313,11 @@ fn what_runs_already_is_looked_at_as_soon_as_a_policy_wants_to() {
     }
     core.take_effects();
     let policy = "fn usage_period_ms(service) { 1_000 }".to_owned();
-    core.obey(Tick(50), Command::Decide(vec![("policy.rhai".into(), policy)]))
-        .expect("it is right");
+    core.obey(
+        Tick(50),
+        Command::Decide(Decree { files: vec![("policy.rhai".into(), policy)], soon: None }),
+    )
+    .expect("it is right");
     let armed = core.take_effects().into_iter().find_map(|it| match it {
         Effect::Arm { at, .. } => at,
         _ => None,

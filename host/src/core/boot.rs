@@ -122,6 +122,7 @@ impl Core {
             self.happen(now, *id, Happening::WantUp);
         }
         let any = self.let_go(now, AT_ONCE) || !some.is_empty();
+        let any = self.tell_all_peers(now) || any;
         if any {
             self.end_if_down();
         }

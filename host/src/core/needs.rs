@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::{Core, Effect};
-use crate::event::Happening;
+use crate::event::{Happening, Tick};
 use crate::graph::{Facts, Id, Need};
 use crate::name::ServiceName;
 use crate::spec::Spec;
@@ -100,14 +100,24 @@ impl Core {
     }
 
     /// A service is in another state: whoever of its groups waits may wait for that, if the policy
-    /// looks around.
+    /// looks around. They are told once for all that happens at a time.
     pub(super) fn tell_peers(&mut self, id: Id, before: State) {
         if self.at(id).state == before || !self.policy.borrow().looks_around() {
             return;
         }
         let mut peers = self.peers(id);
         peers.retain(|it| self.at(*it).state == State::Blocked);
-        self.nudge(peers.into_iter().collect());
+        self.peers_told.extend(peers);
+    }
+
+    /// Tells those of whose groups somebody is in another state. Says whether there were any.
+    pub(super) fn tell_all_peers(&mut self, now: Tick) -> bool {
+        let mut told = std::mem::take(&mut self.peers_told);
+        told.retain(|it| self.is_known(*it));
+        let any = !told.is_empty();
+        self.nudge(told);
+        self.settle_queue(now);
+        any
     }
 
     pub(super) fn nudge(&mut self, told: BTreeSet<Id>) {

@@ -1,11 +1,13 @@
 //! Another policy: whether it can decide about the services that there are, and letting it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::{Core, Effect};
+use crate::desk::Decree;
 use crate::event::Tick;
 use crate::graph::Id;
 use crate::name::ServiceName;
@@ -22,7 +24,11 @@ impl Core {
     /// Every fault of theirs, and the services that name functions which are not there; then the
     /// policy stays that was in force.
     pub fn load_policy(&mut self, files: &[(PathBuf, String)]) -> Result<(), Vec<Refusal>> {
-        let policy = self.vet_policy(files)?;
+        self.let_decide(&Decree { files: files.to_vec(), soon: None })
+    }
+
+    fn let_decide(&mut self, decree: &Decree) -> Result<(), Vec<Refusal>> {
+        let policy = self.vet_policy(decree)?;
         self.effects.push(Effect::DecidedBy(Rc::clone(policy.sources())));
         *self.policy.borrow_mut() = policy;
         self.policy_since = self.wall;
@@ -30,16 +36,19 @@ impl Core {
     }
 
     /// The policy of these files, ready to decide.
-    pub(super) fn vet_policy(&self, files: &[(PathBuf, String)]) -> Result<Policy, Vec<Refusal>> {
-        let mut policy = Policy::of(files)?;
+    pub(super) fn vet_policy(&self, decree: &Decree) -> Result<Policy, Vec<Refusal>> {
+        let mut policy = Policy::of(&decree.files)?;
         let services: Vec<_> = self.nodes.iter().filter_map(|it| it.service.as_ref()).collect();
-        let problems: Vec<_> = services
-            .iter()
-            .filter_map(|it| {
-                let refusal = policy.vet(&it.spec).err()?;
-                Some(about(refusal, &it.name))
-            })
-            .collect();
+        let soon: Option<BTreeMap<_, _>> =
+            decree.soon.as_ref().map(|it| it.iter().map(|(name, spec)| (name, spec)).collect());
+        // One whose file is gone or broken is not asked about: it goes, or the reload is refused.
+        let configured = services.iter().filter_map(|it| match &soon {
+            Some(soon) if !it.spec.transient => Some((&it.name, *soon.get(&it.name)?)),
+            _ => Some((&it.name, &*it.spec)),
+        });
+        let refused =
+            configured.filter_map(|(name, spec)| Some(about(policy.vet(spec).err()?, name)));
+        let problems: Vec<_> = refused.collect();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -47,12 +56,12 @@ impl Core {
         Ok(policy)
     }
 
-    pub(super) fn decide_by(
-        &mut self,
-        now: Tick,
-        files: &[(PathBuf, String)],
-    ) -> Result<(), Refusal> {
-        self.load_policy(files).map_err(one_refusal)?;
+    pub(super) fn decide_by(&mut self, now: Tick, decree: &Decree) -> Result<(), Refusal> {
+        self.let_decide(decree).map_err(one_refusal)?;
+        // How each of them is for others is another question now.
+        for id in self.known() {
+            self.reconsider(id);
+        }
         // Who waits may wait for nothing any more, and who is up may be looked at from now on.
         let told = |it: &Id| matches!(self.at(*it).state, State::Blocked | State::Running);
         let waiting = self.known().into_iter().filter(told);
@@ -84,7 +93,11 @@ impl Core {
             if known.is_some_and(|it| it.spec.policy == spec.policy) {
                 continue;
             }
-            policy.vet(spec).map_err(|it| about(it, name))?;
+            policy.vet(spec).map_err(|it| {
+                let refusal = about(it, name);
+                let hint = "`zinit reload` without a name takes over the policy as well";
+                if refusal.hint.is_some() { refusal } else { refusal.hint(hint) }
+            })?;
         }
         Ok(())
     }

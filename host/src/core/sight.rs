@@ -7,7 +7,7 @@ use super::Core;
 use crate::draft::Draft;
 use crate::graph::{Id, Need};
 use crate::state::Target;
-use crate::view::{Around, DependencyView, Facts, Peer, Seen};
+use crate::view::{Around, DependencyView, Facts, Seen};
 
 impl Core {
     /// What there is to see of a service as it stands.
@@ -40,15 +40,15 @@ impl Core {
 
     /// The services around one.
     fn around(&self, id: Id) -> Around {
-        let peer = |it: &Id| self.nodes[it.index()].service.as_ref().map(|it| Peer::of(it));
+        let service = |it: &Id| self.nodes[it.index()].service.clone();
         let dependents: BTreeSet<Id> =
             self.graph.dependents(id).iter().map(|(it, _)| *it).collect();
         let needs: BTreeSet<Id> = self.graph.needs(id).iter().map(|(it, _)| *it).collect();
-        Around {
-            peers: self.peers(id).iter().filter_map(peer).collect(),
-            dependents: dependents.iter().filter_map(peer).collect(),
-            dependencies: needs.iter().filter_map(peer).collect(),
-        }
+        Around::new(
+            self.peers(id).iter().filter_map(service).collect(),
+            dependents.iter().filter_map(service).collect(),
+            needs.iter().filter_map(service).collect(),
+        )
     }
 
     /// The others of its groups, sorted by name.

@@ -49,10 +49,13 @@ pub const CURRENT: &str = "current.jsonl";
 pub const SEGMENT_MAX: u64 = 8 << 20;
 
 /// How many closed segments are kept.
-pub const SEGMENTS_MAX: usize = 16;
+pub const SEGMENTS_MAX: usize = 64;
 
 /// How much may wait to be written.
-pub const QUEUED_MAX: usize = 4 << 20;
+pub const QUEUED_MAX: usize = 8 << 20;
+
+/// What is recorded is handed over when it is so much, however long the rest takes.
+const CHUNK: usize = 256 << 10;
 
 /// How long the end of a server waits for the last lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -129,6 +132,9 @@ impl Journal {
     pub fn decided(&mut self, at: i64, decision: &Decision) {
         self.open(at);
         self.recorder.decided(at, decision);
+        if self.recorder.len() >= CHUNK {
+            self.hand_over();
+        }
     }
 
     /// This policy decides from now on.
@@ -163,13 +169,17 @@ impl Journal {
     /// Hands over what was recorded. Says once what keeps it from being written.
     pub fn flush(&mut self) -> Option<String> {
         if !self.recorder.is_empty() {
-            let (lines, records) = self.recorder.take();
-            let chunk = Chunk { lines, records, anew: self.anew, over: self.over };
-            self.send(chunk);
+            self.hand_over();
         }
         let why = self.way.shared.why().filter(|_| !self.complained)?;
         self.complained = true;
         Some(format!("the journal is incomplete: {why}"))
+    }
+
+    fn hand_over(&mut self) {
+        let (lines, records) = self.recorder.take();
+        let chunk = Chunk { lines, records, anew: self.anew, over: self.over };
+        self.send(chunk);
     }
 
     fn send(&mut self, chunk: Chunk) {
@@ -182,7 +192,7 @@ impl Journal {
         } else {
             self.missing += records;
             self.anew = true;
-            self.way.shared.fails("the disk does not keep up");
+            self.way.shared.fails("more is decided than can be written");
         }
     }
 

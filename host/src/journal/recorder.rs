@@ -18,7 +18,7 @@ use crate::decision::{Decision, Fault, Question};
 use crate::desk::{Answer, Command};
 use crate::event::{Happening, Tick};
 use crate::name::ServiceName;
-use crate::policy::Sources;
+use crate::policy::{Sources, mark_of};
 use crate::spec::Spec;
 use crate::state::{Service, Standing};
 use crate::view::{Facts, Seen};
@@ -232,6 +232,11 @@ impl Recorder {
         self.out.is_empty() && self.loose.is_empty()
     }
 
+    /// How much is to be written.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// What is to be written, whole lines, and how many records that is.
     pub fn take(&mut self) -> (Vec<u8>, u64) {
         self.settle_faults(0);
@@ -285,15 +290,19 @@ impl Recorder {
         self.begin(at);
         let known = self.specs.get(&service.name);
         let known = known.filter(|(it, _)| Rc::ptr_eq(it, &service.spec)).map(|(_, it)| *it);
-        let yaml = || service.spec.to_yaml();
         let digest = known.unwrap_or_else(|| {
-            let digest = digest(&yaml());
-            self.specs.insert(service.name.clone(), (Rc::clone(&service.spec), digest));
+            let digest = digest(&service.spec.to_yaml());
+            let now = (Rc::clone(&service.spec), digest);
+            let before = self.specs.insert(service.name.clone(), now);
+            if before.is_some_and(|(_, it)| it != digest) {
+                let mark = mark_of(service.name.as_str());
+                self.failures.retain(|place, _| !place.ends_with(&mark));
+            }
             digest
         });
         let word = format!("{digest:016x}");
         if self.told.insert(digest) {
-            self.line(&SpecLine { def: &word, spec: &yaml() });
+            self.line(&SpecLine { def: &word, spec: &without_secrets(&service.spec) });
         }
         word
     }
@@ -313,6 +322,15 @@ impl Recorder {
 fn about<'a>(seen: &'a Seen, spec: &'a str) -> About<'a> {
     let Service { name, standing, .. } = &*seen.service;
     About { service: name, spec, before: standing, facts: &seen.facts }
+}
+
+/// A configuration as a file would say it, but for the values of variables, which no policy sees.
+fn without_secrets(spec: &Spec) -> String {
+    if spec.env.is_empty() {
+        return spec.to_yaml();
+    }
+    let env = spec.env.keys().map(|it| (it.clone(), "...".to_owned())).collect();
+    Spec { env, ..spec.clone() }.to_yaml()
 }
 
 /// What is asked for, and of which services; `None` when it changes nothing.

@@ -10,7 +10,7 @@ use super::{CURRENT, dir_of, writer};
 use crate::chronicle::{Chronicle, Entry};
 
 /// How much of the segment that is being written is looked at.
-const TAIL: u64 = 1 << 20;
+const TAIL: u64 = 4 << 20;
 
 /// How a line begins that tells of a change.
 const CHANGE: &[u8] = b"{\"seq\":";
@@ -20,8 +20,9 @@ const SEGMENTS_LOOKED_AT: usize = 3;
 
 /// The newest entries of the chronicle that were written down, oldest first.
 pub(super) fn entries(dir: &Path) -> Vec<Entry> {
-    let mut found = tail(&dir.join(CURRENT)).unwrap_or_default();
-    if found.len() < Chronicle::ENTRIES_MAX
+    let (mut found, is_whole) = tail(&dir.join(CURRENT)).unwrap_or((Vec::new(), true));
+    if is_whole
+        && found.len() < Chronicle::ENTRIES_MAX
         && let Some(newest) = writer::closed(dir).unwrap_or_default().pop()
     {
         let mut older = Vec::new();
@@ -33,13 +34,14 @@ pub(super) fn entries(dir: &Path) -> Vec<Entry> {
     found.split_off(found.len().saturating_sub(Chronicle::ENTRIES_MAX))
 }
 
-fn tail(path: &Path) -> io::Result<Vec<Entry>> {
+/// The entries at the end of a segment, and whether these are all of it: before them may be others.
+fn tail(path: &Path) -> io::Result<(Vec<Entry>, bool)> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
     let mut text = Vec::new();
     file.take(TAIL).read_to_end(&mut text)?;
-    Ok(text.split(|it| *it == b'\n').filter_map(entry).collect())
+    Ok((text.split(|it| *it == b'\n').filter_map(entry).collect(), len <= TAIL))
 }
 
 fn entry(line: &[u8]) -> Option<Entry> {

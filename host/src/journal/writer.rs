@@ -39,7 +39,8 @@ impl Shared {
 
     /// Whether so much more may wait; then it does.
     pub(super) fn takes(&self, len: usize) -> bool {
-        let fits = self.queued.load(Ordering::Relaxed) + len <= QUEUED_MAX;
+        let queued = self.queued.load(Ordering::Relaxed);
+        let fits = queued == 0 || queued + len <= QUEUED_MAX;
         if fits {
             self.queued.fetch_add(len, Ordering::Relaxed);
         }

@@ -103,31 +103,30 @@ impl Guard {
 
     /// The function that answers this hook about these.
     fn choice(&self, engine: &Engine, hook: &'static Hook, args: &[Dynamic]) -> Option<Choice> {
-        if hook.is_of_service()
-            && let Some(service) = args.first()?.read_lock::<ServiceView>()
-            && let Some(named) = service.chosen(hook.name)
-        {
-            let found = self.find_named(engine, hook, named);
-            if found.is_some() {
-                return found;
-            }
-        }
-        self.modules.of_hook(hook.name).cloned()
+        let of_service = || {
+            let service = args.first()?.read_lock::<ServiceView>()?;
+            let found = self.find_named(engine, hook, &service.chosen(hook.name)?)?;
+            Some(Choice { chosen_by: Some(service.name().clone()), ..found })
+        };
+        let found = if hook.is_of_service() { of_service() } else { None };
+        found.or_else(|| self.modules.of_hook(hook.name).cloned())
     }
 
-    /// What a service names; a strategy that says nothing about this hook is none.
+    /// What a service names; a module that says nothing about this hook is none.
     fn find_named(&self, engine: &Engine, hook: &'static Hook, named: &str) -> Option<Choice> {
         let key = (hook.name, named.to_owned());
         if let Some(found) = self.named.borrow().get(&key) {
             return found.clone();
         }
-        let of_module = format!("{named}::{}", hook.name);
-        let found = self
-            .modules
-            .named(&self.strategies, engine, hook.name, named)
-            .or_else(|_| self.modules.named(&self.strategies, engine, hook.name, &of_module));
-        self.named.borrow_mut().insert(key, found.clone().ok());
-        found.ok()
+        let found = self.modules.named(&self.strategies, engine, hook.name, named).ok();
+        self.named.borrow_mut().insert(key, found.clone());
+        found
+    }
+
+    /// Forgets the failures of functions that this service has chosen: it is another one now.
+    pub(super) fn forgive(&self, service: &str) {
+        let mark = mark_of(service);
+        self.benched.borrow_mut().retain(|place, _| !place.ends_with(&mark));
     }
 
     fn is_benched(&self, choice: &Choice) -> bool {
@@ -168,6 +167,7 @@ impl Guard {
             why: format!("{}{}", within.unwrap_or_default(), failure.why),
             benched: *count >= FAULTS_MAX,
             by_clock: failure.by_clock,
+            chosen_by: choice.chosen_by.as_ref().map(ToString::to_string),
         });
     }
 
@@ -207,10 +207,17 @@ impl Choice {
         at.map_or(0, |it| it + 1)
     }
 
-    /// What tells it from every other function: its file and its name.
+    /// What tells it from every other function: its file and its name, and the service that has
+    /// chosen it, whose failures are its own.
     pub(super) fn place(&self) -> String {
-        format!("{}::{}", self.script.name, self.function)
+        let mark = self.chosen_by.as_ref().map(|it| mark_of(it.as_str())).unwrap_or_default();
+        format!("{}::{}{mark}", self.script.name, self.function)
     }
+}
+
+/// How the place of a function ends that a service has chosen.
+pub(crate) fn mark_of(service: &str) -> String {
+    format!(" for {service}")
 }
 
 /// What a script said.

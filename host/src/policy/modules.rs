@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rhai::{AST, Engine, FnAccess, Module, Position, Scope};
+use rhai::{AST, Engine, FnAccess, Module, ParseErrorType, Position, Scope};
 
 use super::{TEST_PREFIX, index};
 use crate::hooks::{self, HOOKS};
+use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal, nearest};
 
 /// A file of a policy, or a bundled strategy.
@@ -27,6 +28,8 @@ pub(super) struct Script {
 pub(super) struct Choice {
     pub(super) script: Rc<Script>,
     pub(super) function: String,
+    /// The service that has chosen it for itself, if one has.
+    pub(super) chosen_by: Option<ServiceName>,
 }
 
 /// A user's policy.
@@ -143,7 +146,11 @@ impl Modules {
                 let message = format!("`{}` stands in {place} already", hook.name);
                 problems.push(refuse_at(&script, script.place_of(hook.name), &message));
             }
-            let choice = Choice { script: Rc::clone(&script), function: hook.name.to_owned() };
+            let choice = Choice {
+                script: Rc::clone(&script),
+                function: hook.name.to_owned(),
+                chosen_by: None,
+            };
             self.hooks.insert(hook.name, choice);
         }
         self.files.push(script);
@@ -176,12 +183,16 @@ impl Modules {
         let found: Vec<Choice> = match named.split_once("::") {
             Some((module, function)) => {
                 let script = self.script(strategies, engine, module)?;
-                vec![Choice { script, function: function.to_owned() }]
+                vec![Choice { script, function: function.to_owned(), chosen_by: None }]
             }
             None => {
                 let with = self.files.iter().filter(|it| it.has(named));
-                with.map(|it| Choice { script: Rc::clone(it), function: named.to_owned() })
-                    .collect()
+                with.map(|it| Choice {
+                    script: Rc::clone(it),
+                    function: named.to_owned(),
+                    chosen_by: None,
+                })
+                .collect()
             }
         };
         let [choice] = found.as_slice() else {
@@ -287,7 +298,23 @@ fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusa
     if let Some(first) = said.get_mut(..1) {
         first.make_ascii_lowercase();
     }
-    located(path, text, error.position(), &said)
+    let refusal = located(path, text, error.position(), &said);
+    match hint_for(error.err_type(), &said) {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
+}
+
+/// What those mean who write what a policy cannot say.
+fn hint_for(kind: &ParseErrorType, said: &str) -> Option<&'static str> {
+    match kind {
+        ParseErrorType::VariableUndefined(_) => {
+            Some("a function sees its parameters and its own variables, and nothing outside of it")
+        }
+        _ if said.contains("import") => Some("another file is there as `FILE::FUNCTION`"),
+        _ if said.contains("is disabled") => Some("a policy computes, and does nothing else"),
+        _ => None,
+    }
 }
 
 /// Why a user's function cannot stand where it stands, and what to do about it.

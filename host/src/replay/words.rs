@@ -120,7 +120,7 @@ fn facts(facts: &Facts) -> Vec<String> {
     if facts.next_turn > facts.now {
         all.push(format!("the next turn is in {} ms", facts.next_turn.0 - facts.now.0));
     }
-    if let Some(around) = facts.around.as_deref().filter(|it| **it != Default::default()) {
+    if let Some(around) = facts.around.as_deref().filter(|it| !it.is_empty()) {
         let json = serde_json::to_value(around).unwrap_or(Value::Null);
         all.push(format!("around it {json}"));
     }

@@ -218,12 +218,20 @@ pub static METHODS: &[Method] = &[
         "policy.reload",
         "Reads the policy again and lets it decide from now on. One that is not fine is refused, and \
          the one before goes on deciding.",
-        &[Param::optional(
-            "dry_run",
-            Kind::Flag,
-            "false",
-            "Whether to say only what would be done.",
-        )],
+        &[
+            Param::optional(
+                "dry_run",
+                Kind::Flag,
+                "false",
+                "Whether to say only what would be done.",
+            ),
+            Param::optional(
+                "services",
+                Kind::Flag,
+                "false",
+                "Whether the services' files are taken over right after it.",
+            ),
+        ],
         (
             "object",
             "`verb` (`update` or `unchanged`), `why`, the `files` that changed, and the `version` before.",

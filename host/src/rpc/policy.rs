@@ -16,10 +16,12 @@ use super::office::Office;
 use super::reload;
 use crate::clock;
 use crate::core::one_refusal;
-use crate::desk::{Command, Reply, Step, Verb};
+use crate::desk::{Command, Decree, Reply, Step, Verb};
+use crate::name::ServiceName;
 use crate::policy::index::Index;
 use crate::policy::told::{InForce, Refused, Told, differing, vet};
 use crate::refusal::Refusal;
+use crate::spec::Spec;
 
 /// What a reload of the policy does, or would do.
 #[derive(Debug, Serialize)]
@@ -58,7 +60,8 @@ pub(super) fn list(office: Arc<Office>, _: Args) -> Pending {
 pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
     Box::pin(async move {
         let _order = office.files.lock().await;
-        said(&take_over(&office, args.flag(0)).await?)
+        let soon = if args.flag(1) { Some(look(&office).await?) } else { None };
+        said(&take_over(&office, args.flag(0), soon).await?)
     })
 }
 
@@ -66,7 +69,7 @@ pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
 ///
 /// # Errors
 /// Everything that keeps it from being loaded; then the policy goes on deciding that did.
-async fn take_over(office: &Office, dry_run: bool) -> Result<Change, Refusal> {
+async fn take_over(office: &Office, dry_run: bool, soon: Soon) -> Result<Change, Refusal> {
     let force = in_force(office).await?;
     let (files, mut problems) = on_files(office).await?;
     let changed = differing(&force.sources.files, &files);
@@ -77,7 +80,7 @@ async fn take_over(office: &Office, dry_run: bool) -> Result<Change, Refusal> {
             let tried = files.clone();
             problems = on_disk(move || Ok(vet(&tried))).await?;
         }
-        decide(office, files, problems, dry_run).await
+        decide(office, Decree { files, soon }, problems, dry_run).await
     };
     if !dry_run {
         let refused = done
@@ -93,14 +96,14 @@ async fn take_over(office: &Office, dry_run: bool) -> Result<Change, Refusal> {
 
 async fn decide(
     office: &Office,
-    files: Vec<(PathBuf, String)>,
+    decree: Decree,
     problems: Vec<Refusal>,
     dry_run: bool,
 ) -> Result<(), Refusal> {
     if !problems.is_empty() {
         return Err(one_refusal(problems));
     }
-    let command = if dry_run { Command::VetPolicy(files) } else { Command::Decide(files) };
+    let command = if dry_run { Command::VetPolicy(decree) } else { Command::Decide(decree) };
     office.ask(command).await.map(drop)
 }
 
@@ -119,11 +122,25 @@ async fn in_force(office: &Office) -> Result<InForce, Refusal> {
     }
 }
 
+/// What the services' files say, if they are taken over as well.
+type Soon = Option<Vec<(ServiceName, Spec)>>;
+
+/// The services' files that are fine.
+async fn look(office: &Office) -> Result<Vec<(ServiceName, Spec)>, Refusal> {
+    let store = office.store.clone();
+    on_disk(move || Ok(store.look().specs)).await
+}
+
 type Files = (Vec<(PathBuf, String)>, Vec<Refusal>);
 
 async fn on_files(office: &Office) -> Result<Files, Refusal> {
     let store = office.store.clone();
-    on_disk(move || Ok(store.policy_files())).await
+    // It may be on a disk that is not there: nothing is gone because of that.
+    on_disk(move || match store.missing() {
+        Some(refusal) => Err(refusal),
+        None => Ok(store.policy_files()),
+    })
+    .await
 }
 
 /// Takes over the policy, and says so in a sentence; nothing when it is as it was.
@@ -132,7 +149,11 @@ async fn on_files(office: &Office) -> Result<Files, Refusal> {
 /// As [`take_over`].
 pub(crate) async fn renew(office: &Office) -> Result<Option<String>, Refusal> {
     let _order = office.files.lock().await;
-    let change = take_over(office, false).await?;
+    renewed(office, None).await
+}
+
+async fn renewed(office: &Office, soon: Soon) -> Result<Option<String>, Refusal> {
+    let change = take_over(office, false, soon).await?;
     Ok((change.verb != Verb::Unchanged).then(|| format!("reloaded the policy: {}", change.why)))
 }
 
@@ -141,8 +162,9 @@ pub(crate) async fn renew(office: &Office) -> Result<Option<String>, Refusal> {
 /// # Errors
 /// When the policy or a service is not fine. A policy that was fine decides already.
 pub(crate) async fn renew_all(office: &Office) -> Result<Vec<String>, Refusal> {
-    let mut told = Vec::from_iter(renew(office).await?);
     let _order = office.files.lock().await;
+    let soon = Some(look(office).await?);
+    let mut told = Vec::from_iter(renewed(office, soon).await?);
     let steps = reload::take_over(office, None, false).await?;
     let changed: Vec<_> = steps.iter().filter(|it| it.verb != Verb::Unchanged).collect();
     told.extend(changed.iter().map(|it| in_words(it)));

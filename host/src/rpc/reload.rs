@@ -36,7 +36,8 @@ pub(super) async fn take_over(
 ) -> Result<Vec<Step>, Refusal> {
     let (store, whole) = (office.store.clone(), picks.is_none());
     let look = move || {
-        let mut loaded = store.load();
+        // It may be on a disk that is not there: nothing is gone because of that.
+        let mut loaded = store.look();
         if dry_run && whole {
             loaded.problems.extend(strangers(&store, &loaded.specs));
         }

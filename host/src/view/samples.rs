@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zinit_keeper::wire::Exit;
 
-use super::{Around, EventView, ExitView, Facts, Peer, Seen, ServiceView};
+use super::{Around, EventView, ExitView, Facts, Seen, ServiceView};
 use crate::action::parse_signal;
 use crate::event::{Happening, Tick, Wall};
 use crate::name::ServiceName;
@@ -109,7 +109,7 @@ fn sample(facts: &Map) -> Made<ServiceView> {
             "peers" => {
                 let all = value.clone().into_typed_array::<Map>()?;
                 let peers = all.iter().map(peer).collect::<Made<_>>()?;
-                seen.around = Some(Rc::new(Around { peers, ..Around::default() }));
+                seen.around = Some(Rc::new(Around::new(peers, Vec::new(), Vec::new())));
             }
             key => config[key] = rhai::serde::from_dynamic::<Value>(value)?,
         }
@@ -131,7 +131,7 @@ fn wall(facts: &Map) -> Made<Wall> {
 }
 
 /// `#{ name: "db", state: "Running", since_ms: 500, exits: [...], labels: #{...} }`.
-fn peer(facts: &Map) -> Made<Peer> {
+fn peer(facts: &Map) -> Made<Rc<Service>> {
     let word = |key: &str, usual: &str| facts.get(key).map_or(usual.to_owned(), Dynamic::to_string);
     let mut standing = Standing::new(NOW, Target::Up);
     enter(&mut standing, &word("state", "Running"))?;
@@ -144,7 +144,7 @@ fn peer(facts: &Map) -> Made<Peer> {
         spec.labels.insert(key.to_string(), value.to_string());
     }
     let name = ServiceName::parse(&word("name", "peer")).map_err(|error| error.to_string())?;
-    Ok(Peer::of(&Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() }))
+    Ok(Rc::new(Service { name, spec: Rc::new(spec), standing, waits_for: Vec::new() }))
 }
 
 fn enter(standing: &mut Standing, word: &str) -> Made<()> {
