@@ -150,7 +150,12 @@ impl World<'_> {
             for effect in self.core.take_effects() {
                 self.perform(effect);
             }
-            let Some((service, what)) = self.soon.pop_front() else { return };
+            let Some((service, what)) = self.soon.pop_front() else {
+                if self.core.go_on(Tick(self.now)) {
+                    continue;
+                }
+                return;
+            };
             self.core.handle(Event { service, now: Tick(self.now), what });
         }
     }

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use super::args::{Args, Kind, Param};
 use super::office::Office;
 use super::params::{
-    CONFIG, CURSOR, CURSOR_OF_PAGE, DONE_TO, GREP, LINES, LOGGED, NAME, NAMES, PAGE, STREAM, TRUE,
-    WAIT, WHERE,
+    CONFIG, CURSOR, CURSOR_OF_PAGE, DONE_TO, DRY_RUN, GREP, LINES, LOGGED, NAME, NAMES, PAGE,
+    STREAM, TRUE, WAIT, WHERE,
 };
 use super::{calls, lines, news, policy, reload, usage, why};
 use crate::refusal::Refusal;
@@ -219,12 +219,7 @@ pub static METHODS: &[Method] = &[
         "Reads the policy again and lets it decide from now on. One that is not fine is refused, and \
          the one before goes on deciding.",
         &[
-            Param::optional(
-                "dry_run",
-                Kind::Flag,
-                "false",
-                "Whether to say only what would be done.",
-            ),
+            DRY_RUN,
             Param::optional(
                 "services",
                 Kind::Flag,
@@ -315,12 +310,7 @@ pub static METHODS: &[Method] = &[
          When one is not fine, nothing is done.",
         &[
             Param::optional("name", Kind::Names, "null", "Which services; left out, all files."),
-            Param::optional(
-                "dry_run",
-                Kind::Flag,
-                "false",
-                "Whether to say only what would be done.",
-            ),
+            DRY_RUN,
         ],
         (
             "boolean|array",

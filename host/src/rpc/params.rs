@@ -10,6 +10,8 @@ pub(super) const NAMES: Param = Param::required(
 );
 pub(super) const WAIT: Param =
     Param::optional("wait", Kind::Flag, "true", "Whether to wait until nothing of them runs.");
+pub(super) const DRY_RUN: Param =
+    Param::optional("dry_run", Kind::Flag, "false", "Whether to say only what would be done.");
 pub(super) const CONFIG: Param =
     Param::required("config", Kind::Object, "The keys of a service file; `exec` is required.");
 

@@ -26,9 +26,13 @@ pub struct Around {
     /// Those that it needs and that exist.
     #[serde(with = "as_peers")]
     pub dependencies: Vec<Rc<Service>>,
-    /// Whether anybody has looked.
-    #[serde(skip)]
+    /// Whether anybody has looked; whoever reads of them knows that somebody has.
+    #[serde(skip, default = "seen")]
     pub(super) seen: Cell<bool>,
+}
+
+fn seen() -> Cell<bool> {
+    Cell::new(true)
 }
 
 impl Around {
