@@ -25,6 +25,8 @@ pub enum Action {
     Enter(State, String),
     /// Remember how many attempts in a row were short-lived.
     Attempts(i64),
+    /// Forget how its latest processes ended.
+    ForgetExits,
     /// Run one round of its health checks now.
     Check,
     /// Deliver `check_due` at this time, unless another state is entered before.
@@ -78,6 +80,7 @@ pub fn teach(engine: &mut Engine) {
     });
     engine.register_fn("arm", |at: i64| Action::Arm(Tick(at)));
     engine.register_fn("attempts", |count: i64| Action::Attempts(count.max(0)));
+    engine.register_fn("forget_exits", || Action::ForgetExits);
     engine.register_fn("check", || Action::Check);
     engine.register_fn("check_at", |at: i64| Action::CheckAt(Tick(at)));
     engine.register_fn("time_out_at", |at: i64| Action::TimeOutAt(Tick(at)));

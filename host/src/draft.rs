@@ -291,6 +291,7 @@ impl Draft {
             Action::Due(false) => self.standing().due_since = None,
             Action::Enter(state, why) => self.enter(state, why),
             Action::Attempts(count) => self.standing().attempts = count,
+            Action::ForgetExits => self.standing().exits.clear(),
             Action::Fault => self.standing().fault = true,
             Action::TakeTurn(spacing_ms) => self.take_turn(spacing_ms),
             Action::FreePort => self.free_port(true),

@@ -6,10 +6,12 @@
 //! and on its name alone, so that two policies can be compared under the same mishaps.
 //!
 //! What is modelled: processes start at once (unless they are slow), end when they are told to (unless
-//! they hang), and otherwise end by the faults alone; a oneshot takes a moment and succeeds. Checks ask
-//! a service about itself: they fail while it hangs or is slow to start, whatever becomes of those
-//! that it needs. Who depends on a service that is out feels that only as the core and the policy
-//! have it. The world begins on a Thursday at midnight, in UTC.
+//! they hang), and otherwise end by the faults alone; a oneshot takes a moment and succeeds. Whatever
+//! signal a step of `stop_steps` sends ends a service that does not hang, also one that a real program
+//! may not heed. Checks ask a service about itself: they fail while it hangs, is out or is slow to
+//! start, whatever becomes of those that it needs; nor does a service that is out say that it is
+//! ready. Who depends on it feels that only as the core and the policy have it. The world begins on a
+//! Thursday at midnight, in UTC.
 //!
 //! | file | what it holds |
 //! |---|---|

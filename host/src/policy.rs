@@ -333,16 +333,23 @@ fn teach_hooks(engine: &mut Engine, guard: &Rc<Guard>) {
     }
 }
 
-/// Lets the user's files call each other, and the strategies that they mention. Returns all of them.
+/// Lets the user's files call each other and the strategies that they mention, and strategies call
+/// each other. Returns the files, and the strategies that they mention.
 fn teach_modules(engine: &mut Engine, guard: &Guard) -> Vec<Rc<Script>> {
     let files = &guard.modules.files;
-    let is_mentioned = |name: &str| files.iter().any(|it| it.text.contains(&format!("{name}::")));
-    let strategies = zinit_stdlib::STRATEGIES.iter().map(|it| it.stem());
     let mut all = files.clone();
-    all.extend(
-        strategies.filter(|it| is_mentioned(it)).filter_map(|it| guard.strategies.get(engine, it)),
-    );
-    all.iter().for_each(|it| it.teach(engine));
+    for strategy in zinit_stdlib::STRATEGIES {
+        let call = format!("{}::", strategy.stem());
+        let by_files = files.iter().any(|it| it.text.contains(&call));
+        let by_others = || zinit_stdlib::STRATEGIES.iter().any(|it| it.source.contains(&call));
+        if !by_files && !by_others() {
+            continue;
+        }
+        let script = guard.strategies.get(engine, strategy.stem()).expect("it is bundled");
+        script.teach(engine);
+        all.extend(by_files.then_some(script));
+    }
+    files.iter().for_each(|it| it.teach(engine));
     all
 }
 

@@ -69,8 +69,8 @@ const EVENTS_MAX: u64 = 1_000_000;
 /// | `T watch` | nothing; what happened so far is not told |
 ///
 /// A process runs its program at once, unless its service is `mute` (it never does) or `lost` (the
-/// program does not exist). It ends when it is told to, unless it is `deaf` (only SIGKILL ends it) or `stuck` (nothing does); if it leaves `litter`,
-/// others of it live on until SIGKILL. Its checks hold, unless it is `ill` or they are `hangs`. A
+/// program does not exist). It ends when it is told to, by whatever signal, unless it is `deaf` (only
+/// SIGKILL ends it) or `stuck` (nothing does); if it leaves `litter`, others of it live on until SIGKILL. Its checks hold, unless it is `ill` or they are `hangs`. A
 /// `lively` one says by itself that it is ready and that it lives.
 pub fn play(timeline: &str) -> String {
     run(Vec::new(), timeline)

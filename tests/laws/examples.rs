@@ -1,6 +1,9 @@
 //! The examples in the documentation of the policy are true.
 
-use rhai::{AST, Engine, Module, Scope};
+use std::path::Path;
+
+use rhai::{AST, Engine, Module, Scope, Shared};
+use zinit_host::spec::Spec;
 use zinit_stdlib::Source;
 
 /// The lines of the `rhai` blocks in a source, each with its line number.
@@ -60,7 +63,15 @@ fn every_example_of_a_strategy_is_true() {
         modules.map(|it| engine.compile(it.source).expect("the bundled policy compiles"));
     let policy = compiled.reduce(|all, next| all.merge(&next)).expect("there are modules");
     let base = Module::eval_ast_as_new(Scope::new(), &policy, &engine).expect("functions only");
-    engine.register_static_module("base", base.into());
+    let base: Shared<Module> = base.into();
+    engine.register_static_module("base", Shared::clone(&base));
+    // A strategy may ask a hook by its name, and another strategy.
+    engine.register_global_module(base);
+    for module in zinit_stdlib::STRATEGIES {
+        let functions = engine.compile(module.source).expect("a bundled strategy compiles");
+        let taught = Module::eval_ast_as_new(Scope::new(), &functions, &engine);
+        engine.register_static_module(module.stem(), taught.expect("functions only").into());
+    }
     for module in zinit_stdlib::STRATEGIES {
         let functions = engine.compile(module.source).expect("a bundled strategy compiles");
         assert!(hold_true(&engine, &functions, &module) > 0, "{} shows nothing", module.path);
@@ -83,8 +94,28 @@ fn a_strategy_answers_hooks_and_nothing_else() {
             let private = function.access == rhai::FnAccess::Private;
             assert!(is_hook || private, "{}: {}", module.path, function.name);
         }
-        let yaml = module.source.split("```yaml").nth(1).expect("each shows a service");
-        assert!(yaml.contains("policy: "), "{} is named by no service", module.path);
+    }
+}
+
+/// The `yaml` blocks in what a source says of itself.
+fn services(source: &str) -> Vec<String> {
+    let lines = source.lines().filter_map(|it| it.strip_prefix("//!"));
+    let text: String =
+        lines.map(|it| format!("{}\n", it.strip_prefix(' ').unwrap_or(it))).collect();
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks.map(|it| it.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_services_that_a_strategy_shows_are_accepted_and_have_it() {
+    for module in zinit_stdlib::STRATEGIES {
+        let shown = services(module.source);
+        assert!(!shown.is_empty(), "{} shows no service", module.path);
+        for text in shown {
+            let spec = Spec::from_yaml(&text, Path::new(module.path));
+            let spec = spec.unwrap_or_else(|refusal| panic!("{}: {refusal}", module.path));
+            assert_eq!(spec.policy.get("*").map(String::as_str), Some(module.stem()));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Forecasts: a fleet under faults, and what is told of it. The figures follow from the policy alone,
 //! so they are exact.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zinit_host::forecast::{Course, Fault, Plan, Report};
 use zinit_host::name::ServiceName;
@@ -99,6 +99,18 @@ fn what_does_not_come_back_is_told_as_such() {
     assert_eq!((worst.ms, worst.recovered), (18 * HOUR, false));
     assert_eq!((db.crashes, db.restarts, &*db.state), (1, 0, "Failed"));
     assert!((db.availability - 0.25).abs() < 0.000_001, "{}", db.availability);
+}
+
+#[test]
+fn who_is_stopped_by_its_group_in_an_outage_has_not_crashed() {
+    let yaml =
+        "exec: program\ngroups: [g]\npolicy: one_for_all\nlabels: { intensity: 3, period: 1h }";
+    let member = Spec::from_yaml(yaml, Path::new("member.yaml")).expect("it is right");
+    let outages = [Fault::outage("[ab]=10m@2h").expect("it is an outage")];
+    let report = told(&plan(&[("a", member.clone()), ("b", member)], "", &outages));
+    // Each crash of one stops the other, and one more than the intensity is the last.
+    assert_eq!(of(&report, "a").state, "Failed");
+    assert_eq!(report.crashes, 4);
 }
 
 #[test]

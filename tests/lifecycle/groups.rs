@@ -2,6 +2,7 @@
 //! groups.
 
 use expect_test::expect;
+use zinit_tests::sim::play;
 
 use crate::strategies::{check, check_moves};
 
@@ -273,4 +274,90 @@ fn the_others_of_a_group_start_when_their_canary_has_been_up_for_long_enough() {
               launch a
         "#]],
     );
+}
+
+#[test]
+fn the_others_of_a_group_start_when_their_canary_is_done_and_tell_when_it_has_failed() {
+    check_moves(
+        "
+        a groups=g policy=canary label:soak=10s
+        b groups=g policy=canary label:canary=true oneshot
+        0 boot
+        5000 exit b 1
+        6000 up b
+        7000 exit b 0
+        ",
+        expect![[r#"
+            0 boot
+              a is Blocked: its canary, `b`, is not up
+              launch b
+              a is Blocked: its canary, `b`, has not been up for long enough
+            5000 ends (exit 1) b
+              b is Failed: it ended with exit 1
+              a is Blocked: its canary, `b`, has failed
+            6000 up b
+              launch b
+              a is Blocked: its canary, `b`, is not up
+              a is Blocked: its canary, `b`, has not been up for long enough
+            7000 ends (exit 0) b
+              b is Success: it is done
+              launch a
+        "#]],
+    );
+}
+
+#[test]
+fn who_is_started_by_hand_after_its_group_was_given_up_may_fail_as_often_as_at_first() {
+    check_moves(
+        "
+        a groups=g policy=one_for_one label:intensity=1 label:period=1m
+        b groups=g policy=one_for_one label:intensity=1 label:period=1m
+        0 boot
+        100 watch
+        100 exit a 1
+        2000 exit a 1
+        3000 up a
+        5000 exit a 1
+        8000 exit a 1
+        9000 down a
+        9500 up a
+        12000 exit a 1
+        ",
+        expect![[r#"
+            100 ends (exit 1) a
+              a is Backoff: it ended with exit 1
+              launch a
+            2000 ends (exit 1) a
+              a is Failed: it ended with exit 1; given up
+              signal b SIGTERM
+              b is Stopping: it was given up with `a`
+            2000 ends (SIGTERM) b
+              b is Failed: it was given up with `a`
+            3000 up a
+              launch a
+            5000 ends (exit 1) a
+              a is Backoff: it ended with exit 1
+              launch a
+            8000 ends (exit 1) a
+              a is Failed: it ended with exit 1; given up
+            9000 down a
+              a is Stopped: it was stopped
+            9500 up a
+              launch a
+            12000 ends (exit 1) a
+              a is Backoff: it ended with exit 1
+              launch a
+        "#]],
+    );
+}
+
+#[test]
+fn an_intensity_that_is_beyond_what_is_remembered_is_exceeded_all_the_same() {
+    let crashes = (1..=16).map(|it| format!("{} exit a 1\n", it * 2_000)).collect::<String>();
+    for policy in ["one_for_one", "one_for_all", "rest_for_one"] {
+        let service = format!("a groups=g policy={policy} label:intensity=99 label:period=1h\n");
+        let told = play(&format!("{service}0 boot\n{crashes}"));
+        assert_eq!(told.matches("launch a").count(), 16, "{policy}");
+        assert!(told.ends_with("a is Failed: it ended with exit 1; given up\n"), "{told}");
+    }
 }

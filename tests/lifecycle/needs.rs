@@ -1,6 +1,7 @@
 //! What services need of one another: `requires`, `wants`, `before`, `conflicts`, and targets.
 
 use expect_test::expect;
+use zinit_tests::sim::play;
 
 use crate::check;
 
@@ -427,4 +428,26 @@ fn a_restart_that_is_held_survives_the_brain() {
               web is Running: it is up
         "#]],
     );
+}
+
+#[test]
+fn who_requires_a_service_that_is_out_does_not_start_in_the_moments_in_which_it_tries() {
+    for db in ["check=1000", "lively notify"] {
+        let told = play(&format!(
+            "
+            db {db}
+            web requires=db status=stop
+            0 boot
+            1000 outage db 10000
+            3000 up web
+            60000 end
+            "
+        ));
+        let launched = told.split("launch web").next().expect("there is a first part");
+        let (_, since) = launched.rsplit_once("outage db 10000").expect("it is told");
+        assert!(since.matches("launch db").count() > 1, "{told}");
+        let times = since.lines().filter_map(|it| it.split(' ').next()?.parse().ok());
+        assert!(times.max() > Some(11_000), "{db}: {told}");
+        assert!(told.contains("launch web"), "{told}");
+    }
 }

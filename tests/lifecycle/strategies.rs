@@ -120,6 +120,28 @@ fn in_a_maintenance_window_nothing_starts() {
 }
 
 #[test]
+fn a_window_may_be_whole_days_and_a_label_that_says_something_else_starts_nothing() {
+    // The clock begins on Thursday at midnight.
+    check_moves(
+        "
+        a policy=maintenance_window label:window=00:00-24:00 label:days=1,4
+        b policy=maintenance_window label:window=00:00-24:00 label:days=6-3
+        c policy=maintenance_window label:window=00:00-01:00 label:days=Thu
+        d policy=maintenance_window label:window=0-1
+        0 boot
+        ",
+        expect![[r#"
+            0 boot
+              a is Blocked: it does not start between 00:00 and 24:00
+              launch b
+              c is Blocked: its label `days` says `Thu`, not days such as `1-5` or `1,3,6-7`
+              d is Blocked: its label `window` says `0-1`, not from when to when, such as `02:00-04:00`
+              launch a
+        "#]],
+    );
+}
+
+#[test]
 fn a_service_with_a_wish_is_restarted_when_it_is_idle() {
     check_moves(
         "

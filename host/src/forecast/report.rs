@@ -17,7 +17,7 @@ pub struct Report {
     pub unused: Vec<String>,
     /// How often processes ended by themselves though they should not have.
     pub crashes: u64,
-    /// How often services were launched again.
+    /// How often services were launched again, for whatever reason.
     pub restarts: u64,
     /// The most launches within a second that were not first ones; `None` without any.
     pub storm_1s: Option<Storm>,
@@ -40,7 +40,7 @@ pub struct Course {
     pub down_ms: i64,
     /// How often its processes ended by themselves though they should not have.
     pub crashes: u64,
-    /// How often it was launched again.
+    /// How often it was launched again, for whatever reason: also when another one took it along.
     pub restarts: u64,
     /// The longest time from losing it until it was up again.
     pub worst: Option<Break>,

@@ -78,6 +78,7 @@ impl Record {
     pub(super) fn crashes(&mut self, name: &ServiceName) {
         if let Some(track) = self.tracks.get_mut(name) {
             track.crashes += 1;
+            track.doomed = false;
         }
     }
 
@@ -135,7 +136,17 @@ impl Track {
     fn stands(&mut self, service: Rc<Service>, now: i64, span_ms: i64) {
         self.wanted |= service.standing.target == Target::Up;
         self.service = service;
+        self.is_gone();
         self.look(now, span_ms);
+    }
+
+    /// A process that could only end has ended. If somebody stopped it before, that was no crash.
+    fn is_gone(&mut self) {
+        let standing = &self.service.standing;
+        if self.doomed && standing.process.is_none() {
+            self.doomed = false;
+            self.crashes += u64::from(standing.exits.last().is_some_and(|it| it.own));
+        }
     }
 
     /// Whether it is up and well may have changed.
@@ -186,7 +197,6 @@ impl Track {
         self.launches += 1;
         self.hung = false;
         self.doomed = now < self.out_until;
-        self.crashes += u64::from(self.doomed);
         self.launches > 1
     }
 

@@ -29,6 +29,7 @@ fn action(action: &Action, now: Tick) -> String {
         Action::Arm(at) => format!("wake it {}", after(at)),
         Action::Enter(state, why) => format!("enter {}: {why}", state.word()),
         Action::Attempts(count) => format!("attempts {count}"),
+        Action::ForgetExits => "forget its exits".to_owned(),
         Action::Check => "check".to_owned(),
         Action::CheckAt(at) => format!("check {}", after(at)),
         Action::TimeOutAt(at) => format!("time out {}", after(at)),

@@ -16,7 +16,8 @@ pub enum Fault {
     ExecFailure,
     /// Its checks fail and hold in turns, each for so many milliseconds; they fail first.
     Flap(i64),
-    /// For so many milliseconds it ends with code 1 whenever it runs.
+    /// For so many milliseconds it ends with code 1 soon after each start, and is never well: its
+    /// checks fail, and it does not say that it is ready.
     Outage(i64),
     /// Nothing is wrong with it any more. What hung goes on.
     Heal,
@@ -84,7 +85,7 @@ pub(super) struct Manner {
     pub(super) slow_ms: i64,
     /// Since when its checks fail and hold in turns, and for how long each.
     pub(super) flaps: Option<(i64, i64)>,
-    /// Until when it ends at once.
+    /// Until when it is not well, and ends soon after each start.
     pub(super) out_until: i64,
     /// After how long it ends by itself, with code 0.
     pub(super) runs_ms: Option<i64>,
@@ -107,6 +108,12 @@ impl Manner {
     /// Whether a check fails that is made now, of a process that was born then.
     pub(super) fn is_ill(&self, now: i64, born: i64) -> bool {
         let flaps = |(since, period): (i64, i64)| ((now - since) / period) % 2 == 0;
-        self.ill || self.flaps.is_some_and(flaps) || now < born + self.slow_ms
+        let starts = now < born + self.slow_ms;
+        self.ill || self.flaps.is_some_and(flaps) || starts || self.is_out(now)
+    }
+
+    /// Whether it cannot run now, whatever it tries.
+    pub(super) fn is_out(&self, now: i64) -> bool {
+        now < self.out_until
     }
 }

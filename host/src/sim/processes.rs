@@ -72,14 +72,16 @@ impl Simulated {
             it.incarnation == incarnation && it.exit.is_none() && it.died.is_none()
         };
         let Some(slot) = self.slots.get_mut(name).filter(lives) else { return };
-        let silent = self.manners.get(name).is_some_and(|it| it.silent);
+        let manner = self.manners.get(name);
+        let silent = manner.is_some_and(|it| it.silent);
+        let unfit = silent || manner.is_some_and(|it| it.is_out(self.now));
         match sign {
             Sign::Starts => {
                 slot.started = true;
                 self.soon.push_back((name.clone(), Happening::Started { incarnation }));
                 self.begins(name);
             }
-            Sign::Ready if silent => {}
+            Sign::Ready if unfit => {}
             Sign::Ready => self.soon.push_back((name.clone(), Happening::Ready { incarnation })),
             Sign::Pings(every_ms) => {
                 if !silent {
@@ -119,7 +121,7 @@ impl Simulated {
         let name = slot.service.name.clone();
         self.slots.insert(name.clone(), slot);
         self.soon.push_back((name.clone(), Happening::Launched { incarnation, pid }));
-        if self.misses(&manner) || self.now < manner.out_until {
+        if self.misses(&manner) || manner.is_out(self.now) {
             self.plan_sign(self.now + FUTILE_MS, &name, Sign::Ends(1));
         }
         if started {

@@ -257,7 +257,8 @@ pub mod sim {
         look(sim, name, |it| it.standing.why.to_string())
     }
 
-    /// How often it was started again after an end that nobody asked for.
+    /// How often it was started again after an end that nobody asked for. Whoever was taken along by
+    /// another service is not counted; `zinit simulate` counts each launch but the first.
     ///
     /// ```rhai
     /// sim.service("db"); sim.exit("db", 1).advance("1m").restarts("db") == 1
@@ -438,7 +439,8 @@ pub mod sim {
         inject(sim, name, Fault::Flap(milliseconds(&period)?.max(1)))
     }
 
-    /// For so long it ends at once whenever it is started, with code 1.
+    /// For so long it ends 20 ms after each start, with code 1. Until then its checks fail, and it does
+    /// not say that it is ready.
     ///
     /// ```rhai
     /// sim.service("db"); sim.advance(5000).outage("db", "10m").advance("5m").is_up("db") == false
