@@ -232,13 +232,15 @@ impl Look<'_> {
                 }
             }
             Some(ASTNode::Expr(Expr::MethodCall(it, at))) => self.at_method(it, *at),
-            Some(ASTNode::Expr(Expr::Dot(it, ..))) => {
-                if variable(&it.lhs).is_some_and(|it| self.views.contains(&it)) {
-                    self.at_property(&it.rhs);
-                }
+            Some(ASTNode::Expr(Expr::Dot(it, ..))) if self.is_view(&it.lhs) => {
+                self.at_property(&it.rhs);
             }
             _ => {}
         }
+    }
+
+    fn is_view(&self, it: &Expr) -> bool {
+        variable(it).is_some_and(|it| self.views.contains(&it))
     }
 
     /// The words that are there where this function is called.
