@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -209,7 +209,7 @@ fn supervise(
 fn load_policy(core: &mut Core, store: &Store, state_dir: &Path) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
     if problems.is_empty() && !files.is_empty() {
-        problems = vet(&files);
+        problems = vet_new(&files, journal::last_policy(state_dir));
     }
     if problems.is_empty() {
         problems = core.load_policy(&files).err().unwrap_or_default();
@@ -226,6 +226,11 @@ fn load_policy(core: &mut Core, store: &Store, state_dir: &Path) -> Vec<Refusal>
         core.load_policy(&[]).expect("the bundled policy has no faults, and names nothing");
     }
     problems
+}
+
+/// The tests of files that were in force before have passed then: they need not delay supervision.
+fn vet_new(files: &Files, before: Option<Files>) -> Vec<Refusal> {
+    if before.is_some_and(|it| it == *files) { Vec::new() } else { vet(files) }
 }
 
 /// What a service names that is not there is not asked: the policy decides as about all others.
@@ -286,6 +291,9 @@ fn want_again(now: Tick, found: &mut [Found]) {
     }
 }
 
+/// What a policy is made of: the files, each with its text.
+type Files = Vec<(PathBuf, String)>;
+
 /// A service, its configuration, and what the keeper knows of it.
 type Found = (ServiceName, Spec, Option<Survivor>);
 
@@ -300,4 +308,18 @@ fn survivor(slot: Slot, note: Option<&Note>) -> Survivor {
         standing = Standing { target, ..Standing::found(incarnation, pid) };
     }
     Survivor { standing, incarnation, pid, started, died, exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_force_before_is_not_tested_again() {
+        let files = vec![(PathBuf::from("policy.rhai"), "fn test_it() { false }".to_owned())];
+        assert_eq!(vet_new(&files, Some(files.clone())), []);
+        let other = vec![(PathBuf::from("policy.rhai"), "fn test_it() { true }".to_owned())];
+        assert_eq!(vet_new(&files, Some(other)).len(), 1);
+        assert_eq!(vet_new(&files, None).len(), 1);
+    }
 }

@@ -359,22 +359,21 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
     if files.is_empty() {
         return Vec::new();
     }
-    let mut words = lint::Words::of(engine);
+    let words = lint::Words::of(engine);
+    let mut of_tests = words.clone();
     if files.iter().any(|it| it.text.contains(TEST_PREFIX)) {
         // Tests are called on another engine.
-        words.learn(&more_words());
+        of_tests.learn(&more_words());
     }
     let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
     let exports = own.chain([("base", &guard.bundled)]).collect();
     let level = engine.optimization_level();
     engine.set_optimization_level(OptimizationLevel::None);
-    let lint = |it: &Rc<Script>| {
-        let whole = engine.compile(&*it.text).expect("it has been compiled before");
-        lint::lint(&words, &exports, it, &whole)
-    };
-    let problems = files.iter().flat_map(lint).collect();
+    let whole = |it: &Rc<Script>| engine.compile(&*it.text).expect("it has been compiled before");
+    let trees: Vec<AST> = files.iter().map(whole).collect();
     engine.set_optimization_level(level);
-    problems
+    let lint = lint::Lint::new(&words, &of_tests, &exports, &trees);
+    files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it, tree)).collect()
 }
 
 /// An engine with the words that tests have beside those of a policy.

@@ -27,8 +27,12 @@ pub struct Limits {
     pub total_cpu: Duration,
     /// Events in the world of each test.
     pub events: u64,
+    /// Whether they are what a server gives, which is less than what somebody has who waits.
+    pub of_server: bool,
     /// Only tests with this in their names are run.
     pub filter: String,
+    /// Only tests of files below this are run; of all when it is empty.
+    pub below: PathBuf,
     /// Expected texts are not compared; those that differ are returned.
     pub update: bool,
 }
@@ -41,15 +45,29 @@ impl Limits {
             cpu: Duration::from_secs(20),
             total_cpu: Duration::from_secs(3_600),
             events: 5_000_000,
+            of_server: false,
             filter: String::new(),
+            below: PathBuf::new(),
             update: false,
         }
     }
 
-    /// For a server that is about to load a policy, and supervises nothing meanwhile.
+    /// For a server that is about to load a policy, and supervises nothing meanwhile. What happens
+    /// is counted first, so that it is the same on every machine; the CPU time is a second net.
     pub fn of_server() -> Self {
         let second = Duration::from_secs(1);
-        Self { ticks: 10_000_000, cpu: second, total_cpu: second, ..Self::of_command() }
+        Self {
+            ticks: 5_000_000,
+            cpu: second,
+            total_cpu: second,
+            events: 100_000,
+            of_server: true,
+            ..Self::of_command()
+        }
+    }
+
+    fn chooses(&self, test: &Test) -> bool {
+        test.name.contains(&self.filter) && test.path().starts_with(&self.below)
     }
 }
 
@@ -64,6 +82,8 @@ pub struct Outcome {
     pub line: usize,
     /// Whether it passed, and why not, with the facts `path` and `line`.
     pub result: Result<(), Refusal>,
+    /// How much CPU time it took.
+    pub took_cpu: Duration,
     /// How many events there were in its world.
     pub took_events: u64,
     /// How much time passed there.
@@ -96,17 +116,46 @@ pub fn run(
     let all = || {
         let exam = Exam::of(policy, others, sim::teach)?;
         let tests = exam.tests();
-        let chosen = tests.iter().filter(|it| it.name.contains(&limits.filter));
+        let chosen = tests.iter().filter(|it| limits.chooses(it));
         let begun = clock::thread_cpu_us();
-        let spent = || Duration::from_micros((clock::thread_cpu_us() - begun).unsigned_abs());
         let each = chosen.map(|test| {
-            let left = limits.total_cpu.saturating_sub(spent());
+            let left = limits.total_cpu.saturating_sub(cpu_since(begun));
             one(&exam, policy, test, limits, left.min(limits.cpu))
         });
         Ok(each.collect())
     };
     let panicked = |_| Err(vec![Refusal::new(Kind::Internal, "running the tests has panicked")]);
     on_deep_stack(all).unwrap_or_else(panicked)
+}
+
+/// The CPU time that this thread has used since then.
+fn cpu_since(begun_us: i64) -> Duration {
+    Duration::from_micros((clock::thread_cpu_us() - begun_us).unsigned_abs())
+}
+
+/// What keeps a server from running these tests, though they pass here.
+pub fn beyond_server<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> Option<String> {
+    let limits = Limits::of_server();
+    let took: Duration = outcomes.clone().map(|it| it.took_cpu).sum();
+    let many = outcomes.clone().find(|it| it.took_events > limits.events);
+    let what = match many {
+        Some(it) => format!("`{}` has {} events", it.name, it.took_events),
+        None if took > limits.total_cpu => format!("these took {} ms", took.as_millis()),
+        None => return None,
+    };
+    Some(format!("{}, and {what}, so it would refuse this policy; {FEWER}", given(&limits)))
+}
+
+/// What to do when tests take too much for a server.
+const FEWER: &str = "let fewer hours pass, or move a test into a file of its own beside \
+    `policy.rhai`, which only `zinit test` runs";
+
+/// What a server gives, as a sentence that goes on.
+fn given(limits: &Limits) -> String {
+    let (total, events) = (limits.total_cpu.as_secs(), limits.events);
+    format!(
+        "a server gives the tests of a policy {total} s of CPU time in all, and each {events} events"
+    )
 }
 
 /// Whether a policy may be loaded: it is one, and its tests hold.
@@ -149,6 +198,7 @@ fn one(
         path: test.path().to_owned(),
         line: test.line,
         result: Ok(()),
+        took_cpu: Duration::ZERO,
         took_events: 0,
         virtual_ms: 0,
         output: String::new(),
@@ -156,13 +206,20 @@ fn one(
     };
     let cpu_us = i64::try_from(cpu.as_micros()).unwrap_or(i64::MAX);
     if cpu_us == 0 {
-        outcome.result = Err(located(refused("the tests before it used up all the time"), test));
+        let used_up = refused("the tests before it used up all the CPU time");
+        outcome.result = Err(located(explained(used_up, limits), test));
         return outcome;
     }
+    let begun = clock::thread_cpu_us();
     let sim = test.takes_world.then(|| world(policy, test, limits, cpu_us));
     let args = sim.iter().map(|it| Dynamic::from(it.clone())).collect();
     let said = exam.run(test, args, limits.ticks, cpu_us);
+    outcome.took_cpu = cpu_since(begun);
     let judged = said.and_then(|said| judge(&said, sim.as_ref()));
+    let is_exhausted = sim.as_ref().is_some_and(Sim::is_exhausted);
+    let judged = judged.map_err(|it| {
+        if is_exhausted || it.kind == Kind::TimedOut { explained(it, limits) } else { it }
+    });
     outcome.result = judged.map_err(|it| located(it, test));
     if let Some(sim) = sim {
         (outcome.took_events, outcome.virtual_ms) = sim.took();
@@ -189,6 +246,15 @@ fn judge(said: &Dynamic, sim: Option<&Sim>) -> Result<(), Refusal> {
         Some(fault) => Err(refused(&format!("the policy failed in its world: {fault}"))),
         None => Ok(()),
     }
+}
+
+/// Says of a test that used up too much who gives how much.
+fn explained(mut refusal: Refusal, limits: &Limits) -> Refusal {
+    if limits.of_server {
+        refusal.message = format!("{}; {}", refusal.message, given(limits));
+        refusal = refusal.hint(FEWER);
+    }
+    refusal
 }
 
 fn refused(message: &str) -> Refusal {
@@ -240,7 +306,7 @@ fn cannot_update(update: &Update, twice: bool) -> Refusal {
     let why = if twice {
         "it is told differently each time"
     } else {
-        "its text is not in backticks, or has `${` in it"
+        "its parameter is not one text in backticks, or the text has `${` in it"
     };
     let refusal =
         Refusal::new(Kind::BadArgument, format!("{place}: `expect` cannot be updated: {why}"));
@@ -268,7 +334,9 @@ fn literal(text: &str, update: &Update) -> Option<(usize, usize)> {
         }
         at += 2;
     }
-    (!inside[..at].contains("${")).then_some((from, from + 1 + at + 1))
+    // Behind a text that something is done with, what is expected is another one.
+    let ends = inside[at + 1..].trim_start().starts_with([')', ',']);
+    (ends && !inside[..at].contains("${")).then_some((from, from + 1 + at + 1))
 }
 
 /// A text in backticks, each line indented by a step more than the call.

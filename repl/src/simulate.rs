@@ -31,8 +31,8 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
     /// How many hours
-    #[arg(long, value_name = "N", default_value = "24", value_parser = hours)]
-    hours: i64,
+    #[arg(long = "hours", value_name = "N", default_value = "24", value_parser = hours)]
+    span_ms: i64,
     /// What chance is drawn from: the same seed gives the same answer
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -90,7 +90,7 @@ impl Simulate {
         let parts = if cx.flags.json { PARTS } else { chart::parts(names, width()) };
         let faults = [&self.crash, &self.outage, &self.hang, &self.slow_start];
         let faults = faults.into_iter().flatten().cloned().collect();
-        Ok(Plan { faults, span_ms: self.hours, seed: self.seed, parts, ..plan })
+        Ok(Plan { faults, span_ms: self.span_ms, seed: self.seed, parts, ..plan })
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         let line = "zinit simulate --hours 0.5 --crash web-*=1/h --crash db=0/d --outage db=10m@2h";
         let line = Line::try_parse_from(line.split(' ')).expect("it is a command");
         let Some(Command::Simulate(it)) = line.command else { panic!("it is another command") };
-        assert_eq!((it.hours, it.seed), (1_800_000, 1));
+        assert_eq!((it.span_ms, it.seed), (1_800_000, 1));
         assert_eq!((it.crash.len(), it.outage.len(), it.outage[0].whom.as_str()), (2, 1, "db"));
     }
 

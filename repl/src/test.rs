@@ -1,7 +1,10 @@
 //! `zinit test`: runs the tests of a policy, in virtual time and without a server.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,7 @@ use clap::Args;
 use nu_ansi_term::{Color, Style};
 use serde_json::{Value, json};
 use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::sim::Update;
 use zinit_host::store::Store;
 use zinit_host::trial::{self, Limits};
 
@@ -42,28 +46,36 @@ struct Run {
     took: Duration,
     /// The files that were rewritten.
     written: Vec<PathBuf>,
+    /// Why a server would not load the policy all the same.
+    note: Option<String>,
 }
 
 impl Test {
     pub(crate) fn run(&self, cx: &Context) -> Outcome {
         let given = self.path.as_ref().or(cx.flags.config_dir.as_ref());
         let files = Files::at(&with_parent(given.unwrap_or(&cx.home.config_dir)))?;
-        let limits =
-            Limits { filter: self.filter.clone(), update: self.update, ..Limits::of_command() };
+        let limits = Limits {
+            filter: self.filter.clone(),
+            below: files.below.clone(),
+            update: self.update,
+            ..Limits::of_command()
+        };
         let begun = now();
-        let mut tests = match trial::run(&files.policy, &files.others, &limits) {
+        let tests = match trial::run(&files.policy, &files.others, &limits) {
             Ok(tests) => tests,
             Err(problems) => {
                 return Ok(problems.iter().map(|it| cx.flags.complain(it)).max().unwrap_or(1));
             }
         };
-        tests.retain(|it| it.path.starts_with(&files.below));
         if tests.is_empty() {
             return Err(no_tests(&files.below, &self.filter));
         }
         let took = now().saturating_duration_since(begun);
-        let written = write(&tests)?;
-        let run = Run { tests, took, written };
+        let updates: Vec<_> = tests.iter().flat_map(|it| &it.updates).cloned().collect();
+        let written = write(&updates)?;
+        let of_policy = |it: &&trial::Outcome| files.policy.iter().any(|(at, _)| *at == it.path);
+        let note = trial::beyond_server(tests.iter().filter(of_policy));
+        let run = Run { tests, took, written, note };
         cx.show(&run.facts(), |paint| run.text(paint))?;
         Ok(u8::from(run.failed() > 0))
     }
@@ -137,23 +149,59 @@ fn modules(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Writes the texts that were told into the files of the tests.
-fn write(tests: &[trial::Outcome]) -> Result<Vec<PathBuf>, Refusal> {
-    let updates: Vec<_> = tests.iter().flat_map(|it| &it.updates).cloned().collect();
-    let mut paths: Vec<PathBuf> = updates.iter().map(|it| it.path.clone()).collect();
-    paths.sort();
-    paths.dedup();
-    for path in &paths {
-        let failed = |error: std::io::Error| {
-            Refusal::new(Kind::Storage, format!("cannot write `{}`: {error}", path.display()))
-        };
-        let text = fs::read_to_string(path).map_err(failed)?;
-        let of_file: Vec<_> = updates.iter().filter(|it| it.path == *path).cloned().collect();
-        let new = trial::rewritten(&text, &of_file)?;
-        let aside = path.with_extension("rhai.tmp");
-        fs::write(&aside, new).and_then(|()| fs::rename(&aside, path)).map_err(failed)?;
+/// Writes the texts that were told into the files of the tests, once none of them is refused.
+fn write(updates: &[Update]) -> Result<Vec<PathBuf>, Refusal> {
+    let mut of_files: BTreeMap<PathBuf, Vec<Update>> = BTreeMap::new();
+    for update in updates {
+        // A link stays one: what it leads to is written, once.
+        let path = fs::canonicalize(&update.path).map_err(|it| unwritten(&update.path, &it))?;
+        let update = Update { path: path.clone(), ..update.clone() };
+        of_files.entry(path).or_default().push(update);
     }
-    Ok(paths)
+    let mut new = Vec::new();
+    for (path, updates) in &of_files {
+        let text = fs::read_to_string(path).map_err(|it| unwritten(path, &it))?;
+        new.push((path, trial::rewritten(&text, updates)?));
+    }
+    for (path, text) in new {
+        replace(path, &text).map_err(|it| unwritten(path, &it))?;
+    }
+    Ok(of_files.into_keys().collect())
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Refusal {
+    Refusal::new(Kind::Storage, format!("cannot write `{}`: {error}", path.display()))
+}
+
+/// Replaces a file whole (written aside, synced, renamed), so that no crash leaves half of it behind.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let about = fs::metadata(path)?;
+    let (aside, mut file) = aside(path)?;
+    // Only a superuser can give files away, and nobody else has to.
+    let _ = fchown(&file, Some(about.uid()), Some(about.gid()));
+    let written = file
+        .set_permissions(about.permissions())
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        // Whatever is left of it is in nobody's way.
+        let _ = fs::remove_file(&aside);
+    }
+    written.and_then(|()| File::open(parent(path))?.sync_all())
+}
+
+/// A new file beside one, under a name that nobody uses. It is none of the policy: those end in `.rhai`.
+fn aside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let name = path.file_name().unwrap_or_default().display();
+    let mut tries = 0;
+    loop {
+        let aside = path.with_file_name(format!(".{name}.{tries}.tmp"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => tries += 1,
+            made => return made.map(|file| (aside, file)),
+        }
+    }
 }
 
 impl Run {
@@ -189,6 +237,7 @@ impl Run {
             "virtual_ms": self.virtual_ms(),
             "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             "updated": self.written,
+            "note": self.note,
             "tests": tests.collect::<Vec<_>>(),
         })
     }
@@ -215,6 +264,9 @@ impl Run {
         let events = thousands(self.events());
         let (time, took) = (span(self.virtual_ms()), self.took.as_millis());
         let _ = writeln!(text, " ({events} events, {time} of virtual time, in {took} ms)");
+        if let Some(note) = &self.note {
+            let _ = writeln!(text, "{} {note}", paint.on(Color::Yellow.bold(), "note:"));
+        }
         text
     }
 }
@@ -266,15 +318,46 @@ fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
     use crate::render::PLAIN;
+
+    #[test]
+    fn an_update_is_written_where_links_lead_and_keeps_the_mode() {
+        let dir = std::env::temp_dir().join(format!("zinit-update-{}", std::process::id()));
+        fs::create_dir_all(dir.join("policy")).expect("a temporary directory can be made");
+        let (target, link) = (dir.join("shared.rhai"), dir.join("policy/one.rhai"));
+        let neighbour = dir.join("shared.rhai.tmp");
+        let text = "fn test_it(sim) { sim.expect(``) }\n";
+        fs::write(&target, text).and_then(|()| fs::write(&neighbour, "mine")).expect("written");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o604)).expect("it is ours");
+        symlink("../shared.rhai", &link).expect("a link can be made");
+
+        let update = |path: &Path| Update {
+            path: path.to_owned(),
+            line: 1,
+            column: text.find("expect").expect("it is there") + 1,
+            text: "0 boot\n".to_owned(),
+        };
+        let written = write(&[update(&link), update(&target)]);
+        let of = |it: &Path| fs::read_to_string(it).expect("it is there");
+        let (new, mode) = (of(&target), fs::metadata(&target).expect("so is this").permissions());
+        let (is_link, mine) = (link.is_symlink(), of(&neighbour));
+        let left = fs::read_dir(&dir).expect("it is there").count();
+        fs::remove_dir_all(&dir).expect("it was made above");
+        assert_eq!(written.map(|it| it.len()), Ok(1));
+        assert!(new.contains("0 boot") && is_link, "{new}");
+        assert_eq!((mode.mode() & 0o777, mine.as_str(), left), (0o604, "mine", 3));
+    }
 
     #[test]
     fn failures_come_first_with_place_and_difference_and_then_a_summary() {
         let text = "fn test_a(sim) { sim.expect(`0 bot`); }\nfn test_b() { true }";
         let files = [(PathBuf::from("policy.rhai"), text.to_owned())];
         let tests = trial::run(&files, &[], &Limits::of_command()).expect("it compiles");
-        let run = Run { tests, took: Duration::from_millis(41), written: Vec::new() };
+        let took = Duration::from_millis(41);
+        let run = Run { tests, took, written: Vec::new(), note: Some("so it is".to_owned()) };
         let expected = "\
 failed policy.rhai:1 test_a: what was told is not what was expected
   fn test_a(sim) { sim.expect(`0 bot`); }
@@ -282,6 +365,7 @@ failed policy.rhai:1 test_a: what was told is not what was expected
     + 0 boot
   hint: if it is right, `zinit test --update` writes it into the test
 1 test passed, 1 failed (0 events, 0 ms of virtual time, in 41 ms)
+note: so it is
 ";
         assert_eq!(run.text(PLAIN), expected);
         assert_eq!(run.facts()["tests"][0]["passed"], false);

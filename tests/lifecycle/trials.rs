@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zinit_host::sim::words::documented;
-use zinit_host::trial::{Limits, Outcome, rewritten, run, vet};
+use zinit_host::trial::{Limits, Outcome, beyond_server, rewritten, run, vet};
 
 /// The outcomes of the tests in a file of this text.
 fn outcomes(text: &str) -> Vec<Outcome> {
@@ -178,12 +179,23 @@ fn test_it(sim) {
 
 #[test]
 fn a_text_that_is_no_literal_is_not_updated() {
-    let text = "fn test_it(sim) { let it = \"x\"; sim.expect(it); }";
-    let files = [(PathBuf::from("policy.rhai"), text.to_owned())];
-    let limits = Limits { update: true, ..Limits::of_command() };
-    let outcome = run(&files, &[], &limits).expect("it compiles").remove(0);
-    let refusal = rewritten(text, &outcome.updates).expect_err("there is no literal");
-    assert!(refusal.message.starts_with("policy.rhai:1: `expect` cannot be updated"), "{refusal}");
+    let updated = |text: &str| {
+        let files = [(PathBuf::from("policy.rhai"), text.to_owned())];
+        let limits = Limits { update: true, ..Limits::of_command() };
+        let outcome = run(&files, &[], &limits).expect("it compiles").remove(0);
+        rewritten(text, &outcome.updates)
+    };
+    for text in [
+        "fn test_it(sim) { let it = \"x\"; sim.expect(it); }",
+        "fn test_it(sim) { sim.expect(`x` + `y`); }",
+        "fn test_it(sim) { sim.expect(`x`.to_upper()); }",
+    ] {
+        let refusal = updated(text).expect_err("there is no literal");
+        let told = "policy.rhai:1: `expect` cannot be updated: its parameter is not one text";
+        assert!(refusal.message.starts_with(told), "{refusal}");
+    }
+    let new = updated("fn test_it(sim) { sim.expect( `x` \n ); }").expect("blanks do not matter");
+    assert!(new.starts_with("fn test_it(sim) { sim.expect( `\n"), "{new}");
 }
 
 #[test]
@@ -196,6 +208,64 @@ fn what_does_not_end_is_ended() {
     let outcome = outcome.expect("it compiles").remove(0);
     let refusal = outcome.result.expect_err("there is too much");
     assert!(refusal.message.starts_with("too much happens: "), "{refusal}");
+}
+
+/// Why the test of this text fails with these limits: sentence and hint.
+fn refused_with(text: &str, limits: &Limits) -> (String, String) {
+    let outcome = run(&[("policy.rhai".into(), text.to_owned())], &[], limits);
+    let refusal = outcome.expect("it compiles").remove(0).result.expect_err("there is too much");
+    (refusal.message, refusal.hint.unwrap_or_default())
+}
+
+const ENDLESS: &str =
+    "fn test_it(sim) { sim.service(\"db\").health(#{ tcp: \"a:1\" }); sim.advance(\"999d\") }";
+
+#[test]
+fn what_ends_for_its_cpu_time_says_so_and_what_a_server_gives() {
+    let cpu = Duration::from_millis(20);
+    let (message, _) = refused_with(ENDLESS, &Limits { cpu, ..Limits::of_command() });
+    assert!(message.starts_with("it takes too long: its CPU time was used up by "), "{message}");
+    assert!(!message.contains("a server gives"), "{message}");
+    let (message, hint) = refused_with(ENDLESS, &Limits { cpu, ..Limits::of_server() });
+    assert!(message.starts_with("it takes too long: "), "{message}");
+    assert!(message.contains("a server gives the tests of a policy 1 s of CPU time"), "{message}");
+    assert!(hint.contains("fewer hours") && hint.contains("only `zinit test` runs"), "{hint}");
+    let limits = Limits { total_cpu: Duration::ZERO, ..Limits::of_server() };
+    let (message, _) = refused_with("fn test_it() { true }", &limits);
+    assert!(message.contains("used up all the CPU time; a server gives"), "{message}");
+    let limits = Limits { ticks: 1_000, ..Limits::of_server() };
+    let (message, _) = refused_with("fn test_it() { loop {} }", &limits);
+    let told = "it uses up too much time: more than 1000 ticks of the interpreter; a server gives";
+    assert!(message.starts_with(told), "{message}");
+}
+
+#[test]
+fn tests_that_take_more_than_a_server_gives_are_told_of() {
+    let mut all = outcomes("fn test_a() { true }\nfn test_b() { true }");
+    assert_eq!(beyond_server(all.iter()), None);
+    all.iter_mut().for_each(|it| it.took_cpu = Duration::from_millis(600));
+    let told = beyond_server(all.iter()).expect("it is more than a second");
+    assert!(told.contains("these took 1200 ms, so it would refuse this policy"), "{told}");
+    all[1].took_events = Limits::of_server().events + 1;
+    let told = beyond_server(all.iter()).expect("it is more than one may have");
+    assert!(told.contains("`test_b` has 100001 events"), "{told}");
+    let took =
+        outcomes("fn test_a() { let n = 0; while n < 20_000 { n += 1 } }").remove(0).took_cpu;
+    assert!(took > Duration::ZERO);
+}
+
+#[test]
+fn only_tests_below_a_path_are_run() {
+    let files = [
+        (PathBuf::from("d/policy.rhai"), "fn test_a() { true }".to_owned()),
+        (PathBuf::from("d/policy/b.rhai"), "fn test_b() { true }".to_owned()),
+    ];
+    // What is run before others would use up what they may.
+    for (below, name) in [("d/policy.rhai", "test_a"), ("d/policy", "test_b")] {
+        let limits = Limits { below: below.into(), ..Limits::of_command() };
+        let outcomes = run(&files, &[], &limits).expect("it compiles");
+        assert_eq!(outcomes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), [name]);
+    }
 }
 
 #[test]
@@ -225,6 +295,16 @@ fn modules_beside_a_policy_have_tests_and_no_say() {
     )];
     let outcomes = run(&[], &others, &Limits::of_command()).expect("it compiles");
     assert!(outcomes[0].result.is_ok(), "{outcomes:#?}");
+}
+
+#[test]
+fn modules_beside_a_policy_call_strategies_that_no_policy_file_names() {
+    let text = "fn test_it() { decaying_score::restart_delay(sample(), 1) == 100 }".to_owned();
+    let others = [(PathBuf::from("t1.rhai"), text)];
+    for policy in [&[][..], &[("policy.rhai".into(), "fn settle_ms(service) { 1 }".to_owned())]] {
+        let outcomes = run(policy, &others, &Limits::of_command()).expect("it compiles");
+        assert!(outcomes[0].result.is_ok(), "{outcomes:#?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rhai::{Dynamic, Engine, EvalAltResult, FnAccess, Map};
 
 use super::guard::{call, in_words};
+use super::meter::Spent;
 use super::modules::Script;
 use super::{Policy, TEST_PREFIX};
 use crate::refusal::{Kind, Refusal};
@@ -39,7 +40,8 @@ impl Exam {
         others: &[(PathBuf, String)],
         teach: impl FnOnce(&mut Engine),
     ) -> Result<Self, Vec<Refusal>> {
-        let policy = Policy::taught(files, teach)?;
+        let mut policy = Policy::taught(files, teach)?;
+        teach_strategies(&mut policy, others);
         let mut scripts = policy.guard.modules.files.clone();
         let mut problems = Vec::new();
         for (path, text) in others {
@@ -61,7 +63,7 @@ impl Exam {
     /// Calls a test, which may use up so much.
     ///
     /// # Errors
-    /// What it throws, with its place.
+    /// What it throws, with its place; `timed_out` when it uses up more than it may.
     pub(crate) fn run(
         &self,
         test: &Test,
@@ -75,10 +77,25 @@ impl Exam {
         let said = catch_unwind(AssertUnwindSafe(ask));
         let spent = meter.end();
         let failed = |why: &str| Refusal::new(Kind::BadConfig, why).with("line", test.line);
-        match said {
-            Err(_) => Err(failed("it panicked; please report this")),
-            _ if spent.is_some() => Err(failed("it uses up too much time")),
-            Ok(said) => said.map_err(|error| test.refusal(&error)),
+        match (said, spent) {
+            (Err(_), _) => Err(failed("it panicked; please report this")),
+            (_, Some(spent)) => Err(test.overdue(spent, ticks, cpu_us)),
+            (Ok(said), None) => said.map_err(|error| test.refusal(&error)),
+        }
+    }
+}
+
+/// Lets modules beside a policy call the strategies that they mention, whether or not a policy file
+/// mentions them, too.
+fn teach_strategies(policy: &mut Policy, others: &[(PathBuf, String)]) {
+    let guard = Rc::clone(&policy.guard);
+    let engine = Rc::get_mut(&mut policy.engine).expect("nobody else has it yet");
+    for name in zinit_stdlib::STRATEGIES.iter().map(|it| it.stem()) {
+        let call = format!("{name}::");
+        if others.iter().any(|(_, text)| text.contains(&call))
+            && let Some(strategy) = guard.strategies.get(engine, name)
+        {
+            strategy.teach(engine);
         }
     }
 }
@@ -124,6 +141,16 @@ impl Test {
     /// The text of that file.
     pub(crate) fn text(&self) -> &str {
         &self.script.text
+    }
+
+    /// That it was ended.
+    fn overdue(&self, spent: Spent, ticks: u64, cpu_us: i64) -> Refusal {
+        let what = match spent {
+            Spent::Ticks => format!("more than {ticks} ticks of the interpreter"),
+            Spent::Cpu => format!("more than {} ms of CPU time", cpu_us / 1000),
+        };
+        let message = format!("it uses up too much time: {what}");
+        Refusal::new(Kind::TimedOut, message).with("line", self.line)
     }
 
     /// What it threw, with the line.

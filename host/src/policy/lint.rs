@@ -1,23 +1,26 @@
-//! Mistakes that the interpreter would tell only when it comes to them: calls of functions, and uses
-//! of properties, that exist nowhere. Nothing is told that might be fine.
+//! Mistakes that the interpreter would tell only when it comes to them: calls of functions that exist
+//! nowhere, and uses of properties that no service has. Nothing is told that might be fine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, ScriptFnMetadata, Stmt};
 
+use super::TEST_PREFIX;
 use super::modules::{Script, refuse_at};
+use crate::hooks;
 use crate::refusal::{Refusal, nearest};
 
 /// What Rhai itself understands, though no function is registered for it.
-const OWN: [&str; 6] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared"];
+const OWN: [&str; 7] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared", "type_of"];
+
+/// The parameters of hooks that are views, and as such have the properties that they have.
+const VIEWS: [&str; 3] = ["service", "exit", "usage"];
 
 /// How a getter of a property begins.
 const GETTER: &str = "get$";
 
-/// A map whose keys a user chooses.
-const LABELS: &str = "labels";
-
 /// The words that a policy may say: names, and with how many parameters.
+#[derive(Clone)]
 pub(super) struct Words {
     functions: BTreeMap<String, BTreeSet<usize>>,
     properties: BTreeSet<String>,
@@ -54,121 +57,204 @@ impl Words {
 /// The functions of each module that a file may call, by its name.
 pub(super) type Exports<'a> = BTreeMap<&'a str, &'a AST>;
 
-/// What a file calls or uses that is not there. Its tree must be one that is not optimized, where
-/// every branch is left.
-pub(super) fn lint(
-    words: &Words,
-    exports: &Exports<'_>,
-    script: &Script,
-    ast: &AST,
-) -> Vec<Refusal> {
-    let mut lint =
-        Lint { words, exports, script, ast, known: Known::of(ast), found: BTreeMap::new() };
-    ast.walk(&mut |path: &[ASTNode<'_>]| {
-        lint.look(path);
-        true
-    });
-    lint.found.into_values().collect()
+/// What files may say, whichever of them it is.
+pub(super) struct Lint<'a> {
+    /// What is there when a hook is asked.
+    words: &'a Words,
+    /// What is there in a test as well.
+    of_tests: &'a Words,
+    exports: &'a Exports<'a>,
+    known: Known,
 }
 
-/// What a file brings with it.
+impl<'a> Lint<'a> {
+    /// For files that have these trees, all of them. A tree must be one that is not optimized, where
+    /// every branch is left.
+    pub(super) fn new(
+        words: &'a Words,
+        of_tests: &'a Words,
+        exports: &'a Exports<'a>,
+        trees: &[AST],
+    ) -> Self {
+        let mut known = Known::default();
+        trees.iter().for_each(|it| known.learn_all(it));
+        Self { words, of_tests, exports, known }
+    }
+
+    /// What a file calls or uses that is not there.
+    pub(super) fn look_through(&self, script: &Script, tree: &AST) -> Vec<Refusal> {
+        let mut found = BTreeMap::new();
+        for function in tree.iter_functions() {
+            let body = body(tree, &function);
+            let mut look = Look {
+                lint: self,
+                script,
+                tree,
+                role: Role::of(function.name),
+                views: views(&function, &body),
+                found: &mut found,
+            };
+            walk(&body, &mut |path| look.at(path));
+        }
+        found.into_values().collect()
+    }
+}
+
+/// A function without the others.
+fn body(tree: &AST, of: &ScriptFnMetadata<'_>) -> AST {
+    let count = of.params.len();
+    let mut body = tree.clone();
+    body.retain_functions(|_, _, name, params| name == of.name && params == count);
+    body
+}
+
+fn walk(tree: &AST, look: &mut impl FnMut(&[ASTNode<'_>])) {
+    tree.walk(&mut |path: &[ASTNode<'_>]| {
+        look(path);
+        true
+    });
+}
+
+/// What the files bring with them.
 #[derive(Default)]
 struct Known {
-    /// Variables and parameters: they may hold functions.
-    variables: BTreeSet<String>,
-    /// The keys of its maps.
-    keys: BTreeSet<String>,
-    /// It has maps that come from elsewhere.
-    strange_maps: bool,
-    /// It is given what is not known here, as `sim` in tests.
-    strange_values: bool,
+    /// Variables, parameters and keys of maps: they may hold functions.
+    holders: BTreeSet<String>,
+    /// What may be the name of a method: properties and texts become keys of maps, which may hold
+    /// functions, and functions are methods.
+    methods: BTreeSet<String>,
 }
 
 impl Known {
-    fn of(ast: &AST) -> Self {
-        let mut known = Self::default();
-        for function in ast.iter_functions() {
-            known.variables.extend(function.params.iter().map(|it| (*it).to_owned()));
-            let is_test = function.name.starts_with(super::TEST_PREFIX);
-            known.strange_values |= is_test && !function.params.is_empty();
+    fn learn_all(&mut self, tree: &AST) {
+        for function in tree.iter_functions() {
+            self.holders.extend(function.params.iter().map(|it| (*it).to_owned()));
+            self.methods.insert(function.name.to_owned());
         }
-        ast.walk(&mut |path: &[ASTNode<'_>]| {
-            known.learn(path);
-            true
-        });
-        known
+        walk(tree, &mut |path| self.learn(path));
     }
 
     fn learn(&mut self, path: &[ASTNode<'_>]) {
         match path.last() {
-            Some(ASTNode::Stmt(Stmt::Var(it, ..))) => {
-                self.variables.insert(it.0.name.to_string());
-            }
-            Some(ASTNode::Stmt(Stmt::For(it, ..))) => {
-                self.variables.insert(it.0.name.to_string());
-            }
+            Some(ASTNode::Stmt(it)) => self.holders.extend(names_of(it)),
             Some(ASTNode::Expr(Expr::Map(it, ..))) => {
-                self.keys.extend(it.0.iter().map(|(key, _)| key.name.to_string()));
+                self.holders.extend(it.0.iter().map(|(key, _)| key.name.to_string()));
             }
-            Some(ASTNode::Expr(Expr::Property(it, ..))) if it.2 == LABELS => {
-                // Whatever they are kept as, it has their keys.
-                self.strange_maps |= !is_looked_into(path);
+            Some(ASTNode::Expr(Expr::Property(it, ..))) => {
+                self.methods.insert(it.2.to_string());
             }
-            Some(ASTNode::Expr(Expr::FnCall(it, _) | Expr::MethodCall(it, _))) => {
-                self.strange_maps |=
-                    ["parse_json", "mixin", "fill_with", "set"].contains(&it.name.as_str());
+            Some(ASTNode::Expr(Expr::StringConstant(it, ..))) => {
+                self.methods.insert(it.to_string());
             }
-            Some(ASTNode::Expr(Expr::DynamicConstant(..))) => self.strange_maps = true,
             _ => {}
         }
     }
 }
 
-/// Whether a property is followed by one of its own at once.
-fn is_looked_into(path: &[ASTNode<'_>]) -> bool {
-    let Some(ASTNode::Expr(Expr::Property(_, at))) = path.last() else { return false };
-    let parent = path.len().checked_sub(2).map(|it| &path[it]);
-    match parent {
-        Some(ASTNode::Expr(Expr::Dot(it, ..) | Expr::Index(it, ..))) => it.lhs.position() == *at,
-        _ => false,
+/// The names that a statement gives a value.
+fn names_of(statement: &Stmt) -> Vec<String> {
+    match statement {
+        Stmt::Var(it, ..) => vec![it.0.name.to_string()],
+        Stmt::For(it, ..) => {
+            let second = it.1.as_ref().map(|it| it.name.to_string());
+            std::iter::once(it.0.name.to_string()).chain(second).collect()
+        }
+        Stmt::TryCatch(it, ..) => variable(&it.expr).into_iter().collect(),
+        Stmt::Assignment(it) => variable(&it.1.lhs).into_iter().collect(),
+        // A closure has it as well, and may give it another value.
+        Stmt::Share(it) => it.iter().map(|(name, _)| name.name.to_string()).collect(),
+        _ => Vec::new(),
     }
 }
 
-struct Lint<'a> {
-    words: &'a Words,
-    exports: &'a Exports<'a>,
-    script: &'a Script,
-    ast: &'a AST,
-    known: Known,
-    /// By place, in the order of the text.
-    found: BTreeMap<(usize, usize), Refusal>,
+fn variable(it: &Expr) -> Option<String> {
+    if let Expr::Variable(it, ..) = it { Some(it.1.to_string()) } else { None }
 }
 
-impl Lint<'_> {
-    fn look(&mut self, path: &[ASTNode<'_>]) {
+/// What a function is there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Hook,
+    /// Whatever is wrong with it, it tells when it is run, before the policy decides anything.
+    Test,
+    /// Hooks may call it, and tests.
+    Other,
+}
+
+impl Role {
+    fn of(function: &str) -> Self {
+        if hooks::find(function).is_some() {
+            Self::Hook
+        } else if function.starts_with(TEST_PREFIX) {
+            Self::Test
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The parameters of a hook that are views wherever it names them.
+fn views(function: &ScriptFnMetadata<'_>, body: &AST) -> BTreeSet<String> {
+    let params = hooks::find(function.name).map_or(&[][..], |it| it.params);
+    let mut views: BTreeSet<String> = params
+        .iter()
+        .zip(&function.params)
+        .filter(|(it, _)| VIEWS.contains(it))
+        .map(|(_, name)| (*name).to_owned())
+        .collect();
+    walk(body, &mut |path| {
+        if let Some(ASTNode::Stmt(it)) = path.last() {
+            views.retain(|name| !names_of(it).contains(name));
+        }
+    });
+    views
+}
+
+/// A look at one function.
+struct Look<'a> {
+    lint: &'a Lint<'a>,
+    script: &'a Script,
+    tree: &'a AST,
+    role: Role,
+    views: BTreeSet<String>,
+    /// By place, in the order of the text.
+    found: &'a mut BTreeMap<(usize, usize), Refusal>,
+}
+
+impl Look<'_> {
+    fn at(&mut self, path: &[ASTNode<'_>]) {
         match path.last() {
             Some(ASTNode::Expr(Expr::FnCall(it, at)) | ASTNode::Stmt(Stmt::FnCall(it, at))) => {
                 if it.namespace.is_empty() {
-                    self.look_at_call(it, *at);
+                    self.at_call(it, *at);
                 } else {
-                    self.look_at_module(it, *at);
+                    self.at_module(it, *at);
                 }
             }
-            Some(ASTNode::Expr(Expr::MethodCall(it, at))) => self.look_at_method(it, *at),
-            Some(ASTNode::Expr(Expr::Property(it, at))) if !is_below_labels(path) => {
-                self.look_at_property(&it.2, *at);
+            Some(ASTNode::Expr(Expr::MethodCall(it, at))) => self.at_method(it, *at),
+            Some(ASTNode::Expr(Expr::Dot(it, ..))) if self.is_view(&it.lhs) => {
+                self.at_property(&it.rhs);
             }
             _ => {}
         }
     }
 
-    fn look_at_call(&mut self, call: &FnCallExpr, at: Position) {
+    fn is_view(&self, it: &Expr) -> bool {
+        variable(it).is_some_and(|it| self.views.contains(&it))
+    }
+
+    /// The words that are there where this function is called.
+    fn words(&self) -> &Words {
+        if self.role == Role::Hook { self.lint.words } else { self.lint.of_tests }
+    }
+
+    fn at_call(&mut self, call: &FnCallExpr, at: Position) {
         let (name, count) = (call.name.as_str(), call.args.len());
-        if call.op_token.is_some() || !is_name(name) || self.is_mine(name) {
+        if call.op_token.is_some() || !is_name(name) || self.is_held(name) {
             return;
         }
         let mut counts = self.own_counts(name);
-        counts.extend(self.words.functions.get(name).into_iter().flatten());
+        counts.extend(self.words().functions.get(name).into_iter().flatten());
         // What is captured from around a closure is passed to it as well.
         if counts.contains(&count) || call.capture_parent_scope {
             return;
@@ -176,37 +262,47 @@ impl Lint<'_> {
         self.tell(at, name, count, &counts);
     }
 
-    fn look_at_method(&mut self, call: &FnCallExpr, at: Position) {
+    fn at_method(&mut self, call: &FnCallExpr, at: Position) {
         let name = call.name.as_str();
-        let is_there = self.words.functions.contains_key(name) || !self.own_counts(name).is_empty();
-        if !is_name(name) || is_there || self.is_mine(name) || self.known.strange_values {
+        let known = &self.lint.known.methods;
+        let is_there = self.words().functions.contains_key(name) || known.contains(name);
+        if self.role == Role::Test || !is_name(name) || is_there || self.is_held(name) {
             return;
         }
         self.tell(at, name, call.args.len(), &BTreeSet::new());
     }
 
     /// Whether it may be a function that is kept in a variable or a map.
-    fn is_mine(&self, name: &str) -> bool {
-        OWN.contains(&name) || self.known.variables.contains(name) || self.known.keys.contains(name)
+    fn is_held(&self, name: &str) -> bool {
+        OWN.contains(&name) || self.lint.known.holders.contains(name)
     }
 
     fn own_counts(&self, name: &str) -> BTreeSet<usize> {
-        let own = self.ast.iter_functions().filter(|it| it.name == name);
+        let own = self.tree.iter_functions().filter(|it| it.name == name);
         own.map(|it| it.params.len()).collect()
     }
 
-    fn look_at_module(&mut self, call: &FnCallExpr, at: Position) {
+    fn at_module(&mut self, call: &FnCallExpr, at: Position) {
         let module = call.namespace.root();
-        let Some(exported) = self.exports.get(module).filter(|_| call.namespace.path.len() == 1)
-        else {
+        let exports = self.lint.exports;
+        let Some(exported) = exports.get(module).filter(|_| call.namespace.path.len() == 1) else {
             return;
         };
         let public = exported.iter_functions().filter(|it| it.access.is_public());
-        let counts: BTreeMap<&str, usize> = public.map(|it| (it.name, it.params.len())).collect();
+        let mut counts: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for it in public {
+            counts.entry(it.name).or_default().insert(it.params.len());
+        }
         let (name, count) = (call.name.as_str(), call.args.len());
         let why = match counts.get(name) {
-            Some(wanted) if *wanted == count => return,
-            Some(wanted) => format!("`{module}::{name}` takes {}", parameters(*wanted)),
+            Some(wanted) if wanted.contains(&count) => return,
+            Some(wanted) if wanted.len() > 1 => {
+                format!("there is no function `{module}::{name}` with {}", parameters(count))
+            }
+            Some(wanted) => {
+                let wanted = wanted.first().copied().unwrap_or_default();
+                format!("`{module}::{name}` takes {}", parameters(wanted))
+            }
             None => format!("there is no function `{name}` in `{module}`"),
         };
         let refusal = refuse_at(self.script, at, &why);
@@ -214,23 +310,26 @@ impl Lint<'_> {
         self.keep(at, hinted(refusal, near.map(|it| format!("{module}::{it}"))));
     }
 
-    fn look_at_property(&mut self, name: &str, at: Position) {
-        let Known { strange_maps, strange_values, keys, .. } = &self.known;
-        if *strange_maps || *strange_values || keys.contains(name) {
-            return;
-        }
+    /// What stands right of the dot after a view.
+    fn at_property(&mut self, right: &Expr) {
+        let first = match right {
+            Expr::Dot(it, ..) | Expr::Index(it, ..) => &it.lhs,
+            it => it,
+        };
+        let Expr::Property(it, at) = first else { return };
+        let name = it.2.as_str();
         // Natives without parameters of their own can be read like properties.
-        if self.words.properties.contains(name) || self.words.functions.contains_key(name) {
+        if self.lint.words.properties.contains(name) || self.lint.words.functions.contains_key(name)
+        {
             return;
         }
-        let refusal = refuse_at(self.script, at, &format!("nothing has a property `{name}`"));
-        let known = self.words.properties.iter().chain(keys).map(String::as_str);
-        let near = nearest(name, known).map(str::to_owned);
-        self.keep(at, hinted(refusal, near));
+        let refusal = refuse_at(self.script, *at, &format!("nothing has a property `{name}`"));
+        let near = nearest(name, self.lint.words.properties.iter().map(String::as_str));
+        self.keep(*at, hinted(refusal, near.map(str::to_owned)));
     }
 
     fn tell(&mut self, at: Position, name: &str, count: usize, counts: &BTreeSet<usize>) {
-        let why = match counts.iter().next() {
+        let why = match counts.first() {
             Some(wanted) if counts.len() == 1 => {
                 format!("`{name}` takes {}, and is given {count}", parameters(*wanted))
             }
@@ -238,10 +337,11 @@ impl Lint<'_> {
             None => format!("there is no function `{name}`"),
         };
         let refusal = refuse_at(self.script, at, &why);
-        let own: Vec<_> = self.ast.iter_functions().map(|it| it.name).collect();
-        let known = self.words.functions.keys().map(String::as_str).chain(own);
+        let own: Vec<_> = self.tree.iter_functions().map(|it| it.name).collect();
+        let known = self.words().functions.keys().map(String::as_str).chain(own);
         let near = nearest(name, known.filter(|it| is_name(it))).filter(|it| *it != name);
-        self.keep(at, hinted(refusal, near.map(str::to_owned)));
+        let refusal = hinted(refusal, near.map(str::to_owned));
+        self.keep(at, refusal);
     }
 
     fn keep(&mut self, at: Position, refusal: Refusal) {
@@ -265,15 +365,6 @@ fn parameters(count: usize) -> String {
     if count == 1 { "1 parameter".to_owned() } else { format!("{count} parameters") }
 }
 
-/// Whether it is a key of `labels`: in `service.labels.tier`, what stands right of it.
-fn is_below_labels(path: &[ASTNode<'_>]) -> bool {
-    let is_labels = |it: &Expr| matches!(it, Expr::Property(it, _) if it.2 == LABELS);
-    path.iter().rev().skip(1).any(|it| match it {
-        ASTNode::Expr(Expr::Dot(it, ..) | Expr::Index(it, ..)) => is_labels(&it.lhs),
-        _ => false,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -282,7 +373,12 @@ mod tests {
 
     /// What is said against a policy, without its path; with hints.
     fn told(text: &str) -> Vec<String> {
-        let problems = Policy::of(&[(PathBuf::from("policy.rhai"), text.to_owned())]).err();
+        told_of(&[("policy.rhai", text)])
+    }
+
+    fn told_of(files: &[(&str, &str)]) -> Vec<String> {
+        let file = |(path, text): &(&str, &str)| (PathBuf::from(path), (*text).to_owned());
+        let problems = Policy::of(&files.iter().map(file).collect::<Vec<_>>()).err();
         let told = problems.unwrap_or_default().into_iter().map(|it| {
             let hint = it.hint.map(|it| format!(" ({it})")).unwrap_or_default();
             format!("{}{hint}", it.message)
@@ -345,8 +441,43 @@ mod tests {
             "fn may_start(service) { wait(10, \"a moment\") }",
             "fn test_it() { restart_delay(sample(), 0) == 0 && sample().name.len > 0 }",
             "fn settle_ms(service) { try { throw #{ why: 1 } } catch (e) { e.why } }",
+            "fn settle_ms(service) { try { base::settle_ms(service) } catch (e) { e.message } }",
+            "fn stop_steps(service) { let steps = base::stop_steps(service); steps[0].wait_ms = 30_000; steps }",
+            "fn settle_ms(service) { let m = #{}; m.total = 0; m.total += 1; m.total }",
+            "fn settle_ms(service) { if type_of(service.pid) == service.pid.type_of() { 1 } else { 2 } }",
+            "fn settle_ms(service) { let service = #{}; service.total = 1; service.total }",
+            "fn settle_ms(service) { service = #{ total: 1 }; service.total }",
+            "fn settle_ms(service) { for service in [#{ x: 1 }] { return service.total } 0 }",
+            "fn settle_ms(service) { [#{}].map(|service| service.total).len }",
+            "fn settle_ms(service) { let m = #{}; m.twice = |x| x * 2; m.twice(4) }",
+            "fn settle_ms(service) { let m = #{}; m[\"twice\"] = |x| x * 2; m.twice(4) }",
+            "fn settle_ms(service) { mine(#{}) }\nprivate fn mine(service) { service.total ?? 0 }",
+            "fn test_it(sim) { begun(sim).srot() }\nprivate fn begun(sim) { sim.service(\"db\"); sim.advance(1); assert(true); sim }",
         ] {
             assert_eq!(told(text), Vec::<String>::new(), "{text}");
         }
+    }
+    #[test]
+    fn what_other_files_have_is_not_told() {
+        let settings = "fn settings() { #{ limit: 7, twice: |x| x * 2 } }\n\
+            fn of(a) { a }\nfn of(a, b) { a + b }";
+        let policy = "fn settle_ms(service) {\n    let it = settings::settings();\n    \
+            settings::settings().limit + it.limit + it.twice(2) + settings::of(1) + settings::of(1, 2)\n}";
+        let files = [("policy.rhai", policy), ("policy/settings.rhai", settings)];
+        assert_eq!(told_of(&files), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_test_in_the_same_file_hides_nothing() {
+        let text = "fn settle_ms(service) { service.atempts + [1].srot() }\n\
+            fn gives_up(service, attempt) { assert(true); service.advance(1) }\n\
+            fn test_it(sim) { sim.service(\"db\"); sim.advance(1); assert(true) }";
+        let expected = [
+            "policy.rhai:1:33: nothing has a property `atempts` (did you mean `attempts`?)",
+            "policy.rhai:1:47: there is no function `srot` (did you mean `sort`?)",
+            "policy.rhai:2:33: there is no function `assert` (did you mean `insert`?)",
+            "policy.rhai:2:55: there is no function `advance`",
+        ];
+        assert_eq!(told(text), expected);
     }
 }

@@ -81,6 +81,11 @@ impl Sim {
         (room.world.events(), room.world.now())
     }
 
+    /// Whether its world was ended because it used up what it may.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.0.borrow().world.is_exhausted()
+    }
+
     /// What differs from the text that was expected and not found.
     pub(crate) fn take_difference(&self) -> Option<String> {
         self.0.borrow_mut().difference.take()
@@ -197,7 +202,11 @@ impl Room {
             return Ok(());
         }
         let (events, now) = (self.world.events(), self.world.now());
-        let message = format!("too much happens: {events} events in {now} ms, and no end");
+        let message = if self.world.is_out_of_time() {
+            format!("it takes too long: its CPU time was used up by {events} events in {now} ms")
+        } else {
+            format!("too much happens: a test may have {events} events, and had them in {now} ms")
+        };
         Err(thrown(Refusal::new(Kind::TimedOut, message).hint("`sim.timeline()` shows what")))
     }
 

@@ -256,9 +256,14 @@ impl World {
         self.machine.events
     }
 
-    /// Whether as much has happened as may.
+    /// Whether as much has happened as may, or the CPU time is used up.
     pub fn is_exhausted(&self) -> bool {
         self.machine.is_exhausted()
+    }
+
+    /// Whether it was ended for the CPU time, before as much has happened as may.
+    pub fn is_out_of_time(&self) -> bool {
+        self.is_exhausted() && self.machine.events < self.machine.events_max
     }
 
     /// What went wrong with the functions of the policy so far; the bundled ones decided.

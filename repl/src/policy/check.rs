@@ -70,6 +70,9 @@ fn of_file(path: &Path) -> Result<Found, Refusal> {
 }
 
 fn text(found: &Found, paint: Paint) -> String {
+    if found.files == 0 && found.problems.is_empty() {
+        return "there is no policy file: the bundled policy decides\n".to_owned();
+    }
     let mut text = String::new();
     let heading = paint.on(Color::Red.bold(), "error:");
     found.problems.iter().for_each(|it| text += &render::refusal_as(&heading, it, paint));
@@ -94,5 +97,7 @@ mod tests {
         let found = Found { files: 2, problems: vec![problem("a").hint("b"), problem("c")] };
         assert_eq!(text(&found, PLAIN), "error: a\nhint: b\nerror: c\n2 files, 2 problems\n");
         assert_eq!(text(&Found { files: 1, problems: vec![] }, PLAIN), "1 file is fine\n");
+        let none = "there is no policy file: the bundled policy decides\n";
+        assert_eq!(text(&Found { files: 0, problems: vec![] }, PLAIN), none);
     }
 }
