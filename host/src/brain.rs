@@ -173,11 +173,6 @@ fn supervise(
     let mut core = Core::new(Policy::bundled());
     core.seed(RandomState::new().hash_one("chance"));
     core.set_wall(machine.wall());
-    let problems = load_policy(&mut core, store, state_dir);
-    if !problems.is_empty() {
-        let at_ms = machine.wall().unix_ms;
-        *refused.lock().expect("nobody panics with it") = Some(Refused { at_ms, problems });
-    }
     for (name, spec) in &loaded.specs {
         machine.set_log(name, spec);
     }
@@ -186,6 +181,12 @@ fn supervise(
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Outcome::Orphaned),
         Err(error) => return Err(error),
     };
+    let kept = if slots.is_empty() { None } else { keep_policy(&mut core, store, state_dir) };
+    let problems = kept.unwrap_or_else(|| load_policy(&mut core, store, state_dir));
+    if !problems.is_empty() {
+        let at_ms = machine.wall().unix_ms;
+        *refused.lock().expect("nobody panics with it") = Some(Refused { at_ms, problems });
+    }
     if machine.keeper_is_init() {
         core.set_init();
     }
@@ -202,6 +203,21 @@ fn supervise(
     complain_of_strangers(&core, &found);
     core.boot(machine.now(), found);
     Ok(supervise::run(&mut core, &mut machine))
+}
+
+/// Lets the policy go on that another server has begun to decide by: what has been edited since counts
+/// when it is reloaded, as with services. `None` when nothing has been edited, and else what is wrong
+/// with what the files say now.
+fn keep_policy(core: &mut Core, store: &Store, state_dir: &Path) -> Option<Vec<Refusal>> {
+    let before = journal::last_policy(state_dir)?;
+    let (files, mut problems) = store.policy_files();
+    if (files == before && problems.is_empty()) || core.load_policy(&before).is_err() {
+        return None;
+    }
+    complain("the policy goes on that was in force; `zinit reload` takes over what its files say");
+    problems.extend(Policy::of(&files).err().unwrap_or_default());
+    problems.iter().for_each(complain_of);
+    Some(problems)
 }
 
 /// Lets the user's files decide if they are fine, and says why they are not. Then the policy stays that
