@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use nu_ansi_term::{Color, Style};
 use serde_json::{Value, json};
 use zinit_host::policy::Sources;
-use zinit_host::policy::index::{Function, Index};
+use zinit_host::policy::index::{Function, Index, strategies};
 use zinit_host::policy::told::{Answerer, By, InForce, Refused, Told, vet};
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
@@ -107,7 +107,9 @@ fn text(told: &Told, dir: &Path, paint: Paint) -> String {
         text.push('\n');
         text += &answerer(it, dir, paint);
     }
-    text
+    let strategies = strategies().collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "\nStrategies that a service or a policy may name: {strategies}");
+    text + "`zinit policy show NAME` shows a function, or a whole strategy\n"
 }
 
 fn head(told: &Told, dir: &Path, paint: Paint) -> String {

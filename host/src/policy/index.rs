@@ -72,8 +72,10 @@ impl Index {
         let bundled = zinit_stdlib::POLICY.iter().flat_map(|it| functions(it.path, it.source));
         let bundled = bundled.map(|it| Function { module: "base".to_owned(), ..it });
         let strategies = &zinit_stdlib::STRATEGIES;
+        let whole = strategies.iter().map(|it| whole(it.stem(), it.path, it.source));
         let strategies = strategies.iter().flat_map(|it| functions(it.path, it.source));
-        let bundled = bundled.chain(strategies).map(|it| Function { bundled: true, ..it });
+        let bundled =
+            bundled.chain(strategies).chain(whole).map(|it| Function { bundled: true, ..it });
         let own =
             files.iter().flat_map(|(path, text)| functions(&path.display().to_string(), text));
         Self { functions: own.chain(bundled).collect() }
@@ -129,6 +131,27 @@ impl Function {
         } else {
             vec![self.name.clone(), full]
         }
+    }
+}
+
+/// The names of the bundled strategies.
+pub fn strategies() -> impl Iterator<Item = &'static str> {
+    zinit_stdlib::STRATEGIES.iter().map(|it| it.stem())
+}
+
+/// A whole strategy, as something to read.
+fn whole(name: &str, path: &str, text: &str) -> Function {
+    let said = text.lines().map_while(|it| it.strip_prefix("//!"));
+    Function {
+        module: "base".to_owned(),
+        name: name.to_owned(),
+        params: Vec::new(),
+        is_private: false,
+        bundled: true,
+        path: path.to_owned(),
+        line: 1,
+        doc: said.map(str::trim).collect::<Vec<_>>().join("\n"),
+        source: text.trim_end().to_owned(),
     }
 }
 
