@@ -302,16 +302,16 @@ impl Span {
 
 /// Asks as it was asked then: what the clock cut off is not asked, and counts.
 fn ask_as_recorded(policy: &Policy, decision: &Decision) -> (Said, Vec<Fault>) {
-    let cut: Vec<String> =
-        decision.faults.iter().filter(|it| it.by_clock).map(Fault::place).collect();
+    let cut: Vec<Fault> = decision.faults.iter().filter(|it| it.by_clock).cloned().collect();
     if cut.is_empty() {
         return ask(policy, decision);
     }
-    policy.pass_over(cut.clone());
-    let answer = ask(policy, decision);
+    policy.pass_over(cut.iter().map(Fault::place).collect());
+    let (said, faults) = ask(policy, decision);
     policy.pass_over(Vec::new());
-    cut.iter().for_each(|it| policy.count(it, 1));
-    answer
+    cut.iter().for_each(|it| policy.count(&it.place(), 1));
+    // They are taken as they were.
+    (said, cut.into_iter().chain(faults).collect())
 }
 
 fn ask(policy: &Policy, decision: &Decision) -> (Said, Vec<Fault>) {

@@ -102,7 +102,7 @@ fn a_hook_that_answers_nonsense_is_not_believed() {
         r#"fn restart_delay(service, attempt) { "soon" }"#,
         CRASHES,
         expect![[r#"
-            policy.rhai:1: `restart_delay` failed: it answered "soon" and not a whole number; the bundled function decided
+            policy.rhai:1: `restart_delay` failed: it answered "soon" and not a whole number from 0 on; the bundled function decided
         "#]],
     );
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::index::{Function, Index};
-use super::{FAULTS_MAX, Policy, Sources};
+use super::{FAULTS_MAX, Policy, Sources, mark_of};
 use crate::engine::on_deep_stack;
 use crate::hooks::{HOOKS, Hook};
 use crate::name::ServiceName;
@@ -124,21 +124,22 @@ fn answerer(hook: &Hook, index: &Index, force: &InForce) -> Answerer {
                 (strategy, Some(index.find(&format!("{strategy}::{}", hook.name))?))
             }
         };
-        let by = by(found, force);
+        let by = by(found, &mark_of(service.as_str()), force);
         Some(Own { service: service.clone(), function: function.clone(), by })
     });
     Answerer {
         hook: hook.name.to_owned(),
         signature: hook.signature(),
         doc: bundled.map(Function::sentence).unwrap_or_default(),
-        by: by(index.find(hook.name), force),
+        by: by(index.find(hook.name), "", force),
         services: services.collect(),
     }
 }
 
-fn by(function: Option<&Function>, force: &InForce) -> By {
+/// Who answers, for all services or, with its mark, for the one that has chosen it.
+fn by(function: Option<&Function>, mark: &str, force: &InForce) -> By {
     let Some(function) = function else { return By::default() };
-    let place = format!("{}::{}", function.module, function.name);
+    let place = format!("{}::{}{mark}", function.module, function.name);
     let faults = force.failures.get(&place).copied().unwrap_or_default();
     By {
         bundled: function.bundled,
