@@ -35,6 +35,9 @@ fn what_one_service_writes_another_reads_whoever_is_killed_in_between() {
     let (first, writer) = (home.status("logger"), home.status("web").pid);
     home.signal_brain(Signal::SIGKILL);
     kill(Pid::from_raw(first.pid), Signal::SIGKILL).expect("it lives");
+    // While it dies it may still take half of a line with it.
+    let proc = Path::new("/proc").join(first.pid.to_string());
+    home.until("it is gone", || !proc.exists());
     fs::write(&go, "").expect("written");
     home.until("all of it is read", || lines(&out).len() == 100);
     assert_eq!(lines(&out), numbers(100));
