@@ -19,6 +19,9 @@ use crate::view::{Facts, Seen};
 /// The longest that an alarm may be away.
 const ALARM_MS_MAX: i64 = 24 * 3_600_000;
 
+/// The least time between two looks at what a service uses.
+const LOOK_MS_MIN: i64 = 100;
+
 /// How many letters of a reason are kept.
 const WHY_MAX: usize = 500;
 
@@ -283,7 +286,10 @@ impl Draft {
                 let service = self.service();
                 self.effects.push(Effect::Measure { service });
             }
-            Action::MeasureAt(at) => self.standing().measure_at = Some(self.soon(at)),
+            Action::MeasureAt(at) => {
+                let least = Tick(self.now.0 + LOOK_MS_MIN);
+                self.standing().measure_at = Some(self.soon(at.max(least)));
+            }
             Action::Due(true) => {
                 let now = self.now;
                 self.standing().due_since.get_or_insert(now);

@@ -346,3 +346,15 @@ fn what_runs_already_is_looked_at_as_soon_as_a_policy_wants_to() {
     });
     assert_eq!(armed, Some(Tick(1_050)));
 }
+
+#[test]
+fn a_policy_that_wants_to_be_asked_without_a_pause_is_asked_ten_times_a_second() {
+    let policy = "fn may_start(service) { wait(0, \"not yet\") }
+                  fn usage_period_ms(service) { 1 }";
+    let told = play_with_policy(policy, "web\n0 boot\n1001 end\n");
+    assert_eq!(told.matches("elapsed web").count(), 10, "{told}");
+    let looks = "fn usage_period_ms(service) { 1 }";
+    let told = play_with_policy(looks, "web\n0 boot\n1011 end\n");
+    let count = told.matches("measured web").count();
+    assert!((9..=11).contains(&count), "{count}: {told}");
+}
