@@ -48,16 +48,30 @@ pub(crate) async fn on_change(office: Arc<Office>, config_dir: PathBuf) {
             return complain(&format!("cannot watch {}: {error}", config_dir.display()));
         }
     };
+    // What was written after it was read and before anybody looked is seen by nobody else.
+    if stale(&office).await {
+        take_over(&office).await;
+    }
     loop {
         if let Err(error) = lookout.changed().await {
             return complain(&format!("cannot watch {}: {error}", config_dir.display()));
         }
-        match policy::renew(&office).await {
-            Ok(told) => told.iter().for_each(|it| complain(it)),
-            Err(refusal) => {
-                complain("the policy is refused, the one before goes on deciding:");
-                complain_of(&refusal);
-            }
+        take_over(&office).await;
+    }
+}
+
+/// Whether the files say something that has been neither taken over nor refused.
+async fn stale(office: &Office) -> bool {
+    let refused = office.refused.lock().expect("nobody panics with it").is_some();
+    !refused && policy::differs(office).await
+}
+
+async fn take_over(office: &Office) {
+    match policy::renew(office).await {
+        Ok(told) => told.iter().for_each(|it| complain(it)),
+        Err(refusal) => {
+            complain("the policy is refused, the one before goes on deciding:");
+            complain_of(&refusal);
         }
     }
 }

@@ -143,6 +143,15 @@ async fn on_files(office: &Office) -> Result<Files, Refusal> {
     .await
 }
 
+/// Whether the files say something else than what is in force.
+pub(crate) async fn differs(office: &Office) -> bool {
+    let (Ok(force), Ok((files, problems))) = (in_force(office).await, on_files(office).await)
+    else {
+        return false;
+    };
+    !problems.is_empty() || !differing(&force.sources.files, &files).is_empty()
+}
+
 /// Takes over the policy, and says so in a sentence; nothing when it is as it was.
 ///
 /// # Errors
