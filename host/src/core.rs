@@ -215,6 +215,7 @@ impl Core {
                 self.refuse(&new, false)?;
                 self.refuse_strangers(&new)?;
             }
+            Command::DefineProxy(_) | Command::ForgetProxy(_) => {}
             Command::Reload(reload) => {
                 let plan = self.reload(now, reload)?;
                 self.release_free(now);

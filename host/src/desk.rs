@@ -12,6 +12,7 @@ use zinit_keeper::wire::Then;
 
 use crate::name::ServiceName;
 use crate::policy::told::InForce;
+use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 
@@ -37,6 +38,11 @@ pub enum Command {
     Define(ServiceName, Box<Spec>),
     /// Say whether this configuration could be made known.
     Vet(ServiceName, Box<Spec>),
+    /// Let this proxy stand, in place of one of its name. It listens, or says why not, when this is
+    /// answered.
+    DefineProxy(Box<Proxy>),
+    /// Let the proxy of this name go.
+    ForgetProxy(ServiceName),
     /// Take over what the files say: all of them, or one.
     Reload(Reload),
     /// Let these files decide.

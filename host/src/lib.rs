@@ -53,6 +53,7 @@
 //! what it says.
 
 pub mod action;
+pub mod address;
 pub mod board;
 pub mod brain;
 pub mod check;
@@ -86,7 +87,9 @@ pub mod native;
 pub mod note;
 pub mod policy;
 pub mod probe;
+pub mod proxy;
 pub mod refusal;
+pub mod relay;
 pub mod replay;
 pub mod rpc;
 pub mod script;

@@ -308,7 +308,9 @@ impl RealMachine {
             Report::Signalled { signal } => {
                 return wakes.extend(self.meaning(signal, Asker::Keeper));
             }
-            Report::Welcome { .. } | Report::Slot(_) | Report::Unknown => return,
+            Report::Welcome { .. } | Report::Slot(_) | Report::Held { .. } | Report::Unknown => {
+                return;
+            }
         };
         match ServiceName::parse(&service) {
             Ok(name) if matches!(what, Happening::Exited { .. }) => {

@@ -38,6 +38,7 @@ use zinit_keeper::wire::{Exit, Ready};
 use crate::event::Happening;
 use crate::machine::complain;
 use crate::name::ServiceName;
+use crate::relay::Said;
 use crate::spec::Health;
 use crate::state::Service;
 use measure::Whose;
@@ -67,6 +68,8 @@ pub enum News {
         /// The command line, as a `test_cmd` has it.
         line: String,
     },
+    /// What the relay of proxied clients has to say.
+    Relay(Said),
     /// The time of the command that was asked for is up: it is to be killed. Its end is still to be
     /// answered.
     Kill {

@@ -38,6 +38,7 @@ pub use patterns::line_regex;
 pub use schema::schema;
 pub(crate) use size::parse as bytes;
 
+use crate::address::Address;
 use crate::name::ServiceName;
 use crate::refusal::Refusal;
 
@@ -250,16 +251,52 @@ pub struct Health {
 pub struct Xinit {
     /// Whether the proxy is on; if so, the service does not start with the server.
     pub enabled: bool,
-    /// Addresses that clients connect to.
-    pub listen: Vec<String>,
-    /// Where the service itself listens; empty for the first `test_tcp`.
-    pub backend: String,
+    /// Where clients connect to.
+    pub listen: Vec<Address>,
+    /// Where the service itself listens; the first `test_tcp` when there is none.
+    pub backend: Option<Address>,
+    /// Who answers the clients.
+    pub mode: Mode,
     /// Milliseconds a client waits for the service.
     pub connect_timeout_ms: i64,
     /// Milliseconds without a client before the service is stopped; 0 for never.
     pub idle_timeout_ms: i64,
-    /// Whether one client at a time is served.
-    pub single_connection: bool,
+    /// How many clients are served at a time; 0 for any number.
+    pub max_connections: u32,
+    /// How many more may wait.
+    pub max_waiting: u32,
+    /// What the service is told about its clients before their first byte.
+    pub proxy_protocol: ProxyProtocol,
+    /// The users who may connect to a socket's path, by name or number; everybody when empty.
+    pub users: Vec<String>,
+    /// The permissions of a socket's path.
+    pub socket_mode: u32,
+    /// What the sockets are called in `LISTEN_FDNAMES`; the proxy's name when there is none.
+    pub fd_names: Vec<String>,
+}
+
+/// Who answers the clients of an on-demand service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The server does, and passes everything on to the service.
+    #[default]
+    Proxy,
+    /// The service does: it gets the listening sockets themselves (socket activation).
+    Pass,
+}
+
+/// What a service is told about its clients before their first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// Nothing.
+    #[default]
+    None,
+    /// A line with the client's address (PROXY protocol, version 1).
+    V1,
+    /// The same in bytes (version 2).
+    V2,
 }
 
 impl Spec {
@@ -374,6 +411,11 @@ impl Health {
         self.test_tcp.first()?.rsplit_once(':')?.1.parse().ok()
     }
 
+    /// The address of the first `test_tcp`.
+    pub fn first_address(&self) -> Option<Address> {
+        Address::parse(self.test_tcp.first()?).ok()
+    }
+
     /// Whether there is anything to check.
     pub fn has_checks(&self) -> bool {
         !(self.test_cmd.is_empty() && self.test_tcp.is_empty() && self.test_http.is_empty())
@@ -410,16 +452,48 @@ impl Default for Health {
     }
 }
 
+impl Xinit {
+    /// How many clients wait where nobody says.
+    pub const WAITING_MAX: u32 = 1024;
+
+    /// The permissions of a socket's path where nobody says: anybody may connect.
+    pub const SOCKET_MODE: u32 = 0o666;
+}
+
 impl Default for Xinit {
     fn default() -> Self {
         Self {
             enabled: false,
             listen: Vec::new(),
-            backend: String::new(),
+            backend: None,
+            mode: Mode::Proxy,
             connect_timeout_ms: 30_000,
             idle_timeout_ms: 0,
-            single_connection: false,
+            max_connections: 0,
+            max_waiting: Self::WAITING_MAX,
+            proxy_protocol: ProxyProtocol::None,
+            users: Vec::new(),
+            socket_mode: Self::SOCKET_MODE,
+            fd_names: Vec::new(),
         }
+    }
+}
+
+impl Mode {
+    const WORDS: [(&str, Self); 2] = [("proxy", Self::Proxy), ("pass", Self::Pass)];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
+    }
+}
+
+impl ProxyProtocol {
+    const WORDS: [(&str, Self); 3] = [("none", Self::None), ("v1", Self::V1), ("v2", Self::V2)];
+
+    /// The word for it, as in a service file.
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, self)
     }
 }
 

@@ -153,6 +153,7 @@ impl Reports {
                     version,
                     keeper,
                     slots: slots.table_len(),
+                    held: 0,
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
                     machine: halt::is_machine(),

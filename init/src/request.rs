@@ -71,7 +71,7 @@ impl Keep {
             }
             Request::Farewell { code, then } => self.brain.says_farewell(code, then),
             Request::Renew => self.ask_for_renewal(),
-            Request::Unknown => {}
+            Request::Hold { .. } | Request::Drop { .. } | Request::Unknown => {}
         }
     }
 

@@ -7,12 +7,13 @@
 //!
 //! Descriptors travel beside the packet (`SCM_RIGHTS`), in the order of the reports: each that says
 //! `pipes: true` owns the next two, the reading ends of stdout and stderr, then each that says
-//! `ready: true` the next one, and each that says `pidfd: true` one more.
+//! `ready: true` the next one, and each that says `pidfd: true` one more; `Held` owns as many as it
+//! says. Likewise those of requests: `Hold` owns as many as it says.
 
 use serde::{Deserialize, Serialize};
 
 /// The version of this language; it grows when an old reader would misunderstand a new message.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The largest packet, in bytes. A launch with a larger environment is refused before it is sent.
 pub const PACKET_MAX: usize = 128 * 1024;
@@ -69,6 +70,21 @@ pub enum Request {
     Forget {
         /// The service.
         service: String,
+    },
+    /// Hold these descriptors for this brain and the next ones, under this key, in place of those that
+    /// are held under it so far.
+    Hold {
+        /// At most 255 bytes; a service that is launched with them names it.
+        key: String,
+        /// At most [`NOTE_MAX`] bytes, opaque to the keeper.
+        note: String,
+        /// How many descriptors come with this request, at most [`PACKET_FDS_MAX`].
+        count: usize,
+    },
+    /// Close the descriptors that are held under this key. What a process was given stays open there.
+    Drop {
+        /// The key.
+        key: String,
     },
     /// The brain answers its clients now; whoever waits for the start may go on.
     Serving,
@@ -145,6 +161,19 @@ pub struct Launch {
     /// How it says that it is ready.
     #[serde(skip_serializing_if = "Ready::is_silent")]
     pub ready: Ready,
+    /// Listening sockets that it gets from descriptor 3 on (`LISTEN_FDS`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Sockets>,
+}
+
+/// Descriptors that a process is started with, as systemd's socket activation has it: `LISTEN_FDS`,
+/// `LISTEN_PID` and `LISTEN_FDNAMES` tell of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sockets {
+    /// The key under which they are held. A launch is refused when there is none.
+    pub key: String,
+    /// What each is called.
+    pub names: Vec<String>,
 }
 
 /// Whom a process runs as.
@@ -274,6 +303,9 @@ pub enum Report {
         keeper: i32,
         /// How many slots follow.
         slots: usize,
+        /// How many `Held` reports follow those.
+        #[serde(default)]
+        held: usize,
         /// The cgroup directory in which each service has one of its own, named after it; empty when
         /// none can be made.
         #[serde(default)]
@@ -287,6 +319,15 @@ pub enum Report {
     },
     /// One slot, as it is now.
     Slot(Slot),
+    /// What an earlier brain has given to hold.
+    Held {
+        /// Its key.
+        key: String,
+        /// Its note.
+        note: String,
+        /// How many descriptors come with this report.
+        count: usize,
+    },
     /// The keeper was sent a signal that is the brain's to act on (SIGTERM, SIGINT, SIGHUP, SIGUSR1).
     Signalled {
         /// The signal's number.

@@ -344,6 +344,8 @@ fn in_words(command: &Command) -> Option<(&'static str, Vec<&ServiceName>)> {
         Command::Delete(names) => ("delete", names.iter().collect()),
         Command::Kill(name, _) => ("kill", vec![name]),
         Command::Define(name, _) => ("define", vec![name]),
+        Command::DefineProxy(proxy) => ("define a proxy", vec![&proxy.service]),
+        Command::ForgetProxy(name) => ("forget a proxy", vec![name]),
         Command::Reload(_) => all("reload"),
         Command::Decide(_) => all("decide"),
         Command::StartAll => all("start all"),

@@ -47,7 +47,15 @@ impl RealMachine {
             }
             for (report, descriptors) in received {
                 match report {
-                    Report::Welcome { version, slots, keeper, cgroup, controllers, machine } => {
+                    Report::Welcome {
+                        version,
+                        slots,
+                        keeper,
+                        cgroup,
+                        controllers,
+                        machine,
+                        ..
+                    } => {
                         expected = Some(slots);
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {

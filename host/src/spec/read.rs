@@ -11,7 +11,9 @@ use super::log::{logs, refuse_unread};
 use super::map::Map;
 use super::node::{At, Entry, Fault, Node, Written};
 use super::run_as::run_as;
-use super::value::{address, each, entries, flag, host_port, name, period, text, url, word};
+use super::value::{
+    address, addresses, each, entries, flag, host_port, name, period, text, url, word,
+};
 use super::value::{command, command_line, example, group};
 use super::{Health, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
 use crate::name::ServiceName;
@@ -139,17 +141,19 @@ fn xinit(node: Node, health: &Health) -> Result<Xinit, Fault> {
     let mut keys = Map::of(node, "xinit.", XINIT)?;
     let mut xinit = Xinit::default();
     keys.read("enabled", flag, &mut xinit.enabled)?;
-    keys.read("listen", each(address), &mut xinit.listen)?;
-    keys.read("backend", |it, key| address(it.at, text(it, key)?, key), &mut xinit.backend)?;
+    keys.read("listen", addresses, &mut xinit.listen)?;
+    keys.read("backend", address, &mut xinit.backend)?;
     keys.read_unless_0("connect_timeout", period, &mut xinit.connect_timeout_ms)?;
     keys.read("idle_timeout", period, &mut xinit.idle_timeout_ms)?;
-    keys.read("single_connection", flag, &mut xinit.single_connection)?;
+    let mut single = false;
+    keys.read("single_connection", flag, &mut single)?;
+    xinit.max_connections = u32::from(single);
     if xinit.enabled && xinit.listen.is_empty() {
         let what = "`xinit` is enabled but listens nowhere";
         return Err(Fault::new(at, "xinit.listen", what)
             .hint("add `listen`, an address such as `127.0.0.1:8080` or the path of a socket"));
     }
-    if xinit.enabled && xinit.backend.is_empty() && health.test_tcp.is_empty() {
+    if xinit.enabled && xinit.backend.is_none() && health.test_tcp.is_empty() {
         let what = "`xinit` is enabled but has no backend";
         return Err(Fault::new(at, "xinit.backend", what).hint(
             "add `backend`, the address where the service listens, or `health: { tcp: ... }`",

@@ -96,13 +96,15 @@ xinit:
         tcp_kill: true,
     };
     assert_eq!(*spec.health, health);
+    let at = |text| Address::parse(text).expect("an address");
     let xinit = Xinit {
         enabled: true,
-        listen: vec!["/tmp/pg.sock".to_owned(), "0.0.0.0:16379".to_owned()],
-        backend: "tcp://localhost:6379".to_owned(),
+        listen: ["/tmp/pg.sock", "0.0.0.0:16379"].map(at).to_vec(),
+        backend: Some(at("tcp://localhost:6379")),
         connect_timeout_ms: 10_000,
         idle_timeout_ms: 3_600_000,
-        single_connection: true,
+        max_connections: 1,
+        ..Xinit::default()
     };
     assert_eq!(spec.xinit, Some(Box::new(xinit)));
 }
@@ -435,7 +437,7 @@ impl Dice {
             health: Arc::new(Health { test_cmd: commands, retry: 5, ..Health::default() }),
             xinit: (self.roll(2) == 0).then(|| {
                 Box::new(Xinit {
-                    listen: vec![format!("/{}", self.text())],
+                    listen: vec![Address::Unix(format!("/run/{}.sock", self.roll(9)).into())],
                     idle_timeout_ms: 1,
                     ..Xinit::default()
                 })

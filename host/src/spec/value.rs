@@ -2,6 +2,7 @@
 
 use super::node::{At, Entry, Fault, Node, Written};
 use super::{duration, size};
+use crate::address::Address;
 use crate::name::ServiceName;
 
 pub(super) fn name(at: At, text: String, key: &str) -> Result<ServiceName, Fault> {
@@ -46,15 +47,29 @@ pub(super) fn url(at: At, text: String, key: &str) -> Result<String, Fault> {
     Ok(full)
 }
 
-/// A socket's path (what starts with `/` or `unix:`, or has `.sock` in it) or `host:port`.
-pub(super) fn address(at: At, text: String, key: &str) -> Result<String, Fault> {
-    let bare = text.strip_prefix("tcp://").unwrap_or(&text);
-    let unix = bare.starts_with('/') || bare.starts_with("unix:") || bare.contains(".sock");
-    if !unix && !text.is_empty() {
-        host_port(at, bare.to_owned(), key)?;
+/// A socket's path or `host:port`; none when the text is empty.
+pub(super) fn address(node: Node, key: &str) -> Result<Option<Address>, Fault> {
+    let at = node.at;
+    let text = text(node, key)?;
+    if text.is_empty() {
+        return Ok(None);
     }
-    Ok(text)
+    let parsed = Address::parse(&text).map(Some);
+    parsed.map_err(|bad| Fault::new(at, key, format!("in `{key}`: {bad}")).hint(ADDRESSES))
 }
+
+/// Addresses, one of which may stand alone.
+pub(super) fn addresses(node: Node, key: &str) -> Result<Vec<Address>, Fault> {
+    let parse = |at, text: String, key: &str| {
+        Address::parse(&text)
+            .map(|_| text)
+            .map_err(|bad| Fault::new(at, key, format!("in `{key}`: {bad}")).hint(ADDRESSES))
+    };
+    let texts = each(parse)(node, key)?;
+    Ok(texts.iter().filter_map(|it| Address::parse(it).ok()).collect())
+}
+
+const ADDRESSES: &str = "`127.0.0.1:8080`, `[::1]:8080`, or the path of a socket";
 
 /// The name of a group of services.
 pub(super) fn group(at: At, text: String, key: &str) -> Result<String, Fault> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Health, Readiness, RunAs, Spec, Status, Xinit, duration, labels, limit, log, size};
+use crate::address::Address;
 use crate::name::ServiceName;
 
 impl Spec {
@@ -112,16 +113,16 @@ fn xinit_config(xinit: &Xinit) -> Value {
     // One address is plain text, as zinit 0.3 has it.
     let listen = match xinit.listen.as_slice() {
         [] => json!(""),
-        [one] => json!(one),
-        many => json!(many),
+        [one] => json!(one.to_string()),
+        many => json!(many.iter().map(Address::to_string).collect::<Vec<_>>()),
     };
     json!({
         "enabled": xinit.enabled,
         "listen": listen,
-        "backend": xinit.backend,
+        "backend": xinit.backend.as_ref().map_or_else(String::new, Address::to_string),
         "connect_timeout": seconds(xinit.connect_timeout_ms),
         "idle_timeout": seconds(xinit.idle_timeout_ms),
-        "single_connection": xinit.single_connection,
+        "single_connection": xinit.max_connections == 1,
     })
 }
 
@@ -211,11 +212,13 @@ fn health(yaml: &mut Yaml, health: &Health) {
 fn xinit(yaml: &mut Yaml, xinit: &Xinit) {
     let usual = Xinit::default();
     yaml.plain("enabled", xinit.enabled, usual.enabled);
-    yaml.list("listen", xinit.listen.iter().map(String::as_str));
-    yaml.text("backend", &xinit.backend, "");
+    let listen: Vec<String> = xinit.listen.iter().map(Address::to_string).collect();
+    yaml.list("listen", listen.iter().map(String::as_str));
+    let backend = xinit.backend.as_ref().map_or_else(String::new, Address::to_string);
+    yaml.text("backend", &backend, "");
     yaml.time("connect_timeout", xinit.connect_timeout_ms, usual.connect_timeout_ms);
     yaml.time("idle_timeout", xinit.idle_timeout_ms, usual.idle_timeout_ms);
-    yaml.plain("single_connection", xinit.single_connection, usual.single_connection);
+    yaml.plain("single_connection", xinit.max_connections == 1, false);
 }
 
 /// Whole seconds as an integer, others as a fraction.

@@ -233,9 +233,12 @@ fn core(
             Command::Delete(names) => {
                 names.iter().try_for_each(|it| known(it).and_then(|_| forget(it)))
             }
-            Command::Vet(..) | Command::Decide(_) | Command::VetPolicy(_) | Command::TellPolicy => {
-                Ok(())
-            }
+            Command::Vet(..)
+            | Command::Decide(_)
+            | Command::VetPolicy(_)
+            | Command::TellPolicy
+            | Command::DefineProxy(_)
+            | Command::ForgetProxy(_) => Ok(()),
             Command::Reload(reload) => {
                 let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
                 continue;

@@ -1,0 +1,119 @@
+//! An on-demand proxy: who listens where for which service.
+
+use std::sync::Arc;
+
+use crate::address::Address;
+use crate::name::ServiceName;
+use crate::refusal::{Kind, Refusal};
+use crate::spec::{Spec, Xinit};
+
+/// A proxy in front of a service. One that stands in a service's file has its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its name, of the same form as that of a service.
+    pub name: ServiceName,
+    /// The service that is started when somebody connects.
+    pub service: ServiceName,
+    /// All else. Its backend is resolved: it has one unless the service gets the socket itself.
+    pub xinit: Arc<Xinit>,
+}
+
+impl Proxy {
+    /// The proxy that a service's file asks for, if it does.
+    pub fn of(name: &ServiceName, spec: &Spec) -> Option<Self> {
+        let xinit = spec.xinit.as_deref().filter(|it| it.enabled)?;
+        let mut xinit = xinit.clone();
+        xinit.backend = xinit.backend.or_else(|| spec.health.first_address());
+        Some(Self { name: name.clone(), service: name.clone(), xinit: Arc::new(xinit) })
+    }
+
+    /// Whether it stands in its service's file.
+    pub fn is_own(&self) -> bool {
+        self.name == self.service
+    }
+
+    /// Its addresses in one text: `unix:/run/x.sock, tcp:127.0.0.1:80`.
+    pub fn listen_text(&self) -> String {
+        self.xinit.listen.iter().map(Address::full).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it can stand beside these others.
+    ///
+    /// # Errors
+    /// When another one of a different name listens at one of its addresses, or when who connects to it
+    /// would come back to it, by way of others or at once.
+    pub fn vet<'a>(
+        &'a self,
+        others: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Result<(), Refusal> {
+        let others = others.filter(|it| it.name != self.name);
+        for other in others.clone() {
+            let theirs = |it: &&Address| other.xinit.listen.contains(it);
+            if let Some(at) = self.xinit.listen.iter().find(theirs) {
+                let message = format!("cannot listen at {at}: the proxy `{}` does", other.name);
+                return Err(self.refusal(message).with("address", at.to_string()));
+            }
+        }
+        let mut way = vec![self];
+        while let Some(backend) = way.last().and_then(|it| it.xinit.backend.as_ref()) {
+            let next = std::iter::once(self).chain(others.clone());
+            let reached = |it: &&Self| it.xinit.listen.iter().any(|at| at.is_reached_by(backend));
+            let mut next = next.filter(reached);
+            let Some(next) = next.next() else { return Ok(()) };
+            if next.name == self.name {
+                let names: Vec<_> = way.iter().chain([&self]).map(|it| it.name.as_str()).collect();
+                let message = format!("the proxy `{}` would connect to itself", self.name);
+                let hint = format!("it would go {}: one `backend` is wrong", names.join(" -> "));
+                return Err(self.refusal(message).hint(hint));
+            }
+            if way.iter().any(|it| it.name == next.name) {
+                return Ok(()); // A loop of others, which they are told of.
+            }
+            way.push(next);
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, message: String) -> Refusal {
+        Refusal::new(Kind::BadConfig, message).with("proxy", self.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(name: &str, listen: &str, backend: &str) -> Proxy {
+        let name = ServiceName::parse(name).expect("a name");
+        let at = |text: &str| Address::parse(text).expect("an address");
+        let xinit = Xinit {
+            enabled: true,
+            listen: vec![at(listen)],
+            backend: Some(at(backend)),
+            ..Xinit::default()
+        };
+        Proxy { service: name.clone(), name, xinit: Arc::new(xinit) }
+    }
+
+    #[test]
+    fn who_would_connect_to_itself_is_told_the_way() {
+        let one = proxy("one", "127.0.0.1:1", "localhost:2");
+        assert_eq!(one.vet([&one].into_iter()), Ok(()));
+        let two = proxy("two", ":2", "/run/three.sock");
+        let three = proxy("three", "/run/three.sock", "127.0.0.1:1");
+        assert_eq!(one.vet([&two].into_iter()), Ok(()));
+        let refused = three.vet([&one, &two].into_iter()).expect_err("a loop");
+        let hint = refused.hint.expect("it says the way");
+        assert!(hint.contains("three -> one -> two -> three"), "{hint}");
+        let own = proxy("own", "127.0.0.1:1", "127.0.0.1:1");
+        assert!(own.vet([].into_iter()).is_err());
+    }
+
+    #[test]
+    fn two_do_not_listen_at_one_address() {
+        let one = proxy("one", "127.0.0.1:1", "localhost:2");
+        let other = proxy("other", "127.0.0.1:1", "localhost:3");
+        let refused = other.vet([&one].into_iter()).expect_err("it is taken");
+        assert!(refused.to_string().contains("the proxy `one` does"), "{refused}");
+    }
+}
