@@ -465,6 +465,7 @@ impl Machine for RealMachine {
             Effect::Ending(ending) => self.remember_ending(&ending),
             Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),
             Effect::RenewKeeper => self.ask(vec![Request::Renew]),
+            Effect::Proxied(..) | Effect::Unproxied(_) | Effect::Gate { .. } => {}
             Effect::HandOver => {}
         }
     }
