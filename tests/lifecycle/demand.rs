@@ -76,9 +76,9 @@ fn it_does_not_fall_idle_while_somebody_is_connected_or_needs_it() {
     check(
         "
         db xinit=127.0.0.1:80
-        web after=db
+        web requires=db status=stop
         0 boot
-        0 connect db
+        0 up web
         1000 watch
         1000 idle db 1
         2000 idle db 0
@@ -103,6 +103,66 @@ fn it_does_not_fall_idle_while_somebody_is_connected_or_needs_it() {
               signal db SIGTERM
               arm db 14000
             4000 ends (SIGTERM) db
+              db is Stopped: it starts when somebody connects
+        "#]],
+    );
+}
+
+#[test]
+fn whoever_waits_for_it_goes_on_as_connecting_starts_it_and_whoever_requires_it_brings_it_up() {
+    check(
+        "
+        db xinit=127.0.0.1:80
+        cache xinit=127.0.0.1:81
+        web after=db
+        api requires=cache
+        0 boot
+        1000 idle cache 0
+        2000 connect db
+        3000 idle db 0
+        ",
+        expect![[r#"
+            0 boot
+              the way to cache is shut
+              the way to db is shut
+              api is Blocked: it waits for `cache`, which is stopped
+              launch cache
+              cache is Spawned: it was launched
+              api is Blocked: it waits for `cache`
+              launch web
+              web is Spawned: it was launched
+            0 started cache
+              arm cache 10
+            0 started web
+              arm web 10
+            10 elapsed cache
+              the way to cache is open
+              cache is Running: it is up
+              launch api
+              api is Spawned: it was launched
+            10 started api
+              arm api 20
+            10 elapsed web
+              web is Running: it is up
+            20 elapsed api
+              api is Running: it is up
+            1000 nobody uses cache
+              the way to cache is open
+            2000 somebody connects to db
+              launch db
+              db is Spawned: it was launched
+            2000 started db
+              arm db 2010
+            2010 elapsed db
+              the way to db is open
+              db is Running: it is up
+            3000 nobody uses db
+              arm db 4000
+              the way to db is shut
+              db is Stopping: nobody has used it for 60 s
+              signal db SIGTERM
+              arm db 13000
+            3000 ends (SIGTERM) db
               db is Stopped: it starts when somebody connects
         "#]],
     );

@@ -82,6 +82,7 @@ impl Core {
         {
             if self.at(other).state == State::Stopped {
                 self.draw(other).standing.target = Target::Up;
+                self.reconsider(other);
             }
         }
         for id in fresh {

@@ -4,6 +4,7 @@
 //! it says to a word that is not the latest comes too late: another one is on its way to it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::Dynamic;
@@ -16,7 +17,7 @@ use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::relay::{Gate, Way};
 use crate::spec::{Mode, Spec};
-use crate::state::{Held, Standing, State, Target};
+use crate::state::{Held, Service, Standing, State, Target};
 use crate::view::Idle;
 
 /// What the core knows of proxies.
@@ -68,10 +69,12 @@ impl Core {
 
     /// Nobody has used a service for as long as its proxies say.
     fn fell_idle(&mut self, now: Tick, id: Id, connections: i64, quiet_ms: i64) {
-        let dependents = self.graph.dependents(id).iter().map(|(it, _)| *it);
-        let lives = |it: &Id| self.is_known(*it) && self.at(*it).process.is_some();
-        let name = |it: Id| self.nodes[it.index()].name.clone();
-        let needed_by = dependents.filter(lives).map(name).collect();
+        let name = &self.nodes[id.index()].name;
+        let dependents = self.graph.dependents(id).iter();
+        let dependents = dependents.filter_map(|(it, _)| self.nodes[it.index()].service.as_ref());
+        let requires =
+            |it: &&Rc<Service>| it.standing.process.is_some() && it.spec.requires.contains(name);
+        let needed_by = dependents.filter(requires).map(|it| it.name.clone()).collect();
         let idle = Idle { connections, quiet_ms, needed_by };
         let seen = self.look(id);
         let said = self.ask("idle_action", Some(seen), vec![Dynamic::from(idle)], |said| {

@@ -12,7 +12,7 @@ pub struct Idle {
     pub connections: i64,
     /// For how long nothing has happened, in milliseconds.
     pub quiet_ms: i64,
-    /// Services that have a process and need this one.
+    /// Services that have a process and require this one.
     pub needed_by: Vec<ServiceName>,
 }
 

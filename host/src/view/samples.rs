@@ -31,7 +31,7 @@ type Made<T> = Result<T, Box<EvalAltResult>>;
 const NOW: Tick = Tick(1_000_000_000);
 
 /// Gives scripts the words: `sample()`, a service that was never started, or `sample(MAP)`, one with
-/// these keys of a service file, and `state`, `attempts`, `restarts`, `exits`, `since_ms`, `due_ms`,
+/// these keys of a service file, and `state`, `target`, `attempts`, `restarts`, `exits`, `since_ms`, `due_ms`,
 /// `time`, `on_demand` (`"proxy"` or `"pass"`) and `peers`;
 /// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process;
 /// `sample_event(KIND)`, something that happened, and `sample_end(EXIT, RAN_MS)`, the end of a process
@@ -100,6 +100,7 @@ fn sample(facts: &Map) -> Made<ServiceView> {
     for (key, value) in facts {
         match key.as_str() {
             "state" => enter(&mut standing, &value.to_string())?,
+            "target" if value.to_string() == "Down" => standing.target = Target::Down,
             "attempts" => standing.attempts = value.as_int()?,
             "restarts" => standing.restarts = value.as_int()?,
             "since_ms" => standing.since = Tick(NOW.0 - value.as_int()?),
