@@ -341,6 +341,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_at_last_is_known_in_the_order_in_which_it_came() {
+        let held = |key: &str, inodes: &[u64]| Holding {
+            key: key.to_owned(),
+            note: "n".to_owned(),
+            inodes: inodes.to_vec(),
+        };
+        let line = |it: Holding| line_of(&Entry::Held(it));
+        let bytes = file(&[
+            line(held("b", &[1, 2])),
+            line(held("a", &[3])),
+            line(held("gone", &[4])),
+            line(held("b", &[5])),
+            line_of(&Entry::Dropped { key: "gone".to_owned() }),
+            line(held("torn", &[6]))[..20].to_vec(),
+        ]);
+        let estate = Estate::read(&bytes).expect("a ledger");
+        assert_eq!(estate.held, [held("a", &[3]), held("b", &[5])]);
+    }
+
+    #[test]
     fn what_a_child_says_late_changes_nothing() {
         let ended = record("web", 2, 78, Stands::Ended(Exit::Code(1)));
         let bytes = file(&[slot(ended.clone()), born("web", 2, "78}"), born("web", 1, "77}")]);

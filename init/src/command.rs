@@ -205,6 +205,7 @@ fn candidates(name: &[u8], path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Sockets;
 
     fn all(name: &str, path: &str) -> Vec<String> {
         let found = candidates(name.as_bytes(), path.as_bytes());
@@ -237,6 +238,29 @@ mod tests {
         assert_eq!(refused(&["a", "b\0c"], &[]), Some(NUL));
         assert!(refused(&["a"], &[("A=B", "c")]).is_some());
         assert_eq!(refused(&["a"], &[("A", "B=c")]), None);
+    }
+
+    #[test]
+    fn the_variable_with_its_own_number_is_completed_by_the_child() {
+        for number in [1, 7, 10, 4_194_304, 2_147_483_647] {
+            let variable = OwnNumber::new();
+            variable.write(number);
+            let text: Vec<u8> = variable.0.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+            let text = CStr::from_bytes_until_nul(&text).expect("an end");
+            assert_eq!(text.to_bytes(), format!("LISTEN_PID={number}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn who_is_started_with_sockets_hears_of_no_others() {
+        let environ = Environ { vars: Vec::new() };
+        let set = |key: &str| (key.to_owned(), "x".to_owned());
+        let env = vec![set("LISTEN_PID"), set("LISTEN_FDS"), set("LISTEN_ON")];
+        let launch = Launch { argv: vec!["x".to_owned()], env, ..Launch::default() };
+        let sockets = Some(Sockets { key: "k".to_owned(), names: Vec::new() });
+        let with = Launch { sockets, ..launch.clone() };
+        let count = |it: &Launch| Command::of(it, &environ, &[]).expect("good").env().len();
+        assert_eq!((count(&launch), count(&with)), (4, 3)); // The null is one of them.
     }
 
     #[test]
