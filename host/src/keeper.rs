@@ -265,7 +265,7 @@ mod tests {
             let (key, note) = (key.to_owned(), String::new());
             serde_json::to_string(&Report::Held { key, note, count }).expect("JSON") + "\n"
         };
-        let packet = held("x", 2) + &held("y", 0) + &held("z", 2);
+        let packet = [held("x", 2), held("y", 0), held("z", 2)].concat();
         let fds: Vec<_> = sockets.iter().map(|it| it.0.as_fd()).collect();
         assert!(packet::send(keeper.as_fd(), packet.as_bytes(), &fds).expect("sent"));
         let mut heard = Vec::new();

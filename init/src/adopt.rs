@@ -156,8 +156,8 @@ impl Keep {
             slot.note = note.unwrap_or_default().into_boxed_str();
             slot.config = config.into_boxed_str();
             slot.writes_to = record.writes_to.clone();
-            let given = |key: &Box<str>| Box::new(Given { key: key.clone(), fds: None });
-            slot.sockets = record.sockets.as_ref().map(given);
+            let given = |key: &str| Box::new(Given { key: key.into(), fds: None });
+            slot.sockets = record.sockets.as_deref().map(given);
             slot.leaf = leaf;
             slot.pipes = pipes_again(&record, pid, pool);
             if record.ready != 0 && main.is_some() {

@@ -160,6 +160,27 @@ pub(crate) fn more_than_fits_a_packet_is_told_in_several() {
     assert_eq!(world.brain.hear().0, Report::Signalled { signal: 15 }, "news come behind it");
 }
 
+pub(crate) fn news_wait_until_what_is_held_is_told() {
+    let mut world = World::serving();
+    let (socket, _) = listener();
+    // More than the socket to the brain takes at once.
+    for index in 0..32 {
+        let long = "n".repeat(NOTE_MAX);
+        world.brain.holds(&format!("k{index}"), &long, &[socket.as_fd()]);
+    }
+    world.brain.launch("s", 1, "exec sleep 1000");
+    let (pid, _) = world.brain.launched("s");
+    kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("it lives");
+    world.brain = Brain::accept(&world.listener);
+    world.brain.say(&[Request::Hello { version: VERSION }]);
+    await_input(world.brain.link.as_fd(), "the keeper has begun to tell");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    patiently("it is reaped", || (!alive(pid)).then_some(()));
+    let table = world.brain.take_table();
+    assert_eq!((table[0].0.pid, world.brain.held.len()), (pid, 32));
+    assert_eq!(world.brain.exit_of("s"), by_signal(9));
+}
+
 pub(crate) fn what_is_held_stays_when_the_keeper_begins_anew() {
     let mut world = World::serving();
     let ((one, port), (two, _)) = (listener(), listener());

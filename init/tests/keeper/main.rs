@@ -111,6 +111,7 @@ tests![
     held::a_brain_that_does_not_know_of_it_is_told_nothing,
     held::descriptors_never_become_those_of_another_request,
     held::more_than_fits_a_packet_is_told_in_several,
+    held::news_wait_until_what_is_held_is_told,
     held::what_is_held_stays_when_the_keeper_begins_anew,
     held::a_process_gets_what_is_held_from_descriptor_3_on,
     held::as_many_sockets_as_there_can_be_are_given_beside_readiness,

@@ -128,6 +128,11 @@ impl Brain {
     /// The same as a brain of this version.
     pub(crate) fn greet_as(&mut self, version: u32) -> Vec<(Slot, Vec<OwnedFd>)> {
         self.say(&[Request::Hello { version }]);
+        self.take_table()
+    }
+
+    /// Takes what answers `Hello`.
+    pub(crate) fn take_table(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
         let (slots, held, cgroup) = self.hear_until(|report, _| match report {
             Report::Welcome { version: VERSION, slots, held, cgroup, .. } => {
                 Some((slots, held, cgroup))
