@@ -85,6 +85,7 @@ impl World {
             logs.clone(),
             store,
             Arc::clone(&chronicle),
+            faces.clone(),
             stopped,
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
