@@ -150,7 +150,7 @@ impl Add {
             ("users", texts(&self.users)),
             ("socket_mode", text(&self.socket_mode)),
             ("fd_names", texts(&self.fd_names)),
-            ("replace", self.replace.then(|| json!(true))),
+            ("replace", self.replace.then_some(Value::Bool(true))),
         ];
         let said = said.into_iter().filter_map(|(key, it)| Some((key.to_owned(), it?)));
         said.collect::<Map<_, _>>().into()

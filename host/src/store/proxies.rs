@@ -142,7 +142,7 @@ mod tests {
         let front = Proxy::from_yaml(&name("front"), front, "x".as_ref()).expect("it is fine");
         store.save_proxy(&front).expect("it can be saved");
         store.save_proxy(&front).expect("and again");
-        assert_eq!(store.look_at_proxies().0, [front.clone()]);
+        assert_eq!(store.look_at_proxies().0, std::slice::from_ref(&front));
         assert_eq!(store.read_proxy(&name("front")), Ok(Some(front)));
         assert!(store.look().specs.is_empty(), "it is no service");
         assert_eq!(store.remove_proxy(&name("front")), Ok(true));
