@@ -31,6 +31,7 @@ use crate::policy::Policy;
 use crate::policy::told::{Refused, vet};
 use crate::probe::{Prober, Teller};
 use crate::refusal::{Kind, Refusal};
+use crate::relay::Faces;
 use crate::rpc::office::Office;
 use crate::rpc::server::{Doors, serve, tcp_address};
 use crate::spec::Spec;
@@ -86,7 +87,8 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let state_dir = settings.home.state_dir.clone();
     let (journal, refilled) = journal::begin(&state_dir, Arc::clone(&chronicle));
     let (shown, told) = (Arc::clone(&board), Arc::clone(&chronicle));
-    let office = Office::new(shown, desk, logs.clone(), store.clone(), told, stopped);
+    let faces = Faces::default();
+    let office = Office::new(shown, desk, logs.clone(), store.clone(), told, faces, stopped);
     let (known, are_known) = mpsc::channel();
     let bell_of_files = Arc::new(Notify::new());
     let (hangup, refused) = (Arc::clone(&bell_of_files), Arc::clone(&office.refused));
