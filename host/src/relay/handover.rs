@@ -64,8 +64,7 @@ impl Room {
                 }
                 Arriving::Pair { serial, sockets, .. } => {
                     self.next_serial = self.next_serial.max(serial);
-                    // It may have been answered long ago, so nobody else can take it over.
-                    self.begin_pair(proxy, serial, sockets, &[], false);
+                    self.join_again(proxy, serial, sockets);
                 }
             }
         }

@@ -16,9 +16,10 @@ use nix::time::ClockId;
 use super::backend::Names;
 use super::face::Counts;
 use super::handover::Arriving;
-use super::pair::{Pair, Scratch, Side};
+use super::pair::{Pair, Side};
 use super::peer::Users;
 use super::proxy::{Listener, Proxied};
+use super::pump::Scratch;
 use super::queue::Waiting;
 use super::service::{Drain, Service};
 use super::slots::{BELL, Key, Part, Slots};
@@ -115,8 +116,6 @@ pub(super) struct Joined {
     pub(super) pair: Pair,
     /// The word about the service under which it was passed on.
     pub(super) turn: u64,
-    /// Whether it may go back to the queue.
-    pub(super) may_return: bool,
     pub(super) asks: bool,
     /// It is in the list of those who have more to do.
     pub(super) has_more: bool,
@@ -194,21 +193,18 @@ impl Room {
                 Err(_) => return,
             };
             self.now = now_ms();
-            let mut rings = false;
-            for event in &events[..count] {
-                match event.data() {
-                    BELL => rings = true,
-                    token => self.heed(token, event.events()),
-                }
+            // Whoever connects after a word was given is treated as it says.
+            if events[..count].iter().any(|it| it.data() == BELL) && !self.take_orders() {
+                return;
+            }
+            for event in events[..count].iter().filter(|it| it.data() != BELL) {
+                self.heed(event.data(), event.events());
             }
             self.go_on();
             // Whatever else was there has been seen: nobody is overlooked who has just said something.
             if count < EVENTS {
                 self.settle_drains();
                 self.look_at_timers();
-            }
-            if rings && !self.take_orders() {
-                return;
             }
         }
     }

@@ -146,6 +146,15 @@ impl World {
         }
     }
 
+    /// Waits until the keeper holds so many.
+    fn holds(&self, want: usize) {
+        let begin = crate::clock::instant();
+        while self.held() != want {
+            assert!(begin.elapsed() < LIMIT, "{} are held, not {want}", self.held());
+            thread::yield_now();
+        }
+    }
+
     fn held(&self) -> usize {
         self.keeper.lock().expect("no panic").len()
     }

@@ -1,5 +1,6 @@
 //! Clients that are passed on: they begin, have their turns, end, or come back.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollFlags;
@@ -26,23 +27,25 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.in_vain.over();
         let greeting = preface(&client, proxied.config.xinit.proxy_protocol);
-        self.begin_pair(proxy, serial, [client, backend], &greeting, true);
+        let pair = Pair::begin(&self.epoll, client, backend, self.tokens(), &greeting);
+        self.has_joined(proxy, serial, pair);
     }
 
-    /// Joins the two from now on.
-    pub(super) fn begin_pair(
-        &mut self,
-        proxy: Key,
-        serial: u64,
-        sockets: [OwnedFd; 2],
-        greeting: &[u8],
-        may_return: bool,
-    ) {
-        let key = self.guests.next_key();
-        let tokens = [key.token(Part::Client), key.token(Part::Backend)];
+    /// Goes on with a client and its service, who were joined by an earlier server.
+    pub(super) fn join_again(&mut self, proxy: Key, serial: u64, sockets: [OwnedFd; 2]) {
         let [client, backend] = sockets;
-        let begun = Pair::begin(&self.epoll, client, backend, tokens, greeting);
-        let Ok(pair) = begun else {
+        let pair = Pair::resume(&self.epoll, client, backend, self.tokens());
+        self.has_joined(proxy, serial, pair);
+    }
+
+    /// What epoll says about the next guest.
+    fn tokens(&self) -> [u64; 2] {
+        let key = self.guests.next_key();
+        [key.token(Part::Client), key.token(Part::Backend)]
+    }
+
+    fn has_joined(&mut self, proxy: Key, serial: u64, pair: io::Result<Pair>) {
+        let Ok(pair) = pair else {
             // The process is out of something, and both are closed by now.
             return self.note(proxy, "a client was closed: it cannot be watched".to_owned());
         };
@@ -54,7 +57,7 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
-        let joined = Joined { pair, turn, may_return, asks: false, has_more: false };
+        let joined = Joined { pair, turn, asks: false, has_more: false };
         self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
     }
 
@@ -64,7 +67,7 @@ impl Room {
         let proxy = guest.proxy;
         let Stage::Joined(joined) = &mut guest.stage else { return };
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        let may_return = joined.may_return && !proxied.is_withdrawn;
+        let may_return = !proxied.is_withdrawn;
         let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, may_return);
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
