@@ -4,6 +4,7 @@ mod coming;
 mod going;
 mod handing;
 mod listening;
+mod storm;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -12,6 +12,10 @@ use super::preface::preface;
 use super::proxy::reset;
 use super::room::{Guest, Joined, Room, Stage};
 use super::slots::{Key, Part};
+use super::timers::Due;
+
+/// How long what a client says is kept for another service when this one says nothing.
+const PATIENCE_MS: i64 = 10_000;
 
 impl Room {
     /// Connects one who has waited.
@@ -57,7 +61,7 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
-        let joined = Joined { pair, turn, asks: false, has_more: false };
+        let joined = Joined { pair, turn, asks: false, asks_since: None, has_more: false };
         self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
     }
 
@@ -72,6 +76,12 @@ impl Room {
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
             let asked = std::mem::replace(&mut joined.asks, asks);
+            if asks && !asked {
+                joined.asks_since = Some(self.now);
+                if !std::mem::replace(&mut self.minds_askers, true) {
+                    self.timers.set(self.now + PATIENCE_MS, Due::Askers);
+                }
+            }
             if joined.pair.wants_more() && !std::mem::replace(&mut joined.has_more, true) {
                 self.more.push(key);
             }
@@ -101,6 +111,28 @@ impl Room {
             service.active_ms = now;
         }
         service.asking = service.asking + u64::from(asks) - u64::from(asked);
+    }
+
+    /// Takes what they say from those who have waited for a first answer for long: what lies unread may
+    /// keep them from saying the rest.
+    pub(super) fn mind_askers(&mut self) {
+        let late = self.now - PATIENCE_MS;
+        self.minds_askers = false;
+        for key in self.guests.keys() {
+            let Some(guest) = self.guests.get_mut(key) else { continue };
+            let Stage::Joined(joined) = &mut guest.stage else { continue };
+            let Some(since) = joined.asks_since.filter(|_| joined.asks) else { continue };
+            if since <= late {
+                joined.asks_since = None;
+                joined.pair.waive(&mut self.scratch);
+                self.turn(key, Side::Client, EpollFlags::empty());
+            } else {
+                self.minds_askers = true;
+            }
+        }
+        if self.minds_askers {
+            self.timers.set(self.now + PATIENCE_MS, Due::Askers);
+        }
     }
 
     /// A connection has ended.
