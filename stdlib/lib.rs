@@ -16,12 +16,13 @@ macro_rules! source {
 }
 
 /// The modules that decide: the lifecycle table with its parts, and the functions that a user may replace.
-pub const POLICY: [Source; 5] = [
+pub const POLICY: [Source; 6] = [
     source!("zinit/lifecycle.rhai"),
     source!("zinit/upkeep.rhai"),
     source!("zinit/reasons.rhai"),
     source!("zinit/policy.rhai"),
     source!("zinit/order.rhai"),
+    source!("xinit/policy.rhai"),
 ];
 
 /// The modules that scripts are given: the words of the README, over the primitives of `host::`.
@@ -29,7 +30,7 @@ pub const POLICY: [Source; 5] = [
 /// The examples in their doc comments are executed: those in a block marked `rhai` by the tests of
 /// `zinit_host`, without a server; those marked `rhai,server` against a real one that runs a service
 /// `web`.
-pub const SCRIPT: [Source; 7] = [
+pub const SCRIPT: [Source; 10] = [
     source!("zinit.rhai"),
     source!("zinit/builder.rhai"),
     source!("zinit/health.rhai"),
@@ -37,6 +38,9 @@ pub const SCRIPT: [Source; 7] = [
     source!("zinit/wait.rhai"),
     source!("zinit/logs.rhai"),
     source!("zinit/shell.rhai"),
+    source!("xinit.rhai"),
+    source!("xinit/builder.rhai"),
+    source!("xinit/service.rhai"),
 ];
 
 /// Ready-made answers to several hooks at once, which a policy calls as `NAME::HOOK(...)` and a service

@@ -16,6 +16,7 @@ use nix::unistd::{geteuid, getuid};
 use crate::graph::{Graph, Id, Need, path_of};
 use crate::identity;
 use crate::name::ServiceName;
+use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::spec::{Spec, Status, comes_back, resource_of};
 use crate::store::Store;
@@ -32,8 +33,8 @@ pub struct Checked {
     pub warnings: Vec<Refusal>,
 }
 
-/// Looks through a configuration directory: every service file, what they say of each other, and the
-/// policy, whose `test_*` functions are run. Nothing is changed and no server is asked.
+/// Looks through a configuration directory: every service file, what they say of each other, the files
+/// of proxies, and the policy, whose `test_*` functions are run. Nothing is changed and no server is asked.
 pub fn check(dir: &Path) -> Checked {
     let store = Store::new(dir);
     let loaded = store.look();
@@ -46,6 +47,7 @@ pub fn check(dir: &Path) -> Checked {
     checked.problems.extend(crate::policy::told::strangers(&store, &loaded.specs));
     let files = Files { store: &store, specs: loaded.specs.iter().map(|(a, b)| (a, b)).collect() };
     checked.problems.extend(files.shared_dirs());
+    checked.problems.extend(proxies(&store, &loaded.specs));
     for (name, spec) in &loaded.specs {
         let warn = |what: String, key: &str| files.refusal(name, key, &what);
         checked.problems.extend(files.loops(name, spec));
@@ -112,6 +114,23 @@ fn cycle(way: &[ServiceName], specs: &[(ServiceName, Spec)]) -> Refusal {
 fn policy(store: &Store) -> Vec<Refusal> {
     let (files, mut problems) = store.policy_files();
     problems.extend(trial::vet(&files).err().unwrap_or_default());
+    problems
+}
+
+/// What is wrong with proxies: those in services' files beside each other, and those that have files.
+fn proxies(store: &Store, specs: &[(ServiceName, Spec)]) -> Vec<Refusal> {
+    let own: Vec<Proxy> = specs.iter().filter_map(|(name, spec)| Proxy::of(name, spec)).collect();
+    let mut problems = Vec::new();
+    for (at, proxy) in own.iter().enumerate() {
+        // Of two that are in each other's way, one is told.
+        if let Err(refusal) = proxy.vet(own[..at].iter()) {
+            let path = store.found(&proxy.name).display().to_string();
+            let message = format!("{path}: {}", refusal.message);
+            let told = Refusal { message, ..refusal };
+            problems.push(told.with("path", path).with("service", proxy.name.as_str()));
+        }
+    }
+    problems.extend(store.load_proxies(specs).1);
     problems
 }
 

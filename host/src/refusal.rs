@@ -40,6 +40,8 @@ pub enum Kind {
     Storage,
     /// It did not happen in the time given. Code -32004.
     TimedOut,
+    /// No proxy of that name. Code -32015.
+    UnknownProxy,
     /// Whoever asks may not. Code -32001.
     Forbidden,
     /// Nothing of ours answers at the socket. Code -32005; only clients say this.
@@ -51,8 +53,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::UnknownService,
+        Self::UnknownProxy,
         Self::BadArgument,
         Self::BadConfig,
         Self::ServiceDown,
@@ -77,6 +80,7 @@ impl Kind {
             Self::Interrupted => -32006,
             Self::BadConfig => -32011,
             Self::Storage => -32014,
+            Self::UnknownProxy => -32015,
             Self::BadArgument => -32602,
             Self::Internal => -32603,
         }
@@ -91,6 +95,7 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Self::UnknownService => "unknown_service",
+            Self::UnknownProxy => "unknown_proxy",
             Self::BadArgument => "bad_argument",
             Self::BadConfig => "bad_config",
             Self::ServiceDown => "service_down",
@@ -141,6 +146,16 @@ impl Refusal {
         match nearest(name, known) {
             Some(near) => refusal.hint(format!("did you mean `{near}`?")),
             None => refusal.hint("`zinit list` shows the services there are"),
+        }
+    }
+
+    /// There is no proxy of that name; the nearest of `known` is suggested.
+    pub fn unknown_proxy<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let refusal = Self::new(Kind::UnknownProxy, format!("there is no proxy `{name}`"))
+            .with("proxy", name);
+        match nearest(name, known) {
+            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+            None => refusal.hint("`zinit xinit list` shows the proxies there are"),
         }
     }
 }

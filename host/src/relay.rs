@@ -183,6 +183,11 @@ impl Relay {
         Self(Arc::new(Handle { teller, faces, files: Mutex::default(), line }))
     }
 
+    /// What others see of the proxies.
+    pub fn faces(&self) -> &Faces {
+        &self.0.faces
+    }
+
     /// Takes clients of a proxy at these sockets, as [`listen::open`] has returned them, in place of those
     /// that it had so far. The files of sockets that are no longer wanted are removed before this returns.
     pub fn serve(&self, proxy: Arc<Proxy>, sockets: Arc<Vec<OwnedFd>>) {

@@ -189,7 +189,7 @@ fn of_thrown(value: Dynamic) -> Refusal {
 }
 
 fn kind_of(word: &str) -> Kind {
-    let codes = (-32014..=-32000).chain([Kind::BadArgument.code()]);
+    let codes = (-32015..=-32000).chain([Kind::BadArgument.code()]);
     codes.map(Kind::of_code).find(|it| it.word() == word).unwrap_or(Kind::Internal)
 }
 

@@ -21,6 +21,7 @@ mod size;
 mod tests;
 mod value;
 mod write;
+mod xinit;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,12 +32,13 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 pub(crate) use duration::parse as duration_ms;
-pub use keys::{KEYS, Key, Kind};
+pub use keys::{KEYS, Key, Kind, PROXY};
 pub use limit::{limit_names, resource_of};
 pub(crate) use log::comes_back;
 pub use patterns::line_regex;
 pub use schema::schema;
 pub(crate) use size::parse as bytes;
+pub use xinit::{Mode, ProxyProtocol, Xinit};
 
 use crate::address::Address;
 use crate::name::ServiceName;
@@ -246,59 +248,6 @@ pub struct Health {
     pub tcp_kill: bool,
 }
 
-/// The on-demand proxy in front of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Xinit {
-    /// Whether the proxy is on; if so, the service does not start with the server.
-    pub enabled: bool,
-    /// Where clients connect to.
-    pub listen: Vec<Address>,
-    /// Where the service itself listens; the first `test_tcp` when there is none.
-    pub backend: Option<Address>,
-    /// Who answers the clients.
-    pub mode: Mode,
-    /// Milliseconds a client waits for the service.
-    pub connect_timeout_ms: i64,
-    /// Milliseconds without a client before the service is stopped; 0 for never.
-    pub idle_timeout_ms: i64,
-    /// How many clients are served at a time; 0 for any number.
-    pub max_connections: u32,
-    /// How many more may wait.
-    pub max_waiting: u32,
-    /// What the service is told about its clients before their first byte.
-    pub proxy_protocol: ProxyProtocol,
-    /// The users who may connect to a socket's path, by name or number; everybody when empty.
-    pub users: Vec<String>,
-    /// The permissions of a socket's path.
-    pub socket_mode: u32,
-    /// What the sockets are called in `LISTEN_FDNAMES`; the proxy's name when there is none.
-    pub fd_names: Vec<String>,
-}
-
-/// Who answers the clients of an on-demand service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The server does, and passes everything on to the service.
-    #[default]
-    Proxy,
-    /// The service does: it gets the listening sockets themselves (socket activation).
-    Pass,
-}
-
-/// What a service is told about its clients before their first byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProxyProtocol {
-    /// Nothing.
-    #[default]
-    None,
-    /// A line with the client's address (PROXY protocol, version 1).
-    V1,
-    /// The same in bytes (version 2).
-    V2,
-}
-
 impl Spec {
     /// A service file longer than this is refused unread.
     pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -449,51 +398,6 @@ impl Default for Health {
             test_http: Vec::new(),
             tcp_kill: false,
         }
-    }
-}
-
-impl Xinit {
-    /// How many clients wait where nobody says.
-    pub const WAITING_MAX: u32 = 1024;
-
-    /// The permissions of a socket's path where nobody says: anybody may connect.
-    pub const SOCKET_MODE: u32 = 0o666;
-}
-
-impl Default for Xinit {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            listen: Vec::new(),
-            backend: None,
-            mode: Mode::Proxy,
-            connect_timeout_ms: 30_000,
-            idle_timeout_ms: 0,
-            max_connections: 0,
-            max_waiting: Self::WAITING_MAX,
-            proxy_protocol: ProxyProtocol::None,
-            users: Vec::new(),
-            socket_mode: Self::SOCKET_MODE,
-            fd_names: Vec::new(),
-        }
-    }
-}
-
-impl Mode {
-    const WORDS: [(&str, Self); 2] = [("proxy", Self::Proxy), ("pass", Self::Pass)];
-
-    /// The word for it, as in a service file.
-    pub fn word(self) -> &'static str {
-        word_of(&Self::WORDS, self)
-    }
-}
-
-impl ProxyProtocol {
-    const WORDS: [(&str, Self); 3] = [("none", Self::None), ("v1", Self::V1), ("v2", Self::V2)];
-
-    /// The word for it, as in a service file.
-    pub fn word(self) -> &'static str {
-        word_of(&Self::WORDS, self)
     }
 }
 

@@ -3,6 +3,8 @@
 //! A file that is not fine is a problem of its own and never keeps the others from loading. Files are
 //! replaced whole (written aside, synced, renamed), so that no crash leaves half a service behind.
 
+mod proxies;
+
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -58,7 +60,7 @@ impl Store {
         };
         let mut loaded = Loaded::default();
         for path in &paths {
-            match load_one(path, &paths) {
+            match load_one(path, &paths, "service", |_, text, path| Spec::from_yaml(text, path)) {
                 Ok(service) => loaded.specs.push(service),
                 Err(problem) => loaded.problems.push(problem),
             }
@@ -73,7 +75,7 @@ impl Store {
     /// `storage` if there is no such file or it cannot be read, `bad_config` if it is not fine.
     pub fn read(&self, name: &ServiceName) -> Result<Spec, Refusal> {
         let path = self.found(name);
-        read(&path).map_err(|refusal| refusal.with("service", name.as_str()))
+        read(&path, Spec::from_yaml).map_err(|refusal| refusal.with("service", name.as_str()))
     }
 
     /// Writes a service; only its owner can read the file, as `env` may hold secrets.
@@ -81,17 +83,22 @@ impl Store {
     /// # Errors
     /// `storage`, and the file is as it was.
     pub fn save(&self, name: &ServiceName, spec: &Spec) -> Result<(), Refusal> {
+        self.replace(name, &spec.to_yaml()).map_err(|it| it.with("service", name.as_str()))
+    }
+
+    /// Puts a file in the place of an earlier one, whole.
+    fn replace(&self, name: &ServiceName, yaml: &str) -> Result<(), Refusal> {
         let path = self.found(name);
         let aside = self.dir.join(format!(".{name}.yaml.tmp"));
         let written = self.make_dir().and_then(|()| {
-            write_new(&aside, spec.to_yaml().as_bytes())?;
+            write_new(&aside, yaml.as_bytes())?;
             fs::rename(&aside, &path)?;
             self.sync()
         });
         written.map_err(|error| {
             // Whatever is left of it is in nobody's way.
             let _ = fs::remove_file(&aside);
-            storage("write", &path, &error).with("service", name.as_str())
+            storage("write", &path, &error)
         })
     }
 
@@ -100,16 +107,20 @@ impl Store {
     /// # Errors
     /// `storage`, when there is one and it cannot be removed.
     pub fn remove(&self, name: &ServiceName) -> Result<(), Refusal> {
+        self.erase(name).map(drop).map_err(|it| it.with("service", name.as_str()))
+    }
+
+    /// Whether there was a file to remove.
+    fn erase(&self, name: &ServiceName) -> Result<bool, Refusal> {
+        let mut found = false;
         for path in self.paths(name) {
-            match fs::remove_file(&path) {
-                Ok(()) => self.sync().map_err(|error| storage("remove", &path, &error))?,
+            match fs::remove_file(&path).and_then(|()| self.sync()) {
+                Ok(()) => found = true,
                 Err(error) if error.kind() == ErrorKind::NotFound => (),
-                Err(error) => {
-                    return Err(storage("remove", &path, &error).with("service", name.as_str()));
-                }
+                Err(error) => return Err(storage("remove", &path, &error)),
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Why nothing can be read here, if there is no directory.
@@ -178,28 +189,38 @@ impl Store {
     }
 }
 
-fn load_one(path: &Path, sorted: &[PathBuf]) -> Result<(ServiceName, Spec), Refusal> {
+/// What a file says, by its name; `noun` is what it describes.
+fn load_one<T>(
+    path: &Path,
+    sorted: &[PathBuf],
+    noun: &str,
+    parse: impl FnOnce(&ServiceName, &str, &Path) -> Result<T, Refusal>,
+) -> Result<(ServiceName, T), Refusal> {
     let bad = |message: String, hint: &str| {
         Refusal::new(Kind::BadConfig, format!("{}: {message}", path.display()))
             .hint(hint)
             .with("path", path.display().to_string())
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = ServiceName::parse(&stem)
-        .map_err(|it| bad(it.to_string(), "rename the file: its name is the service's name"))?;
+    let hint = format!("rename the file: its name is the {noun}'s name");
+    let name = ServiceName::parse(&stem).map_err(|it| bad(it.to_string(), &hint))?;
     let other = path.with_extension("yaml");
     if other != path && sorted.binary_search(&other).is_ok() {
         return Err(bad(format!("there is also a `{name}.yaml`"), "remove one of the two")
-            .with("service", name.as_str()));
+            .with(noun, name.as_str()));
     }
-    let spec = read(path).map_err(|refusal| refusal.with("service", name.as_str()))?;
-    Ok((name, spec))
+    let parsed = read(path, |text, path| parse(&name, text, path));
+    let parsed = parsed.map_err(|refusal| refusal.with(noun, name.as_str()))?;
+    Ok((name, parsed))
 }
 
-fn read(path: &Path) -> Result<Spec, Refusal> {
+fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&str, &Path) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let bytes = contents(path).map_err(|error| storage("read", path, &error))?;
     match String::from_utf8(bytes) {
-        Ok(text) => Spec::from_yaml(&text, path),
+        Ok(text) => parse(&text, path),
         Err(error) => Err(not_utf8(error.as_bytes(), error.utf8_error().valid_up_to(), path)),
     }
 }
@@ -278,19 +299,21 @@ mod tests {
     use super::*;
 
     /// A directory of its own for each test, gone afterwards.
-    struct Scratch(Store);
+    pub(super) struct Scratch(pub(super) Store);
 
     impl Scratch {
-        fn new(test: &str) -> Self {
+        pub(super) fn new(test: &str) -> Self {
             let dir =
                 std::env::temp_dir().join(format!("zinit-store-{}-{test}", std::process::id()));
             let _ = fs::remove_dir_all(&dir);
             Self(Store::new(dir.join("cfg/zinit")))
         }
 
-        fn write(&self, file: &str, text: impl AsRef<[u8]>) {
-            fs::create_dir_all(&self.0.dir).expect("a temporary directory can be made");
-            fs::write(self.0.dir.join(file), text).expect("and written to");
+        pub(super) fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+            let path = self.0.dir.join(file);
+            let dir = path.parent().expect("it is in a directory");
+            fs::create_dir_all(dir).expect("a temporary directory can be made");
+            fs::write(path, text).expect("and written to");
         }
     }
 
@@ -301,7 +324,7 @@ mod tests {
         }
     }
 
-    fn name(text: &str) -> ServiceName {
+    pub(super) fn name(text: &str) -> ServiceName {
         ServiceName::parse(text).expect("a name")
     }
 

@@ -12,7 +12,7 @@ use zinit_host::rpc::client::Client;
 use crate::render::{self, Paint};
 use crate::{
     check, events, halt, logs, policy, reload, replay, run, server, simulate, test, tree, usage,
-    watch, why,
+    watch, why, xinit,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -107,6 +107,12 @@ pub(crate) enum Command {
     /// Shows what services wrote
     #[command(after_help = logs::EXAMPLES)]
     Logs(logs::Logs),
+    /// Says which services start when somebody connects, and where
+    #[command(after_help = xinit::EXAMPLES)]
+    Xinit {
+        #[command(subcommand)]
+        xinit: xinit::Xinit,
+    },
     /// Runs a script
     Run {
         /// The script, or a directory of scripts
@@ -206,7 +212,10 @@ impl Command {
             Self::Ping => ping(cx),
             Self::List => list(cx),
             Self::Status(names) => cx.each(&names.names, |client, name| {
-                let status = client.call("service.status", json!([name]))?;
+                let mut status = client.call("service.status", json!([name]))?;
+                if !cx.flags.json {
+                    status["listens"] = xinit::listens(client, name)?.into();
+                }
                 cx.show(&status, |paint| render::status(&status, paint))
             }),
             Self::Start(start) => start.run(cx),
@@ -225,6 +234,7 @@ impl Command {
             Self::Kill { name, signal } => kill(cx, &name, &signal),
             Self::Stats(stats) => stats.run(cx),
             Self::Logs(logs) => logs.run(cx),
+            Self::Xinit { xinit } => xinit.run(cx),
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Server { action } => action.run(cx),
             Self::Shutdown => shutdown(cx),

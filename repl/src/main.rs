@@ -29,6 +29,7 @@ mod usage;
 mod watch;
 mod when;
 mod why;
+mod xinit;
 
 use std::process::ExitCode;
 

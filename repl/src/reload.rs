@@ -77,9 +77,10 @@ fn text(plan: &Value, how: &Reload, paint: Paint) -> String {
         policy.chain(changed.iter().copied()).chain(still.iter().copied().filter(|_| how.verbose))
     {
         let (mark, verb, colour) = shown(word(it, "verb"));
-        let what = match it.get("policy") {
-            Some(_) => "policy".to_owned(),
-            None => format!("{verb} {}", word(it, "service")),
+        let what = match (it.get("policy"), it.get("proxy")) {
+            (Some(_), _) => "policy".to_owned(),
+            (None, Some(_)) => format!("{verb} proxy {}", word(it, "proxy")),
+            (None, None) => format!("{verb} {}", word(it, "service")),
         };
         let step = paint.on(colour.normal(), &format!("{mark} {what}"));
         let why = word(it, "why");
@@ -111,10 +112,11 @@ mod tests {
             { "service": "db", "verb": "restart", "why": "exec changed" },
             { "service": "mq", "verb": "unchanged", "why": "its file says the same" },
             { "service": "old", "verb": "delete", "why": "its file is gone" },
+            { "proxy": "pg", "service": "db", "verb": "start", "why": "new file" },
         ]);
         let mut how = Reload { names: vec![], dry_run: false, verbose: false };
         let expected = "+ start web: new file\n~ restart db: exec changed\n\
-            - delete old: its file is gone\n3 changed, 1 unchanged\n";
+            - delete old: its file is gone\n+ start proxy pg: new file\n4 changed, 1 unchanged\n";
         assert_eq!(text(&plan, &how, PLAIN), expected);
         how.verbose = true;
         assert!(text(&plan, &how, PLAIN).contains("= keep mq: its file says the same\n"));

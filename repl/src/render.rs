@@ -229,6 +229,7 @@ pub(crate) fn status(it: &Value, paint: Paint) -> String {
     if number(it, "next_ms") > 0 {
         fact("Next", format!("{} {}", word(it, "next"), in_secs(number(it, "next_ms"))).trim());
     }
+    fact("Listens", word(it, "listens"));
     fact("Waits for", &words(&it["waits_for"]));
     fact("Health", word(it, "health"));
     fact("Says", word(it, "says"));

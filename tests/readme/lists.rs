@@ -66,7 +66,16 @@ fn the_functions_and_methods_are_those_of_the_engine() {
     let all = engine::on_deep_stack(|| {
         words(&engine::script(&Session::new(Path::new("/nowhere"), &interrupt), Words::All))
     });
-    let promised = ["zinit", "zinit/builder", "zinit/health", "zinit/limits", "zinit/shell"];
+    let promised = [
+        "zinit",
+        "zinit/builder",
+        "zinit/health",
+        "zinit/limits",
+        "zinit/shell",
+        "xinit",
+        "xinit/builder",
+        "xinit/service",
+    ];
     let written = |it: Word| match &it.of {
         Some(_) => format!(".{}({})", it.name, it.params.join(", ")),
         None => it.signature(),

@@ -164,3 +164,28 @@ fn circles_are_told_once_each_however_many_services_are_on_them() {
     let told = cycles(&ring);
     assert_eq!((told.len(), told[0].len()), (1, 3_001));
 }
+
+#[test]
+fn proxies_that_are_in_each_others_way_are_told() {
+    let file = |listen: u16, backend: u16| {
+        format!(
+            "exec: /bin/true\nxinit: {{ enabled: true, listen: \":{listen}\", backend: \"localhost:{backend}\" }}\n"
+        )
+    };
+    let scratch = Scratch::new(
+        "proxies",
+        &[
+            ("web.yaml", &file(81, 82)),
+            ("db.yaml", &file(82, 81)),
+            ("xinit/front.yaml", "service: wbe\nlisten: :83\n"),
+            ("xinit/web.yaml", "listen: :84\n"),
+        ],
+    );
+    let checked = check(&scratch.0);
+    let want = [
+        "web.yaml: the proxy `web` would connect to itself (it would go web -> db -> web: one `backend` is wrong)",
+        "xinit/front.yaml: there is no service `wbe` (did you mean `web`?)",
+        "xinit/web.yaml: the service `web` has a proxy in its own file (give this one another name, or remove one of the two)",
+    ];
+    assert_eq!(scratch.told(&checked.problems), want);
+}

@@ -8,7 +8,6 @@ pub mod env;
 pub mod fs;
 pub mod net;
 pub mod proc;
-#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
 pub mod record;
 pub mod rpc;
 pub mod signal;
@@ -133,6 +132,6 @@ pub fn teach(engine: &mut Engine, session: &Rc<Session>) {
     engine.register_static_module("host", Shared::new(host));
     engine.register_global_module(Shared::new(exported_module!(time::instead)));
     engine.register_global_module(Shared::new(exported_module!(proc::instead)));
-    engine.register_global_module(Shared::new(exported_module!(record::access)));
-    engine.register_type_with_name::<record::Service>("Service");
+    record::teach::<record::Service>(engine);
+    record::teach::<record::Proxy>(engine);
 }

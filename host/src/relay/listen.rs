@@ -248,6 +248,17 @@ impl Files {
     }
 }
 
+/// Removes the files of sockets at these addresses, which an earlier brain has opened and nobody wants.
+pub fn remove_files<'a>(addresses: impl Iterator<Item = &'a str>) {
+    let parsed = addresses.filter_map(|it| Address::parse(it).ok());
+    for path in parsed.filter_map(|it| it.path().map(Path::to_owned)) {
+        if fs::symlink_metadata(&path).is_ok_and(|it| it.file_type().is_socket()) {
+            // A directory that may not be written keeps a file that leads nowhere.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 fn inode(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|it| it.ino())
 }

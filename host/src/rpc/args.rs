@@ -37,6 +37,8 @@ pub enum Kind {
     Integer,
     /// A number of seconds, whole or not.
     Seconds,
+    /// The same, or a duration such as `5m`.
+    Period,
     /// true or false.
     Flag,
     /// An object.
@@ -57,6 +59,7 @@ impl Kind {
             Self::Names => &["string", "array"],
             Self::Integer => &["integer"],
             Self::Seconds => &["number"],
+            Self::Period => &["number", "string"],
             Self::Flag => &["boolean"],
             Self::Object => &["object"],
             Self::Signal | Self::Time => &["string", "integer"],
@@ -70,6 +73,7 @@ impl Kind {
             Self::Names => "a name, a glob, a `@group` or a list of those",
             Self::Integer => "a whole number, 0 or more",
             Self::Seconds => "a number of seconds, 0 or more",
+            Self::Period => "a number of seconds, 0 or more, or a duration such as `5m`",
             Self::Flag => "true or false",
             Self::Object => "an object",
             Self::Signal => "the name or the number of a signal",
@@ -87,6 +91,7 @@ impl Kind {
             },
             Self::Integer => value.is_u64(),
             Self::Seconds => value.as_f64().is_some_and(|it| it >= 0.0),
+            Self::Period => value.is_string() || Self::Seconds.accepts(value),
             Self::Flag => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::Signal => signal(value).is_some(),

@@ -12,7 +12,7 @@ use zinit_keeper::wire::Then;
 use super::args::Args;
 use super::methods::{Pending, Said};
 use super::office::{Office, Unmet};
-use super::openrpc;
+use super::{openrpc, xinit};
 use crate::board::{Board, Status};
 use crate::desk::Command;
 use crate::name::ServiceName;
@@ -33,6 +33,7 @@ pub(super) fn delete(office: Arc<Office>, args: Args) -> Pending {
         let names = args.picks(0)?.resolve(&office)?;
         let order = office.files.lock().await;
         let extra = extra_grace(&office, &names).await;
+        xinit::leave(&office, &names).await?;
         remove(&office, names.clone()).await?;
         office.ask(Command::Delete(names.clone())).await?;
         drop(order);
@@ -48,6 +49,7 @@ pub(super) fn delete_all(office: Arc<Office>, _: Args) -> Pending {
         let names = names(&office);
         let order = office.files.lock().await;
         let extra = extra_grace(&office, &names).await;
+        xinit::leave(&office, &names).await?;
         remove(&office, names.clone()).await?;
         office.ask(Command::DeleteAll).await?;
         drop(order);
@@ -221,7 +223,7 @@ fn asked(office: Arc<Office>, command: Result<Command, Refusal>) -> Pending {
 }
 
 /// Does it all even if the client goes away meanwhile.
-fn to_the_end(work: impl Future<Output = Said> + Send + 'static) -> Pending {
+pub(super) fn to_the_end(work: impl Future<Output = Said> + Send + 'static) -> Pending {
     let work = tokio::spawn(work);
     Box::pin(async move { work.await.unwrap_or_else(|error| Err(broken(&error))) })
 }
@@ -241,7 +243,7 @@ fn names(office: &Office) -> Vec<ServiceName> {
     office.board.all().iter().map(|it| it.name.clone()).collect()
 }
 
-async fn read(office: &Office, name: ServiceName) -> Result<Spec, Refusal> {
+pub(super) async fn read(office: &Office, name: ServiceName) -> Result<Spec, Refusal> {
     let (store, wanted) = (office.store.clone(), name.clone());
     on_disk(move || store.read(&wanted)).await.map_err(|refusal| {
         let no_file = refusal.kind == Kind::Storage && !office.store.path(&name).exists();

@@ -1,5 +1,7 @@
 //! The one table of methods: it gives the server, `rpc.discover` and the reference.
 
+mod system;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use super::params::{
     CONFIG, CURSOR, CURSOR_OF_PAGE, DONE_TO, DRY_RUN, GREP, LINES, LOGGED, NAME, NAMES, PAGE,
     STREAM, TRUE, WAIT, WHERE,
 };
-use super::{calls, lines, news, policy, reload, usage, why};
+use super::{calls, lines, news, policy, reload, usage, why, xinit};
 use crate::refusal::Refusal;
 
 /// The result of a method: JSON that is ready to be sent.
@@ -22,7 +24,7 @@ pub type Said = Result<Arc<RawValue>, Refusal>;
 pub type Pending = Pin<Box<dyn Future<Output = Said> + Send>>;
 
 /// One method.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Method {
     /// `noun.verb`.
     pub name: &'static str,
@@ -55,7 +57,7 @@ pub fn find(name: &str) -> Option<&'static Method> {
     METHODS.binary_search_by(|it| it.name.cmp(name)).ok().map(|index| &METHODS[index])
 }
 
-const fn now(
+pub(super) const fn now(
     name: &'static str,
     doc: &'static str,
     params: &'static [Param],
@@ -65,7 +67,7 @@ const fn now(
     Method { name, doc, params, result, result_type, act: Act::Now(act) }
 }
 
-const fn later(
+pub(super) const fn later(
     name: &'static str,
     doc: &'static str,
     params: &'static [Param],
@@ -76,7 +78,30 @@ const fn later(
 }
 
 /// Every method, sorted by name.
-pub static METHODS: &[Method] = &[
+pub static METHODS: &[Method] =
+    &joined::<{ ROWS.len() + system::ROWS.len() + xinit::ROWS.len() }>(&[
+        ROWS,
+        &system::ROWS,
+        &xinit::ROWS,
+    ]);
+
+const fn joined<const N: usize>(parts: &[&[Method]]) -> [Method; N] {
+    let mut all = [xinit::ROWS[0]; N];
+    let (mut at, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut row = 0;
+        while row < parts[part].len() {
+            all[at] = parts[part][row];
+            at += 1;
+            row += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Those that are about services and what decides about them.
+const ROWS: &[Method] = &[
     now(
         "events.get",
         "What happened lately, oldest first.",
@@ -315,7 +340,8 @@ pub static METHODS: &[Method] = &[
         (
             "boolean|array",
             "The plan: `service`, `verb` (`start`, `add`, `stop`, `restart`, `update`, `delete`, \
-             `unchanged`) and `why` of each. For one plain name without `dry_run`: true.",
+             `unchanged`) and `why` of each; `proxy` with what is done to a proxy that has a file. For \
+             one plain name without `dry_run`: true.",
         ),
         reload::reload,
     ),
@@ -414,59 +440,6 @@ pub static METHODS: &[Method] = &[
              `because`: the same of each service that it waits for.",
         ),
         why::why,
-    ),
-    now(
-        "system.authenticate",
-        "Shows the token. Only over TCP, where it must be the first request of a connection.",
-        &[Param::required("token", Kind::Text, "What the file `token` holds.")],
-        TRUE,
-        calls::authenticate,
-    ),
-    now(
-        "system.ping",
-        "Shows that the server is there.",
-        &[],
-        (
-            "object",
-            "`message` (`pong`), `version`, and the server's `pid`, which is another one after `system.renew`.",
-        ),
-        calls::ping,
-    ),
-    later(
-        "system.poweroff",
-        "Stops all services, then switches the machine off; refused unless Zinit is its first process.",
-        &[],
-        TRUE,
-        calls::poweroff,
-    ),
-    later(
-        "system.reboot",
-        "Stops all services, then reboots the machine; refused unless Zinit is its first process.",
-        &[],
-        TRUE,
-        calls::reboot,
-    ),
-    later(
-        "system.renew",
-        "Lets another server take over, whose program may be a newer one; services run on.",
-        &[
-            Param::optional(
-                "keeper",
-                Kind::Flag,
-                "true",
-                "Whether the keeper begins anew as well.",
-            ),
-            Param::optional("server", Kind::Flag, "true", "Whether the server does, not it alone."),
-        ],
-        TRUE,
-        calls::renew,
-    ),
-    later(
-        "system.shutdown",
-        "Stops all services, then the server. Answers when it begins. Asked for again, it kills what is left.",
-        &[],
-        TRUE,
-        calls::shutdown,
     ),
 ];
 

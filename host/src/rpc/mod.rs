@@ -6,6 +6,7 @@
 //!     │ usage, news, why   those that measure, tell what happened, and explain
 //!     │ lines     those that read logs: search says which lines, page how they are told
 //!     │ policy    what decides, and another one in its place
+//!     │ xinit     proxies: let one listen, let it go, what is known of them
 //!     │ follow    who follows them, page after page
 //!     │ picks     which services a call is about: names, globs, groups
 //!     │ office    what they work with
@@ -49,5 +50,6 @@ mod shown;
 pub mod token;
 mod usage;
 mod why;
+mod xinit;
 
 pub use args::{Kind as ParamKind, Param};

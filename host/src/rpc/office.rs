@@ -19,6 +19,7 @@ use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::policy::told::Refused;
 use crate::refusal::{Kind, Refusal};
+use crate::relay::Faces;
 use crate::store::Store;
 
 /// Everything that a method may use. Shared by all connections.
@@ -34,6 +35,8 @@ pub struct Office {
     pub store: Store,
     /// What happened lately.
     pub chronicle: Arc<Chronicle>,
+    /// The proxies.
+    pub faces: Faces,
     pub(super) shown: Shown,
     pub(super) ledger: Ledger,
     /// Held while a file and the core are told the same thing, so that they hear it in one order.
@@ -67,6 +70,7 @@ impl Office {
         logs: Logs,
         store: Store,
         chronicle: Arc<Chronicle>,
+        faces: Faces,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -75,6 +79,7 @@ impl Office {
             logs,
             store,
             chronicle,
+            faces,
             shown: Shown::default(),
             ledger: Ledger::default(),
             lookout: Post::default(),

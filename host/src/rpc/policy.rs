@@ -13,7 +13,7 @@ use super::args::Args;
 use super::calls::{on_disk, said};
 use super::methods::Pending;
 use super::office::Office;
-use super::reload;
+use super::reload::{self, Line};
 use crate::clock;
 use crate::core::one_refusal;
 use crate::desk::{Command, Decree, Reply, Step, Verb};
@@ -175,15 +175,16 @@ pub(crate) async fn renew_all(office: &Office) -> Result<Vec<String>, Refusal> {
     let soon = Some(look(office).await?);
     let mut told = Vec::from_iter(renewed(office, soon).await?);
     let steps = reload::take_over(office, None, false).await?;
-    let changed: Vec<_> = steps.iter().filter(|it| it.verb != Verb::Unchanged).collect();
+    let changed: Vec<_> = steps.iter().filter(|it| it.step.verb != Verb::Unchanged).collect();
     told.extend(changed.iter().map(|it| in_words(it)));
     let still = steps.len() - changed.len();
     told.push(format!("reloaded: {} changed, {still} unchanged", changed.len()));
     Ok(told)
 }
 
-fn in_words(step: &Step) -> String {
-    let verb = json!(step.verb);
-    let Step { service, why, .. } = step;
-    format!("reload: {} {service}: {why}", verb.as_str().unwrap_or_default())
+fn in_words(line: &Line) -> String {
+    let verb = json!(line.step.verb);
+    let Step { service, why, .. } = &line.step;
+    let what = line.proxy.as_ref().map_or(service.to_string(), |it| format!("proxy {it}"));
+    format!("reload: {} {what}: {why}", verb.as_str().unwrap_or_default())
 }

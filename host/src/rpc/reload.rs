@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::args::Args;
@@ -9,12 +10,22 @@ use super::calls::{on_disk, said};
 use super::methods::Pending;
 use super::office::Office;
 use super::picks::Picks;
+use super::xinit::Plan;
 use crate::desk::{Command, Reload, Reply, Step};
 use crate::name::ServiceName;
 use crate::policy::told::strangers;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Loaded;
+
+/// A step of a reload: about a service, or about a proxy that has a file of its own.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proxy: Option<ServiceName>,
+    #[serde(flatten)]
+    pub(super) step: Step,
+}
 
 /// `service.reload`.
 pub(super) fn reload(office: Arc<Office>, args: Args) -> Pending {
@@ -33,7 +44,7 @@ pub(super) async fn take_over(
     office: &Office,
     picks: Option<Picks>,
     dry_run: bool,
-) -> Result<Vec<Step>, Refusal> {
+) -> Result<Vec<Line>, Refusal> {
     let (store, whole) = (office.store.clone(), picks.is_none());
     let look = move || {
         // It may be on a disk that is not there: nothing is gone because of that.
@@ -41,15 +52,26 @@ pub(super) async fn take_over(
         if dry_run && whole {
             loaded.problems.extend(strangers(&store, &loaded.specs));
         }
-        Ok(loaded)
+        let (proxies, problems) = match whole {
+            true => store.load_proxies(&loaded.specs),
+            false => Default::default(),
+        };
+        loaded.problems.extend(problems);
+        Ok((loaded, proxies))
     };
-    let loaded = on_disk(look).await?;
+    let (loaded, proxies) = on_disk(look).await?;
     let only = picks.map(|it| named(office, &it, &loaded)).transpose()?;
     let files = fine(loaded, only.as_deref())?;
-    match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
-        Reply::Plan(steps) => Ok(steps),
-        Reply::Done | Reply::Policy(_) => Ok(Vec::new()),
+    let plan = whole.then(|| Plan::of(office, proxies, &files));
+    let steps = match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
+        Reply::Plan(steps) => steps,
+        Reply::Done | Reply::Policy(_) => Vec::new(),
+    };
+    let mut lines: Vec<Line> = steps.into_iter().map(|step| Line { proxy: None, step }).collect();
+    if let Some(plan) = plan {
+        lines.extend(plan.run(office, dry_run).await?);
     }
+    Ok(lines)
 }
 
 /// The services that are meant, which are among those that have a file.

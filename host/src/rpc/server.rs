@@ -3,7 +3,7 @@
 //! ```text
 //! let doors = Doors::open(&home.socket)?.and_tcp(tcp_address("4000")?, &token_file)?;
 //! // clients can connect from here on; they wait until `serve` runs
-//! let office = Office::new(board, desk, logs, store, chronicle, stop.subscribe());
+//! let office = Office::new(board, desk, logs, store, chronicle, faces, stop.subscribe());
 //! runtime.block_on(serve(office, doors))?;   // until `stop.send_replace(true)`
 //! ```
 

@@ -2,7 +2,7 @@
 //! the README's table all read it here.
 
 /// A key, or one of a map under a key.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// How it is written.
     pub name: &'static str,
@@ -59,6 +59,8 @@ const ANY: &str = "[^ \t\r\n]";
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$";
 /// The shape of a user or a group, by name or number.
 const WHO: &str = "^[^ \t\r\n:,/-][^ \t\r\n:,/]*$";
+/// The shape of the name of a socket that is passed on.
+const FD_NAME: &str = "^[!-9;-~]{1,255}$";
 
 /// The keys of a service file, as the README lists them.
 pub const KEYS: &[Key] = &[
@@ -293,17 +295,72 @@ pub(super) const HEALTH: &[Key] = &[
 
 pub(super) const XINIT: &[Key] = &[
     key("enabled", Kind::Flag, "false", "whether the proxy is on"),
-    key("listen", Kind::Several(""), "[]", "addresses that clients connect to"),
+    key(
+        "listen",
+        Kind::Several(""),
+        "[]",
+        "addresses that clients connect to: `host:port`, `:port`, or the path of a socket",
+    ),
     key("backend", Kind::Text, "\"\"", "where the service listens; the first `test_tcp` if empty"),
+    key(
+        "mode",
+        Kind::OneOf(&["proxy", "pass"]),
+        "\"proxy\"",
+        "`proxy`: the server accepts clients and passes their bytes on; `pass`: the service gets the sockets",
+    ),
     key("connect_timeout", Kind::Time, "30", "how long a client waits for the service"),
     key(
         "idle_timeout",
         Kind::Time,
         "0",
-        "time without a client before the service is stopped; 0 for never",
+        "time without a byte before the service is stopped; 0 for never",
     ),
     key("single_connection", Kind::Flag, "false", "whether one client at a time is served"),
+    key(
+        "max_connections",
+        Kind::Whole(0, 1_000_000),
+        "0",
+        "how many clients are served at a time; 0 for any number",
+    ),
+    key("max_waiting", Kind::Whole(1, 1_000_000), "1024", "how many more clients may wait"),
+    key(
+        "proxy_protocol",
+        Kind::OneOf(&["none", "v1", "v2"]),
+        "\"none\"",
+        "what the service is told about a client before its first byte: the PROXY protocol's version",
+    ),
+    key(
+        "users",
+        Kind::Several(WHO),
+        "[]",
+        "who may connect to the path of a socket, by name or number; everybody if empty",
+    ),
+    key(
+        "socket_mode",
+        Kind::Octal,
+        "\"0666\"",
+        "the permissions of a socket's path, in octal digits",
+    ),
+    key(
+        "fd_names",
+        Kind::Several(FD_NAME),
+        "[]",
+        "what sockets that are passed on are called in `LISTEN_FDNAMES`, one for each of `listen`",
+    ),
 ];
+
+/// The keys of a proxy's own file: it says whose proxy it is, and is enabled by being there.
+pub static PROXY: [Key; XINIT.len()] = {
+    let mut keys =
+        [key("service", Kind::Shaped(NAME), "", "the service; the file's name when left out");
+            XINIT.len()];
+    let mut at = 1;
+    while at < keys.len() {
+        keys[at] = XINIT[at];
+        at += 1;
+    }
+    keys
+};
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
     Key { name, also: &[], kind, default, doc }

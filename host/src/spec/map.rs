@@ -38,6 +38,8 @@ pub(super) struct Map {
     /// What its keys are called from outside begins with this: `health.` or nothing.
     path: &'static str,
     entries: Vec<(&'static Key, Node)>,
+    /// Where the values are written, also of keys that were taken.
+    places: Vec<(&'static str, At)>,
 }
 
 impl Map {
@@ -60,13 +62,14 @@ impl Map {
             }
             known.push((means, at, value));
         }
+        let places = known.iter().map(|(key, _, it)| (key.name, it.at)).collect();
         let entries = known.into_iter().map(|(key, _, it)| (key, it)).collect();
-        Ok(Self { keys, path, entries })
+        Ok(Self { keys, path, entries, places })
     }
 
     /// Where the value of a key is written.
     pub(super) fn at(&self, key: &str) -> At {
-        self.entries.iter().find(|(it, _)| it.name == key).map_or(At::default(), |(_, it)| it.at)
+        self.places.iter().find(|(it, _)| *it == key).map_or(At::default(), |(_, at)| *at)
     }
 
     /// A whole number in the range that the table of keys has for it.

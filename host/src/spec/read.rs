@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
-use super::keys::{HEALTH, KEYS, SIGNAL, XINIT};
+use super::keys::{HEALTH, KEYS, SIGNAL};
 use super::labels::{labels, policy};
 use super::log::{logs, refuse_unread};
 use super::map::Map;
 use super::node::{At, Entry, Fault, Node, Written};
 use super::run_as::run_as;
-use super::value::{
-    address, addresses, each, entries, flag, host_port, name, period, text, url, word,
-};
 use super::value::{command, command_line, example, group};
-use super::{Health, Readiness, Restart, Spec, Status, Xinit, line_regex, signal_of};
+use super::value::{each, entries, flag, host_port, name, period, text, url, word};
+use super::xinit::xinit;
+use super::{Health, Readiness, Restart, Spec, Status, line_regex, signal_of};
 use crate::name::ServiceName;
 use crate::refusal::nearest;
 
@@ -52,8 +51,7 @@ pub(super) fn spec(root: Node) -> Result<Spec, Fault> {
     refuse_unread(at, &spec)?;
     spec.run_as = run_as(&mut keys)?;
     if let Some(node) = keys.take("xinit") {
-        let xinit = xinit(node, &spec.health)?;
-        spec.xinit = (xinit != Xinit::default()).then(|| Box::new(xinit));
+        spec.xinit = xinit(node, &spec)?;
     }
     Ok(spec)
 }
@@ -134,32 +132,6 @@ fn health(node: Node) -> Result<Arc<Health>, Fault> {
     keys.read("tcp_kill", flag, &mut health.tcp_kill)?;
     // Those without any share one.
     Ok(if health == Health::default() { Health::none() } else { Arc::new(health) })
-}
-
-fn xinit(node: Node, health: &Health) -> Result<Xinit, Fault> {
-    let at = node.at;
-    let mut keys = Map::of(node, "xinit.", XINIT)?;
-    let mut xinit = Xinit::default();
-    keys.read("enabled", flag, &mut xinit.enabled)?;
-    keys.read("listen", addresses, &mut xinit.listen)?;
-    keys.read("backend", address, &mut xinit.backend)?;
-    keys.read_unless_0("connect_timeout", period, &mut xinit.connect_timeout_ms)?;
-    keys.read("idle_timeout", period, &mut xinit.idle_timeout_ms)?;
-    let mut single = false;
-    keys.read("single_connection", flag, &mut single)?;
-    xinit.max_connections = u32::from(single);
-    if xinit.enabled && xinit.listen.is_empty() {
-        let what = "`xinit` is enabled but listens nowhere";
-        return Err(Fault::new(at, "xinit.listen", what)
-            .hint("add `listen`, an address such as `127.0.0.1:8080` or the path of a socket"));
-    }
-    if xinit.enabled && xinit.backend.is_none() && health.test_tcp.is_empty() {
-        let what = "`xinit` is enabled but has no backend";
-        return Err(Fault::new(at, "xinit.backend", what).hint(
-            "add `backend`, the address where the service listens, or `health: { tcp: ... }`",
-        ));
-    }
-    Ok(xinit)
 }
 
 fn stop_signal(keys: &mut Map) -> Result<Signal, Fault> {

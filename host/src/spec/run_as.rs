@@ -7,7 +7,7 @@ use super::RunAs;
 use super::limit::{self, limit_names};
 use super::map::Map;
 use super::node::{Entry, Fault, Node};
-use super::value::{each, entries, env_file, flag, octal, text, who};
+use super::value::{each, entries, env_file, flag, text, umask, who};
 use crate::refusal::nearest;
 
 pub(super) fn run_as(keys: &mut Map) -> Result<Arc<RunAs>, Fault> {
@@ -16,7 +16,7 @@ pub(super) fn run_as(keys: &mut Map) -> Result<Arc<RunAs>, Fault> {
     keys.read("user", one, &mut run_as.user)?;
     keys.read("group", one, &mut run_as.group)?;
     keys.read("supplementary_groups", |it, key| each(who)(it, key).map(Some), &mut run_as.groups)?;
-    keys.read("umask", |it, key| octal(it, key).map(Some), &mut run_as.umask)?;
+    keys.read("umask", |it, key| umask(it, key).map(Some), &mut run_as.umask)?;
     run_as.nice = keys.whole("nice")?;
     run_as.oom_score_adj = keys.whole("oom_score_adj")?;
     keys.read("limits", limits, &mut run_as.limits)?;

@@ -5,6 +5,7 @@ mod labels;
 mod log;
 mod refused;
 mod schema;
+mod xinit;
 
 use std::path::Path;
 
@@ -48,7 +49,6 @@ fn every_key_is_read() {
         r#"# a comment
 exec: python3 -m http.server "80 80"
 status: ignore
-oneshot: true
 shutdown_timeout: 1.5
 after: [db, cache]
 signal: { stop: int }
@@ -84,7 +84,7 @@ xinit:
         [("DEBUG", "true"), ("EMPTY", ""), ("NAME", "it's"), ("PORT", "8080"), ("VERSION", "1.10")];
     assert_eq!(env, told);
     let others = (spec.status, spec.oneshot, spec.log.mode, spec.stop_signal, spec.dir.as_str());
-    assert_eq!(others, (Status::Ignore, true, LogMode::Stdout, Signal::SIGINT, "/var/www"));
+    assert_eq!(others, (Status::Ignore, false, LogMode::Stdout, Signal::SIGINT, "/var/www"));
     assert_eq!((spec.shutdown_timeout_ms, spec.restart_delay_ms), (1_500, Some(200)));
     let health = Health {
         period_ms: 300_000,
@@ -223,7 +223,8 @@ fn the_configuration_spells_everything_out() {
         "limits": {}, "no_new_privs": false, "env_file": [], "memory_max": null, "cpu_max": null,
         "pids_max": null,
         "health": { "period": 10, "retry": 3, "timeout": 5, "test_cmd": [], "test_tcp": [], "test_http": [], "tcp_kill": false },
-        "xinit": { "enabled": false, "listen": "", "backend": "", "connect_timeout": 30, "idle_timeout": 0, "single_connection": false }
+        "xinit": { "enabled": false, "listen": "", "backend": "", "connect_timeout": 30, "idle_timeout": 0, "single_connection": false,
+            "mode": "proxy", "max_connections": 0, "max_waiting": 1024, "proxy_protocol": "none", "users": [], "socket_mode": "0666", "fd_names": [] }
     }"#;
     let told: Value = serde_json::from_str(told).expect("it is JSON");
     assert_eq!(config, told);
@@ -435,13 +436,7 @@ impl Dice {
             labels: self.labels(),
             policy: self.policy(),
             health: Arc::new(Health { test_cmd: commands, retry: 5, ..Health::default() }),
-            xinit: (self.roll(2) == 0).then(|| {
-                Box::new(Xinit {
-                    listen: vec![Address::Unix(format!("/run/{}.sock", self.roll(9)).into())],
-                    idle_timeout_ms: 1,
-                    ..Xinit::default()
-                })
-            }),
+            xinit: (self.roll(2) == 0).then(|| Box::new(self.xinit())),
             ..if is_target { Spec::new(String::new()) } else { Spec::of_exec(&exec) }
         }
     }

@@ -58,15 +58,30 @@ pub(super) fn address(node: Node, key: &str) -> Result<Option<Address>, Fault> {
     parsed.map_err(|bad| Fault::new(at, key, format!("in `{key}`: {bad}")).hint(ADDRESSES))
 }
 
-/// Addresses, one of which may stand alone.
+/// Addresses, one of which may stand alone, each once.
 pub(super) fn addresses(node: Node, key: &str) -> Result<Vec<Address>, Fault> {
     let parse = |at, text: String, key: &str| {
-        Address::parse(&text)
-            .map(|_| text)
-            .map_err(|bad| Fault::new(at, key, format!("in `{key}`: {bad}")).hint(ADDRESSES))
+        let parsed = Address::parse(&text);
+        parsed.map_err(|bad| Fault::new(at, key, format!("in `{key}`: {bad}")).hint(ADDRESSES))
     };
-    let texts = each(parse)(node, key)?;
-    Ok(texts.iter().filter_map(|it| Address::parse(it).ok()).collect())
+    let mut all: Vec<Address> = Vec::new();
+    for it in each(parse)(node, key)? {
+        if !all.contains(&it) {
+            all.push(it);
+        }
+    }
+    Ok(all)
+}
+
+/// What a socket that is passed on is called.
+pub(super) fn fd_name(at: At, text: String, key: &str) -> Result<String, Fault> {
+    let fine = |it: char| it.is_ascii_graphic() && it != ':';
+    if (1..=255).contains(&text.len()) && text.chars().all(fine) {
+        return Ok(text);
+    }
+    let what =
+        format!("`{key}` must be at most 255 letters without blanks and colons, not `{text}`");
+    Err(Fault::new(at, key, what))
 }
 
 const ADDRESSES: &str = "`127.0.0.1:8080`, `[::1]:8080`, or the path of a socket";
@@ -165,8 +180,18 @@ pub(super) fn size(node: Node, key: &str, least: u64) -> Result<u64, Fault> {
     Err(Fault::new(at, key, what).hint("a number is bytes; or write `64KiB`, `512MiB`, `1GiB`"))
 }
 
-/// A file mode mask in octal digits, whatever YAML takes them for.
-pub(super) fn octal(node: Node, key: &str) -> Result<u32, Fault> {
+/// A file mode mask.
+pub(super) fn umask(node: Node, key: &str) -> Result<u32, Fault> {
+    octal(node, key, "for example `\"0027\"`: nothing for others")
+}
+
+/// The permissions of a file.
+pub(super) fn mode(node: Node, key: &str) -> Result<u32, Fault> {
+    octal(node, key, "for example `\"0660\"`: its owner and group may connect")
+}
+
+/// Permissions in octal digits, whatever YAML takes them for.
+fn octal(node: Node, key: &str, hint: &str) -> Result<u32, Fault> {
     let at = node.at;
     let text = text(node, key)?;
     let digits = text.strip_prefix("0o").unwrap_or(&text);
@@ -174,7 +199,7 @@ pub(super) fn octal(node: Node, key: &str) -> Result<u32, Fault> {
     let mask = u32::from_str_radix(digits, 8).ok().filter(|it| fine && *it <= 0o777);
     mask.ok_or_else(|| {
         let what = format!("`{key}` must be octal digits from 0000 to 0777, not `{text}`");
-        Fault::new(at, key, what).hint("for example `\"0027\"`: nothing for others")
+        Fault::new(at, key, what).hint(hint)
     })
 }
 

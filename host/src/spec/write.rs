@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Health, Readiness, RunAs, Spec, Status, Xinit, duration, labels, limit, log, size};
-use crate::address::Address;
+use super::{
+    Health, Readiness, RunAs, Spec, Status, Xinit, duration, labels, limit, log, size, xinit,
+};
 use crate::name::ServiceName;
 
 impl Spec {
@@ -52,7 +53,12 @@ impl Spec {
         readiness(&mut yaml, self);
         run_as(&mut yaml, &self.run_as);
         yaml.open("health", |yaml| health(yaml, &self.health));
-        yaml.open("xinit", |yaml| xinit(yaml, self.xinit.as_deref().unwrap_or(&Xinit::default())));
+        if let Some(said) = &self.xinit {
+            yaml.open("xinit", |yaml| {
+                yaml.plain("enabled", said.enabled, false);
+                xinit::yaml(yaml, said);
+            });
+        }
         yaml.out
     }
 
@@ -89,7 +95,7 @@ impl Spec {
             "start_timeout": seconds(self.start_timeout_ms),
             "watchdog": seconds(self.watchdog_ms),
             "health": health_config(&self.health),
-            "xinit": xinit_config(self.xinit.as_deref().unwrap_or(&off)),
+            "xinit": xinit::config(self.xinit.as_deref().unwrap_or(&off)),
         });
         let Value::Object(mut config) = config else { unreachable!("it is written as one") };
         config.append(&mut run_as_config(&self.run_as));
@@ -106,23 +112,6 @@ fn health_config(health: &Health) -> Value {
         "test_tcp": health.test_tcp,
         "test_http": health.test_http,
         "tcp_kill": health.tcp_kill,
-    })
-}
-
-fn xinit_config(xinit: &Xinit) -> Value {
-    // One address is plain text, as zinit 0.3 has it.
-    let listen = match xinit.listen.as_slice() {
-        [] => json!(""),
-        [one] => json!(one.to_string()),
-        many => json!(many.iter().map(Address::to_string).collect::<Vec<_>>()),
-    };
-    json!({
-        "enabled": xinit.enabled,
-        "listen": listen,
-        "backend": xinit.backend.as_ref().map_or_else(String::new, Address::to_string),
-        "connect_timeout": seconds(xinit.connect_timeout_ms),
-        "idle_timeout": seconds(xinit.idle_timeout_ms),
-        "single_connection": xinit.max_connections == 1,
     })
 }
 
@@ -209,18 +198,6 @@ fn health(yaml: &mut Yaml, health: &Health) {
     yaml.plain("tcp_kill", health.tcp_kill, usual.tcp_kill);
 }
 
-fn xinit(yaml: &mut Yaml, xinit: &Xinit) {
-    let usual = Xinit::default();
-    yaml.plain("enabled", xinit.enabled, usual.enabled);
-    let listen: Vec<String> = xinit.listen.iter().map(Address::to_string).collect();
-    yaml.list("listen", listen.iter().map(String::as_str));
-    let backend = xinit.backend.as_ref().map_or_else(String::new, Address::to_string);
-    yaml.text("backend", &backend, "");
-    yaml.time("connect_timeout", xinit.connect_timeout_ms, usual.connect_timeout_ms);
-    yaml.time("idle_timeout", xinit.idle_timeout_ms, usual.idle_timeout_ms);
-    yaml.plain("single_connection", xinit.max_connections == 1, false);
-}
-
 /// Whole seconds as an integer, others as a fraction.
 pub(super) fn seconds(ms: i64) -> Value {
     if ms % 1_000 == 0 { json!(ms / 1_000) } else { json!(ms as f64 / 1_000.0) }
@@ -229,7 +206,7 @@ pub(super) fn seconds(ms: i64) -> Value {
 /// Block YAML as it grows: lines of `key: value`, each left out when it says the default.
 #[derive(Default)]
 pub(super) struct Yaml {
-    out: String,
+    pub(super) out: String,
     indent: usize,
 }
 
@@ -263,7 +240,7 @@ impl Yaml {
         }
     }
 
-    fn list<'a>(&mut self, key: &str, items: impl Iterator<Item = &'a str>) {
+    pub(super) fn list<'a>(&mut self, key: &str, items: impl Iterator<Item = &'a str>) {
         self.open(key, |yaml| {
             for item in items {
                 let indent = yaml.indent;
@@ -313,7 +290,7 @@ fn is_plain(text: &str) -> bool {
         && !TAKEN.contains(&text.to_ascii_lowercase().as_str())
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for it in text.chars() {
         match it {

@@ -14,3 +14,4 @@ mod tcp;
 mod usage;
 mod why;
 mod world;
+mod xinit;

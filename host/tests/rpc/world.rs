@@ -22,6 +22,7 @@ use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
 use zinit_host::probe::Teller;
 use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::relay::Faces;
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve, tcp_address};
 use zinit_host::store::Store;
@@ -40,6 +41,7 @@ pub(crate) struct World {
     pub(crate) board: Arc<Board>,
     pub(crate) logs: Logs,
     pub(crate) chronicle: Arc<Chronicle>,
+    pub(crate) faces: Faces,
     pub(crate) tcp: Option<SocketAddr>,
     heard: Receiver<Command>,
     lines: AtomicI64,
@@ -81,22 +83,23 @@ impl World {
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let chronicle = Arc::new(Chronicle::new());
-        let store = Store::new(dir.join("cfg"));
+        let (store, faces) = (Store::new(dir.join("cfg")), Faces::default());
         let office = Office::new(
             Arc::clone(&board),
             desk,
             logs.clone(),
             store,
             Arc::clone(&chronicle),
+            faces.clone(),
             stopped,
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
-        let (seen, ender) = (Arc::clone(&board), stop.clone());
+        let (seen, shown, ender) = (Arc::clone(&board), faces.clone(), stop.clone());
         let (tell, heard) = channel();
-        let core = thread::spawn(move || core(&seen, &inbox, &tell, &ender));
+        let core = thread::spawn(move || core(&seen, &shown, &inbox, &tell, &ender));
         let (threads, lines) = (vec![server, core], AtomicI64::new(0));
-        Self { dir, socket, board, logs, chronicle, tcp, heard, lines, stop, threads }
+        Self { dir, socket, board, logs, chronicle, faces, tcp, heard, lines, stop, threads }
     }
 
     pub(crate) fn client(&self) -> Client<UnixStream> {
@@ -196,9 +199,11 @@ pub(crate) fn status(name: &str, state: &str, pid: i32) -> Status {
     }
 }
 
-/// Does at once what it is asked, but for services named `stuck...`, which never stop.
+/// Does at once what it is asked, but for services named `stuck...`, which never stop, and proxies that
+/// are to listen at a path with `busy` in it.
 fn core(
     board: &Board,
+    faces: &Faces,
     inbox: &Receiver<Letter>,
     tell: &Sender<Command>,
     stop: &watch::Sender<bool>,
@@ -233,12 +238,19 @@ fn core(
             Command::Delete(names) => {
                 names.iter().try_for_each(|it| known(it).and_then(|_| forget(it)))
             }
-            Command::Vet(..)
-            | Command::Decide(_)
-            | Command::VetPolicy(_)
-            | Command::TellPolicy
-            | Command::DefineProxy(_)
-            | Command::ForgetProxy(_) => Ok(()),
+            Command::Vet(..) | Command::Decide(_) | Command::VetPolicy(_) | Command::TellPolicy => {
+                Ok(())
+            }
+            Command::DefineProxy(proxy) => {
+                let busy = proxy.listen_text().contains("busy");
+                let why = || Refusal::new(Kind::BadConfig, "cannot listen: somebody else does");
+                drop(faces.show(Arc::new((**proxy).clone()), busy.then(why)));
+                Ok(())
+            }
+            Command::ForgetProxy(name) => {
+                faces.remove(name);
+                Ok(())
+            }
             Command::Reload(reload) => {
                 let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
                 continue;

@@ -7,3 +7,4 @@ mod logs;
 mod looking;
 mod stopping;
 mod world;
+mod xinit;

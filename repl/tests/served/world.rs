@@ -18,6 +18,7 @@ use zinit_host::logs::Logs;
 use zinit_host::logs::line::{Head, Mark};
 use zinit_host::name::ServiceName;
 use zinit_host::probe::Teller;
+use zinit_host::relay::Faces;
 use zinit_host::rpc::office::Office;
 use zinit_host::rpc::server::{Doors, serve};
 use zinit_host::store::Store;
@@ -78,20 +79,21 @@ impl World {
         let (desk, inbox, _bell) = Desk::new().unwrap();
         let (stop, stopped) = watch::channel(false);
         let chronicle = Arc::new(Chronicle::new());
-        let store = Store::new(dir.join("cfg/zinit"));
+        let (store, faces) = (Store::new(dir.join("cfg/zinit")), Faces::default());
         let office = Office::new(
             Arc::clone(&board),
             desk,
             logs.clone(),
             store,
             Arc::clone(&chronicle),
+            faces.clone(),
             stopped,
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = thread::spawn(move || runtime.block_on(serve(office, doors)).unwrap());
         let (tell, heard) = channel();
-        let seen = Arc::clone(&board);
-        let core = thread::spawn(move || core(&seen, &inbox, &tell));
+        let (seen, shown) = (Arc::clone(&board), faces.clone());
+        let core = thread::spawn(move || core(&seen, &shown, &inbox, &tell));
         let (threads, lines) = (vec![server, core], AtomicI64::new(0));
         Self { dir, board, logs, lines, chronicle, heard, stop: Some(stop), threads }
     }
@@ -202,12 +204,19 @@ pub(crate) fn status(of: &str, state: &str) -> Status {
 }
 
 /// Does at once what it is asked, but for services named `stuck...`, which neither start nor stop.
-fn core(board: &Board, inbox: &Receiver<Letter>, tell: &Sender<Command>) {
+fn core(board: &Board, faces: &Faces, inbox: &Receiver<Letter>, tell: &Sender<Command>) {
     while let Ok(letter) = inbox.recv() {
         let _ = tell.send(letter.command.clone());
         if let Command::Reload(reload) = &letter.command {
             let _ = letter.answer.send(Ok(Reply::Plan(plan(board, reload))));
             continue;
+        }
+        match &letter.command {
+            Command::DefineProxy(proxy) => {
+                drop(faces.show(Arc::new((**proxy).clone()), None));
+            }
+            Command::ForgetProxy(name) => faces.remove(name),
+            _ => {}
         }
         let all = || board.all().iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         let (names, up) = match &letter.command {

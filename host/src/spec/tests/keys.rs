@@ -8,7 +8,7 @@ exec: ls -l
 dir: /srv
 env: { A: 1 }
 env_file: [/etc/default/web, -/etc/default/none]
-oneshot: true
+oneshot: false
 status: stop
 groups: [front, blue-1]
 labels: { tier: web, owner: ops }
@@ -43,7 +43,7 @@ memory_max: 512MiB
 cpu_max: 150%
 pids_max: 64
 log: none
-xinit: { enabled: true, listen: /tmp/a.sock, backend: "a:1", connect_timeout: 1, idle_timeout: 2, single_connection: true }
+xinit: { enabled: true, listen: /tmp/a.sock, backend: "a:1", mode: proxy, connect_timeout: 1, idle_timeout: 2, single_connection: true, max_connections: 1, max_waiting: 5, proxy_protocol: v2, users: [root, 33], socket_mode: 0660, fd_names: [] }
 "#;
 
 fn names(names: &[ServiceName]) -> Vec<&str> {
@@ -136,6 +136,12 @@ fn the_words_of_the_table_are_those_that_are_read() {
     };
     assert_eq!(words("status"), Status::WORDS.map(|(it, _)| it));
     assert_eq!(words("log"), LogMode::WORDS.map(|(it, _)| it));
+    let inner = |key: &str| match PROXY.iter().find(|it| it.name == key).map(|it| it.kind) {
+        Some(Kind::OneOf(words)) => words,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(inner("mode"), Mode::WORDS.map(|(it, _)| it));
+    assert_eq!(inner("proxy_protocol"), ProxyProtocol::WORDS.map(|(it, _)| it));
     assert_eq!(words("restart"), Restart::WORDS.map(|(it, _)| it));
 }
 

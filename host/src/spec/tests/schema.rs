@@ -187,6 +187,14 @@ fn what_the_schema_refuses_the_parser_refuses() {
         "log: { keep: -1 }",
         "log: { syslog: here }",
         "log_to: a b",
+        "xinit: { mode: relay }",
+        "xinit: { proxy_protocol: v3 }",
+        "xinit: { max_connections: -1 }",
+        "xinit: { max_waiting: 0 }",
+        "xinit: { users: [a b] }",
+        "xinit: { socket_mode: \"999\" }",
+        "xinit: { fd_names: [\"a:b\"] }",
+        "xinit: { services: [web] }",
     ];
     for line in lines {
         let yaml = format!("exec: ls\n{line}\n");
