@@ -56,6 +56,17 @@ pub(super) struct Moved {
     pub(super) from_backend: u64,
 }
 
+/// From where on the client's bytes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// From the first one on, and nobody has asked for anything else yet.
+    Start,
+    /// From the first unknown one on: the socket remembers.
+    Unknown,
+    /// From the first one on each time: the kernel knows nothing else.
+    Front,
+}
+
 /// One client and its connection to the service.
 pub(super) struct Pair {
     /// `None` once it was given back.
@@ -67,8 +78,7 @@ pub(super) struct Pair {
     /// How much of what the client has said went to the service and is still in the client's socket.
     peeked: u32,
     looks: u8,
-    /// Whether the kernel looks from the front each time.
-    from_front: bool,
+    from: From,
     /// Whether what the client says stays in its socket.
     protected: bool,
     asked: bool,
@@ -105,7 +115,7 @@ impl Pair {
             epoll: epoll.0.as_raw_fd(),
             peeked: 0,
             looks: 0,
-            from_front: false,
+            from: From::Start,
             protected: true,
             asked: false,
             heard: false,
@@ -220,7 +230,7 @@ impl Pair {
         self.look_beyond();
         let client = self.client.as_ref().expect("it was not given back");
         let peeked = self.peeked as usize;
-        let known = if self.from_front { peeked } else { 0 };
+        let known = if self.from == From::Front { peeked } else { 0 };
         let into = &mut scratch.buffer[..scratch.peek_max - peeked + known];
         let length = self.asking.take(client, into, MsgFlags::MSG_PEEK);
         if length == known {
@@ -242,11 +252,13 @@ impl Pair {
 
     /// Has the second look, and every later one, begin behind what is known, if the kernel can do that.
     fn look_beyond(&mut self) {
-        if self.looks == 1 {
-            let client = self.client.as_ref().expect("it was not given back");
-            let known = i32::try_from(self.peeked).expect("less than the buffer's length");
-            self.from_front = look_from(client.fd.as_fd(), known).is_err();
+        if self.looks == 0 || self.from != From::Start {
+            return;
         }
+        let client = self.client.as_ref().expect("it was not given back");
+        let known = i32::try_from(self.peeked).expect("less than the buffer's length");
+        let set = look_from(client.fd.as_fd(), known);
+        self.from = if set.is_ok() { From::Unknown } else { From::Front };
     }
 
     /// Passes on what the service says.
@@ -327,7 +339,7 @@ impl Pair {
 
     fn give_back(&mut self) -> Outcome {
         let Some(client) = self.client.take() else { return Outcome::Over };
-        if self.looks > 1 && !self.from_front {
+        if self.from == From::Unknown {
             look_from(client.fd.as_fd(), -1).ok();
         }
         forget(self.epoll, client.fd.as_fd());
