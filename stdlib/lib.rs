@@ -16,12 +16,13 @@ macro_rules! source {
 }
 
 /// The modules that decide: the lifecycle table with its parts, and the functions that a user may replace.
-pub const POLICY: [Source; 5] = [
+pub const POLICY: [Source; 6] = [
     source!("zinit/lifecycle.rhai"),
     source!("zinit/upkeep.rhai"),
     source!("zinit/reasons.rhai"),
     source!("zinit/policy.rhai"),
     source!("zinit/order.rhai"),
+    source!("xinit/policy.rhai"),
 ];
 
 /// The modules that scripts are given: the words of the README, over the primitives of `host::`.

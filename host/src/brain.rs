@@ -17,7 +17,7 @@ use zinit_keeper::wire::Slot;
 use crate::board::Board;
 use crate::chronicle::Chronicle;
 use crate::core::{Core, Survivor, starts_by_itself};
-use crate::desk::Desk;
+use crate::desk::{Command, Desk};
 use crate::event::Tick;
 use crate::home::Home;
 use crate::journal;
@@ -31,7 +31,7 @@ use crate::policy::Policy;
 use crate::policy::told::{Refused, vet};
 use crate::probe::{Prober, Teller};
 use crate::refusal::{Kind, Refusal};
-use crate::relay::Faces;
+use crate::relay::{Faces, Relay};
 use crate::rpc::office::Office;
 use crate::rpc::server::{Doors, serve, tcp_address};
 use crate::spec::Spec;
@@ -92,6 +92,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
     let (known, are_known) = mpsc::channel();
     let bell_of_files = Arc::new(Notify::new());
     let (hangup, refused) = (Arc::clone(&bell_of_files), Arc::clone(&office.refused));
+    let relay = Relay::new(teller.clone(), office.faces.clone());
     let program = settings.updates;
     let begin = move || {
         let prober = Prober::new(teller);
@@ -105,6 +106,7 @@ pub fn run(settings: Settings) -> Result<Outcome, Refusal> {
             journal,
             logs,
             prober,
+            relay,
             news,
             known,
             hangup,
@@ -203,8 +205,21 @@ fn supervise(
     }
     updates::settle(&mut found, updates);
     complain_of_strangers(&core, &found);
+    let specs: Vec<_> = found.iter().map(|(name, spec, _)| (name.clone(), spec.clone())).collect();
     core.boot(machine.now(), found);
-    Ok(supervise::run(&mut core, &mut machine))
+    let (proxies, problems) = store.load_proxies(&specs);
+    problems.iter().for_each(complain_of);
+    for proxy in proxies {
+        let command = Command::DefineProxy(Box::new(proxy));
+        core.obey(machine.now(), command).err().iter().for_each(complain_of);
+    }
+    let outcome = supervise::run(&mut core, &mut machine);
+    match outcome {
+        Outcome::HandedOver => machine.retire(),
+        Outcome::Ended => machine.close_doors(),
+        Outcome::Orphaned => {}
+    }
+    Ok(outcome)
 }
 
 /// Lets the policy go on that another server has begun to decide by: what has been edited since counts

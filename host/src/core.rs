@@ -6,9 +6,11 @@
 //! silly, but it cannot lose a service.
 
 mod boot;
+mod demand;
 mod ending;
 mod fleet;
 mod needs;
+mod obey;
 mod outputs;
 mod policy;
 mod questions;
@@ -19,14 +21,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use nix::sys::signal::Signal;
-
 pub use boot::Survivor;
+use demand::Doors;
 pub(crate) use policy::one_refusal;
 pub use questions::DERIVED;
 pub(crate) use questions::ask_table;
 
-use crate::desk::{Answer, Command, Reply};
 use crate::draft::Draft;
 pub use crate::effect::Effect;
 use crate::ending::Ending;
@@ -34,7 +34,8 @@ use crate::event::{Event, Happening, Tick, Wall};
 use crate::graph::{Facts, Graph, Id, Need};
 use crate::name::ServiceName;
 use crate::policy::Policy;
-use crate::refusal::{Kind, Refusal};
+use crate::proxy::Proxy;
+use crate::refusal::Refusal;
 use crate::spec::{Spec, Status};
 use crate::state::{Held, Service, Standing, State, Target};
 
@@ -64,6 +65,8 @@ pub struct Core {
     released: VecDeque<Id>,
     /// Services that wait, and of whose groups another one is in another state.
     peers_told: BTreeSet<Id>,
+    /// Who has clients that come on demand.
+    doors: Doors,
     /// They are being taken down.
     letting_go: bool,
     live: usize,
@@ -106,6 +109,7 @@ impl Core {
             starting: VecDeque::new(),
             released: VecDeque::new(),
             peers_told: BTreeSet::new(),
+            doors: Doors::default(),
             letting_go: false,
             live: 0,
             ending: None,
@@ -165,81 +169,6 @@ impl Core {
         self.happen(event.now, id, event.what);
     }
 
-    /// Does what somebody asked for.
-    ///
-    /// # Errors
-    /// A refusal when there is no such service, when it has no process to signal, when a new
-    /// configuration makes services wait for themselves, or when the server is stopping.
-    pub fn obey(&mut self, now: Tick, command: Command) -> Answer {
-        self.now = now;
-        let starts = matches!(
-            command,
-            Command::Start { .. }
-                | Command::Restart(_)
-                | Command::Define(..)
-                | Command::Reload(_)
-                | Command::StartAll
-                | Command::Renew { .. }
-        );
-        if self.is_ending() && starts {
-            return Err(Refusal::new(Kind::ShuttingDown, "the server is stopping"));
-        }
-        match command {
-            Command::Start { names, deps } => {
-                let ids = self.find_all(&names)?;
-                self.refuse_leaving(&ids)?;
-                self.start(now, &ids, deps);
-            }
-            Command::Stop(names) => {
-                let ids = self.find_all(&names)?;
-                self.hold(now, &ids, &Held::Stop);
-            }
-            Command::Restart(names) => {
-                let ids = self.find_all(&names)?;
-                self.refuse_leaving(&ids)?;
-                self.hold(now, &ids, &Held::Restart);
-            }
-            Command::Delete(names) => {
-                let ids = self.find_all(&names)?;
-                self.leave(now, &ids);
-            }
-            Command::Kill(name, signal) => self.kill(&name, signal)?,
-            Command::Define(name, spec) => {
-                let new = [(name.clone(), (*spec).clone())];
-                self.refuse(&new, false)?;
-                self.refuse_strangers(&new)?;
-                self.define(now, name, *spec);
-            }
-            Command::Vet(name, spec) => {
-                let new = [(name, *spec)];
-                self.refuse(&new, false)?;
-                self.refuse_strangers(&new)?;
-            }
-            Command::DefineProxy(_) | Command::ForgetProxy(_) => {}
-            Command::Reload(reload) => {
-                let plan = self.reload(now, reload)?;
-                self.release_free(now);
-                return Ok(Reply::Plan(plan));
-            }
-            Command::Decide(decree) => self.decide_by(now, &decree)?,
-            Command::VetPolicy(decree) => drop(self.vet_policy(&decree).map_err(one_refusal)?),
-            Command::TellPolicy => return Ok(Reply::Policy(Box::new(self.tell_policy()))),
-            Command::StartAll => self.start_all(now),
-            Command::StopAll => self.stop_all(now),
-            Command::DeleteAll => {
-                let all = self.known();
-                self.leave(now, &all);
-            }
-            Command::Shutdown(then) => self.shut_down_for_client(now, then)?,
-            Command::Renew { keeper, server } => {
-                self.effects.extend(keeper.then_some(Effect::RenewKeeper));
-                self.effects.extend(server.then_some(Effect::HandOver));
-            }
-        }
-        self.release_free(now);
-        Ok(Reply::Done)
-    }
-
     fn find(&self, name: &ServiceName) -> Result<Id, Refusal> {
         let known = self.ids.get(name).filter(|id| self.nodes[id.index()].service.is_some());
         known.copied().ok_or_else(|| {
@@ -249,24 +178,6 @@ impl Core {
 
     fn find_all(&self, names: &[ServiceName]) -> Result<Vec<Id>, Refusal> {
         names.iter().map(|it| self.find(it)).collect()
-    }
-
-    fn refuse_leaving(&self, ids: &[Id]) -> Result<(), Refusal> {
-        let Some(id) = ids.iter().find(|id| self.at(**id).leaving) else { return Ok(()) };
-        let name = &self.nodes[id.index()].name;
-        let refusal = Refusal::new(Kind::ServiceDown, format!("`{name}` is being deleted"));
-        Err(refusal.with("service", name.as_str()))
-    }
-
-    fn kill(&mut self, name: &ServiceName, signal: Signal) -> Result<(), Refusal> {
-        let id = self.find(name)?;
-        if self.at(id).process.is_none() {
-            let refusal = Refusal::new(Kind::ServiceDown, format!("service `{name}` is down"));
-            return Err(refusal.with("service", name.as_str()));
-        }
-        let incarnation = self.at(id).incarnation;
-        self.effects.push(Effect::Signal { service: name.clone(), incarnation, signal });
-        Ok(())
     }
 
     /// A new service, or a new configuration for one. The same configuration again changes nothing
@@ -333,13 +244,18 @@ impl Core {
             }
             free => {
                 let target = if starts_by_itself(&spec) { Target::Up } else { Target::Down };
-                let (spec, standing) = (Rc::clone(&spec), Standing::new(now, target));
+                let (spec, mut standing) = (Rc::clone(&spec), Standing::new(now, target));
+                if Proxy::of(&name, &spec).is_some() {
+                    standing.why = "it starts when somebody connects".into();
+                }
                 *free = Some(Rc::new(Service { name, spec, standing, waits_for: Vec::new() }));
                 None
             }
         };
         self.ask_of_others(id, before.as_deref(), Some(&spec));
         self.connect(id);
+        self.open_own_door(id);
+        self.mind_the_door(id);
         if before.is_none() && !self.graph.dependents(id).is_empty() {
             self.ask_facts(id);
         }
@@ -443,6 +359,7 @@ impl Core {
             self.arm(id);
         }
         if moved {
+            self.mind_the_door(id);
             self.reconsider(id);
             self.tell_peers(id, before.standing.state);
         }
@@ -485,6 +402,8 @@ impl Core {
         let node = &mut self.nodes[id.index()];
         node.service = None;
         let name = node.name.clone();
+        self.open_own_door(id);
+        self.mind_the_door(id);
         let waiting = self.waiting_for(id);
         self.ask_of_others(id, Some(&spec), None);
         self.connect(id);

@@ -108,7 +108,7 @@ pub fn succeed_keeper(home: &Home, dead: i32, args: &[OsString]) -> Refusal {
         let message = "the keeper is gone, and another server has taken over";
         return Refusal::new(Kind::Internal, message);
     };
-    zinit_keeper::leave_what_can_be_told();
+    zinit_keeper::leave_what_can_be_told(&ledger(home));
     begin_anew(home, &held, None, args, &[(zinit_keeper::HEIR_ENV, OsStr::new("1"))])
 }
 

@@ -93,6 +93,7 @@ impl Draft {
         let means_something = match what {
             Happening::WantUp
             | Happening::WantDown
+            | Happening::Unused { .. }
             | Happening::WantRestart
             | Happening::MustYield { .. }
             | Happening::MustHurry
@@ -104,7 +105,7 @@ impl Draft {
                 other => matches!(other, State::Blocked | State::Backoff),
             },
             Happening::PortFreed { .. } => standing.state == State::Blocked,
-            Happening::Ran { .. } => standing.state.is_stopping(),
+            Happening::Ran { .. } | Happening::Drained => standing.state.is_stopping(),
             Happening::Elapsed => standing.alarm.is_some_and(|at| at <= now),
             Happening::CheckDue => standing.check_at.is_some_and(|at| at <= now),
             Happening::MeasureDue => standing.measure_at.is_some_and(|at| at <= now),
@@ -135,7 +136,7 @@ impl Draft {
                 self.is_wanted(Target::Up);
                 self.standing().fault = false;
             }
-            Happening::WantDown => {
+            Happening::WantDown | Happening::Unused { .. } => {
                 self.is_wanted(Target::Down);
                 self.standing().fault = false;
             }
@@ -166,6 +167,7 @@ impl Draft {
             | Happening::Measured { .. }
             | Happening::MustHurry
             | Happening::Nudged
+            | Happening::Drained
             | Happening::Ran { .. } => {}
         }
     }
@@ -421,6 +423,7 @@ impl Draft {
         let told_to_stop = matches!(
             what,
             Happening::WantDown
+                | Happening::Unused { .. }
                 | Happening::WantRestart
                 | Happening::MustYield { .. }
                 | Happening::MustRestart { .. }

@@ -1,6 +1,7 @@
 //! What is to be done: everything that the core can ask of the world.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use zinit_keeper::wire::Then;
@@ -10,6 +11,9 @@ use crate::ending::Ending;
 use crate::event::{Task, Tick};
 use crate::name::ServiceName;
 use crate::policy::Sources;
+use crate::proxy::Proxy;
+use crate::refusal::Refusal;
+use crate::relay::Gate;
 use crate::state::Service;
 
 /// What is to be done. The effects of one step end with its `Changed`.
@@ -60,6 +64,18 @@ pub enum Effect {
         port: u16,
         /// Whether who does is ended.
         kill: bool,
+    },
+    /// Clients come in by this proxy from now on, in place of one of its name; unless it may not stand,
+    /// which is to be shown.
+    Proxied(Arc<Proxy>, Option<Refusal>),
+    /// The proxy of this name is no more.
+    Unproxied(ServiceName),
+    /// Those who have the clients of a service are to know whether they may be passed on.
+    Gate {
+        /// The service.
+        service: ServiceName,
+        /// The latest word.
+        gate: Gate,
     },
     /// The exit of this process has been acted on.
     Acknowledge {

@@ -53,6 +53,11 @@ pub enum Happening {
     WantUp,
     /// Somebody wants it down.
     WantDown,
+    /// Nobody has used it for so long that it goes down, until somebody wants it.
+    Unused {
+        /// How long that was, in milliseconds.
+        quiet_ms: i64,
+    },
     /// Somebody wants it down and up again.
     WantRestart,
     /// Something that it requires goes down: it has to go first, though it is still wanted.
@@ -141,6 +146,8 @@ pub enum Happening {
         /// What stands in the way; `None` when the port is free.
         failure: Option<String>,
     },
+    /// Every client that has said something to it has its answer, and nobody else is passed on.
+    Drained,
     /// The alarm that was set in this state went off.
     Elapsed,
     /// It is time for the next round of health checks.
@@ -151,6 +158,27 @@ pub enum Happening {
     TimedOut,
     /// A dependency that it waits for has changed.
     Nudged,
+}
+
+/// What those who have the clients of a service say of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Somebody waits for it.
+    Knocked,
+    /// Nothing has happened for as long as its proxies' `idle_timeout` says.
+    Idle {
+        /// The word that opened the way.
+        turn: u64,
+        /// How many clients are connected.
+        connections: i64,
+        /// For how long nothing has happened, in milliseconds.
+        quiet_ms: i64,
+    },
+    /// Nobody waits for an answer, now that the way is shut.
+    Drained {
+        /// The word that shut it.
+        turn: u64,
+    },
 }
 
 /// A command that is run on behalf of a service.
@@ -187,6 +215,7 @@ impl Happening {
             Self::Defined { .. } => "defined",
             Self::WantUp => "want_up",
             Self::WantDown => "want_down",
+            Self::Unused { .. } => "unused",
             Self::WantRestart => "want_restart",
             Self::Launched { .. } => "launched",
             Self::Started { .. } => "started",
@@ -203,6 +232,7 @@ impl Happening {
             Self::Said { .. } => "said",
             Self::Ran { .. } => "ran",
             Self::PortFreed { .. } => "port_freed",
+            Self::Drained => "drained",
             Self::CheckDue => "check_due",
             Self::MeasureDue => "measure_due",
             Self::TimedOut => "timed_out",

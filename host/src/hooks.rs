@@ -45,9 +45,11 @@ pub static HOOKS: &[Hook] = &[
     hook("brings_up", &["service", "asked"], Kind::Names),
     hook("check_delay_ms", &["service"], Kind::Whole),
     hook("clears_port", &["service"], Kind::OneOf(&["kill", "wait", "ignore"])),
+    hook("drain_ms", &["service"], Kind::Whole),
     hook("ends_all", &["service", "exit"], Kind::Flag),
     hook("exit_status", &["cause", "ends"], Kind::Whole),
     hook("gives_up", &["service", "attempt"], Kind::Flag),
+    hook("idle_action", &["service", "idle"], Kind::OneOf(&["stop", "keep"])),
     hook("is_failure", &["service", "exit"], Kind::Flag),
     hook("is_ready", &["service"], Kind::Flag),
     hook("is_satisfied", &["service"], Kind::Flag),
@@ -56,6 +58,7 @@ pub static HOOKS: &[Hook] = &[
     hook("may_start", &["service"], Kind::Verdict),
     hook("needs_restart", &["service", "keys"], Kind::Flag),
     hook("on_give_up", &["service"], Kind::TextOrNothing),
+    hook("on_knock", &["service"], Kind::OneOf(&["start", "wait", "refuse"])),
     hook("on_unhealthy", &["service"], Kind::OneOf(&["restart", "ignore"])),
     hook("on_usage", &["service", "usage"], Kind::OneOf(&["keep", "wait", "restart"])),
     hook("restart_delay", &["service", "attempt"], Kind::Whole),
@@ -155,14 +158,15 @@ fn steps(said: &Dynamic) -> Result<(), String> {
     for step in steps.iter() {
         let step = step.read_lock::<Map>().ok_or("a step must be a map")?;
         kills = false;
-        match (step.get("signal"), step.get("run")) {
-            (Some(signal), None) => {
+        match (step.get("signal"), step.get("run"), step.get("drain")) {
+            (Some(signal), None, None) => {
                 let name = signal.clone().into_string().unwrap_or_default();
                 let signal = parse_signal(&name).ok_or_else(|| format!("`{name}` is no signal"))?;
                 kills = signal == nix::sys::signal::Signal::SIGKILL;
             }
-            (None, Some(run)) if run.is_string() => {}
-            _ => return Err("a step must have either `signal` or `run`".to_owned()),
+            (None, Some(run), None) if run.is_string() => {}
+            (None, None, Some(drain)) if drain.is_bool() => {}
+            _ => return Err("a step must have one of `signal`, `run` and `drain`".to_owned()),
         }
         let wait_ms = step.get("wait_ms").and_then(|it| it.as_int().ok());
         if !wait_ms.is_some_and(|it| (0..=WHOLE_MAX).contains(&it)) {

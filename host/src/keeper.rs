@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +29,14 @@ pub struct Descriptors {
     pub ready: Option<OwnedFd>,
     /// What names the process, whoever has its number later.
     pub pidfd: Option<OwnedFd>,
+    /// What was held ([`Report::Held`]): as many as that says, or none.
+    pub held: Vec<OwnedFd>,
+}
+
+/// Whole groups of requests, and what goes with them, which stays open until it is sent.
+struct Packet {
+    lines: Vec<u8>,
+    fds: Option<Arc<Vec<OwnedFd>>>,
 }
 
 /// The connection of a brain to its keeper.
@@ -36,8 +45,8 @@ pub struct Descriptors {
 /// table is here: the keeper reads nothing else before it has told its table.
 pub struct KeeperLink {
     socket: OwnedFd,
-    /// Packets that wait to be sent, each of whole groups.
-    packets: VecDeque<Vec<u8>>,
+    /// What waits to be sent.
+    packets: VecDeque<Packet>,
     buffer: Box<[u8]>,
 }
 
@@ -66,18 +75,28 @@ impl KeeperLink {
     ///
     /// A group that no packet can hold is an error (`E2BIG`), and nothing of it is sent.
     pub fn send(&mut self, group: &[Request]) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for request in group {
-            serde_json::to_writer(&mut lines, request)?;
-            lines.push(b'\n');
+        let mut lines = lines_of(group)?;
+        match self.packets.back_mut().filter(|it| it.fds.is_none()) {
+            Some(last) if last.lines.len() + lines.len() <= PACKET_AIM => {
+                last.lines.append(&mut lines);
+            }
+            _ if lines.is_empty() => {}
+            _ => self.packets.push_back(Packet { lines, fds: None }),
         }
-        if lines.len() > PACKET_MAX {
+        Ok(())
+    }
+
+    /// The same for requests that have descriptors ([`Request::Hold`]), in the order of the requests. They
+    /// get a packet of their own, and keep their place among the others.
+    ///
+    /// More than [`PACKET_FDS_MAX`] descriptors are an error (`E2BIG`) as well.
+    pub fn send_with(&mut self, group: &[Request], fds: Arc<Vec<OwnedFd>>) -> io::Result<()> {
+        let lines = lines_of(group)?;
+        if fds.len() > PACKET_FDS_MAX {
             return Err(Errno::E2BIG.into());
         }
-        match self.packets.back_mut() {
-            Some(last) if last.len() + lines.len() <= PACKET_AIM => last.append(&mut lines),
-            _ if lines.is_empty() => {}
-            _ => self.packets.push_back(lines),
+        if !lines.is_empty() {
+            self.packets.push_back(Packet { lines, fds: Some(fds) });
         }
         Ok(())
     }
@@ -85,7 +104,8 @@ impl KeeperLink {
     /// Sends what is queued, and waits while the keeper's buffer is full.
     pub fn flush(&mut self) -> io::Result<()> {
         while let Some(packet) = self.packets.front() {
-            if packet::send(self.socket.as_fd(), packet, &[])? {
+            let fds: Vec<_> = packet.fds.iter().flat_map(|it| it.iter()).map(AsFd::as_fd).collect();
+            if packet::send(self.socket.as_fd(), &packet.lines, &fds)? {
                 self.packets.pop_front();
                 continue;
             }
@@ -113,6 +133,16 @@ impl KeeperLink {
     }
 }
 
+/// Requests as they are sent; `E2BIG` when no packet can hold them.
+fn lines_of(group: &[Request]) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for request in group {
+        serde_json::to_writer(&mut lines, request)?;
+        lines.push(b'\n');
+    }
+    if lines.len() > PACKET_MAX { Err(Errno::E2BIG.into()) } else { Ok(lines) }
+}
+
 /// Reads the reports of a packet; each owns as many of the next descriptors as it says.
 fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
     let mut fds = fds.drain(..);
@@ -126,7 +156,12 @@ fn read_packet(bytes: &[u8], fds: &mut Vec<OwnedFd>, out: &mut Vec<Heeded>) {
         let pipes = pipes.then(|| Some([fds.next()?, fds.next()?])).flatten();
         let ready = ready.then(|| fds.next()).flatten();
         let pidfd = pidfd.then(|| fds.next()).flatten();
-        out.push((report, Descriptors { pipes, ready, pidfd }));
+        let count = if let Report::Held { count, .. } = report { count } else { 0 };
+        let mut held: Vec<OwnedFd> = fds.by_ref().take(count).collect();
+        if held.len() < count {
+            held.clear();
+        }
+        out.push((report, Descriptors { pipes, ready, pidfd, held }));
     }
 }
 
@@ -179,6 +214,65 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(Errno::E2BIG as i32));
         link.flush().expect("nothing to send");
         assert_eq!(hear(&keeper), None);
+    }
+
+    fn socket_named() -> (OwnedFd, u64) {
+        let (socket, _) = packet::pair().expect("a socket pair");
+        let inode = inode_of(&socket);
+        (socket, inode)
+    }
+
+    fn inode_of(fd: &OwnedFd) -> u64 {
+        nix::sys::stat::fstat(fd).expect("it is open").st_ino
+    }
+
+    fn hold(key: &str, count: usize) -> Request {
+        Request::Hold { key: key.to_owned(), note: String::new(), count }
+    }
+
+    #[test]
+    fn descriptors_go_with_their_group_and_stay_open_until_then() {
+        let (mut link, keeper) = link();
+        let ((one, one_is), (two, two_is)) = (socket_named(), socket_named());
+        link.send(&[forget("a")]).expect("queued");
+        let both = Arc::new(vec![one, two]);
+        link.send_with(&[hold("x", 1), hold("y", 1)], Arc::clone(&both)).expect("queued");
+        link.send(&[forget("b")]).expect("queued");
+        let kept = Arc::downgrade(&both);
+        drop(both);
+        let mut heard = Vec::new();
+        assert!(kept.upgrade().is_some());
+        link.flush().expect("sent");
+        assert!(kept.upgrade().is_none(), "nobody needs them any more");
+        for _ in 0..3 {
+            let (mut buffer, mut fds) = (vec![0; PACKET_MAX], Vec::new());
+            let got = packet::receive(keeper.as_fd(), &mut buffer, &mut fds).expect("a packet");
+            let Heard::Packet(length) = got else { panic!("{got:?}") };
+            let lines = buffer[..length].iter().filter(|it| **it == b'\n').count();
+            heard.push((lines, fds.iter().map(inode_of).collect::<Vec<_>>()));
+        }
+        assert_eq!(heard, [(1, vec![]), (2, vec![one_is, two_is]), (1, vec![])]);
+        let many = (0..=PACKET_FDS_MAX).map(|_| socket_named().0).collect();
+        let error = link.send_with(&[hold("z", 0)], Arc::new(many)).expect_err("too many");
+        assert_eq!(error.raw_os_error(), Some(Errno::E2BIG as i32));
+    }
+
+    #[test]
+    fn what_is_held_comes_whole_or_not_at_all() {
+        let (mut link, keeper) = link();
+        let sockets = [(); 3].map(|()| socket_named());
+        let held = |key: &str, count| {
+            let (key, note) = (key.to_owned(), String::new());
+            serde_json::to_string(&Report::Held { key, note, count }).expect("JSON") + "\n"
+        };
+        let packet = [held("x", 2), held("y", 0), held("z", 2)].concat();
+        let fds: Vec<_> = sockets.iter().map(|it| it.0.as_fd()).collect();
+        assert!(packet::send(keeper.as_fd(), packet.as_bytes(), &fds).expect("sent"));
+        let mut heard = Vec::new();
+        assert!(link.receive(&mut heard).expect("received"));
+        let got: Vec<Vec<u64>> =
+            heard.iter().map(|(_, it)| it.held.iter().map(inode_of).collect()).collect();
+        assert_eq!(got, [vec![sockets[0].1, sockets[1].1], vec![], vec![]]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! else reads a clock or asks for a process.
 
 mod alarms;
+mod doors;
 pub mod ending;
 mod greet;
 mod launch;
@@ -27,6 +28,7 @@ use zinit_keeper::thrift;
 use zinit_keeper::wire::{Exit, Ready, Report, Request};
 
 use alarms::Alarms;
+use doors::Doors;
 use output::Outputs;
 pub use say::{complain, complain_of, say};
 use tasks::Tasks;
@@ -44,6 +46,7 @@ use crate::logs::Logs;
 use crate::name::ServiceName;
 use crate::note::Note;
 use crate::probe::{News, Prober};
+use crate::relay::Relay;
 use crate::state::Service;
 use crate::supervise::{Machine, Wake};
 
@@ -68,6 +71,7 @@ pub struct RealMachine {
     journal: Journal,
     logs: Logs,
     prober: Prober,
+    doors: Doors,
     news: Receiver<News>,
     /// What a step asks of the keeper; it is complete, and leaves, with the step's note.
     group: Vec<Request>,
@@ -122,7 +126,9 @@ pub struct Parts {
     pub logs: Logs,
     /// Finds out how services are.
     pub prober: Prober,
-    /// What it finds.
+    /// Passes clients on.
+    pub relay: Relay,
+    /// What both find.
     pub news: Receiver<News>,
     /// Told when the services are known and clients may be answered.
     pub known: Sender<()>,
@@ -155,7 +161,7 @@ impl RealMachine {
     /// A machine of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { keeper, inbox, bell, signals, board, chronicle, journal, .. } = parts;
-        let Parts { logs, prober, news, known, hangup, .. } = parts;
+        let Parts { logs, prober, relay, news, known, hangup, .. } = parts;
         Self {
             keeper,
             inbox,
@@ -167,6 +173,7 @@ impl RealMachine {
             journal: Journal::new(journal),
             logs,
             prober,
+            doors: Doors::new(relay),
             news,
             group: Vec::new(),
             changed: BTreeMap::new(),
@@ -208,15 +215,17 @@ impl RealMachine {
         if let Err(error) = self.keeper.flush() {
             complain(&format!("cannot reach the keeper: {error}"));
         }
+        self.tell_released();
     }
 
     fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
         let (name, spec) = (&service.name, &service.spec);
         self.set_log(name, spec);
         self.warn_of_unread_output(service);
-        let prepared = self
-            .refuse_shared_log(service)
-            .and_then(|()| launch::of_service(service, incarnation, input, &self.about));
+        let prepared =
+            self.refuse_shared_log(service).and_then(|()| self.doors.sockets_of(name)).and_then(
+                |sockets| launch::of_service(service, incarnation, (input, sockets), &self.about),
+            );
         match prepared {
             Ok(launch::Prepared { launch, warnings }) => {
                 if launch.ready == Ready::Silent {
@@ -408,7 +417,7 @@ impl Machine for RealMachine {
             }
             // A command was asked for, and nothing is to be decided.
             let group = std::mem::take(&mut self.group);
-            if !group.is_empty() {
+            if !group.is_empty() || self.doors.is_in_a_hurry() {
                 self.ask(group);
                 self.send_off();
             }
@@ -465,6 +474,9 @@ impl Machine for RealMachine {
             Effect::Ending(ending) => self.remember_ending(&ending),
             Effect::Ended { code, then } => self.ask(vec![Request::Farewell { code, then }]),
             Effect::RenewKeeper => self.ask(vec![Request::Renew]),
+            Effect::Proxied(proxy, refused) => self.proxied(proxy, refused),
+            Effect::Unproxied(proxy) => self.unproxied(&proxy),
+            Effect::Gate { service, gate } => self.doors.relay.gate(&service, gate),
             Effect::HandOver => {}
         }
     }
@@ -485,6 +497,7 @@ impl Machine for RealMachine {
         self.send_off();
         self.show();
         if let Some(known) = self.known.take() {
+            self.let_go_of_the_rest();
             self.ask(vec![Request::Serving]);
             self.send_off();
             // Whoever waits for it may have failed meanwhile, and says so itself.

@@ -8,16 +8,21 @@
 //! | `processes` | what becomes of its processes |
 //! | `faults` | how services behave, and what can go wrong with them |
 //! | `calm` | checks that need not be made |
+//! | `doors` | clients of services that are there on demand |
 //! | `script` | timelines as text |
 //! | `words` | what the tests of a policy say to a world: `sim.exit("db", 1)` |
 //! | `values` | the texts and numbers that these words are given |
 //! | `room` | the world of one test, and `diff`: what it expects against what is told |
+//! | `guests` | what they say about clients |
 //! | `assertions` | what tests say beside it: `assert(...)` |
 
 pub mod assertions;
 mod calm;
 mod diff;
+mod doors;
 mod faults;
+#[expect(clippy::unwrap_used, reason = "`export_module` writes it around `&mut` parameters")]
+pub mod guests;
 mod machine;
 mod processes;
 mod room;
@@ -57,6 +62,8 @@ const EVENTS_MAX: u64 = 1_000_000;
 /// | `T reboot` | and of the machine, if the timeline says that it is `on_machine` |
 /// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
+/// | `T connect NAME` | a client comes to a service that has the option `xinit=ADDRESS` (a path: it gets the socket) |
+/// | `T idle NAME COUNT` | nobody has used it for a minute, with so many clients connected |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
 /// | `T uses NAME MEMORY CPU`, `T port NAME taken`, `free` | what it uses, who has its port |
 /// | `T checked NAME`, `T ran NAME CODE` | a check that hung holds, its stop command ends |

@@ -5,7 +5,7 @@ use zinit_keeper::wire::Then;
 use crate::core::{Core, Effect};
 use crate::desk::{Answer, Letter};
 use crate::ending::Asker;
-use crate::event::{Event, Happening, Tick, Wall};
+use crate::event::{Demand, Event, Happening, Tick, Wall};
 use crate::name::ServiceName;
 
 /// Everything that can wake the server.
@@ -13,6 +13,8 @@ use crate::name::ServiceName;
 pub enum Wake {
     /// Something happened to a service.
     Happened(ServiceName, Happening),
+    /// Those who have the clients of a service have something to say.
+    Demanded(ServiceName, Demand),
     /// Somebody asks for something.
     Asked(Letter),
     /// Somebody has sent a signal that everything is to be brought down.
@@ -80,6 +82,7 @@ pub fn run<M: Machine>(core: &mut Core, machine: &mut M) -> Outcome {
             core.set_wall(machine.wall());
             match wake {
                 Wake::Happened(service, what) => core.handle(Event { service, now, what }),
+                Wake::Demanded(service, demand) => core.hear(now, &service, &demand),
                 Wake::Asked(letter) => {
                     let answer = core.obey(now, letter.command.clone());
                     machine.answer(letter, answer);

@@ -1,5 +1,6 @@
 //! What a decision sees: read-only views, where an unknown field is an error with a position.
 
+mod idle;
 mod measures;
 mod moment;
 mod peer;
@@ -16,9 +17,10 @@ use crate::draft::Draft;
 use crate::event::{Event, Happening, Tick, Wall};
 use crate::graph::{self, Need};
 use crate::name::ServiceName;
-use crate::spec::{Readiness, Spec};
+use crate::spec::{Mode, Readiness, Spec};
 use crate::state::{Past, Service, Standing, State, Target, describe, exit_status};
 
+pub use idle::Idle;
 pub use moment::MomentView;
 pub use peer::{Around, PeerView};
 pub use samples::{Usage, teach as teach_samples};
@@ -58,6 +60,9 @@ pub struct Facts {
     /// A way from it along its dependencies back to it, if there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cycle: Vec<ServiceName>,
+    /// Who answers its clients, if it is there on demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demand: Option<Mode>,
     /// The services around it, if the policy looks at them.
     #[serde(default, skip_serializing_if = "Around::is_unseen")]
     pub around: Option<Rc<Around>>,
@@ -74,6 +79,7 @@ impl Facts {
             next_turn: Tick(0),
             chance: 500,
             cycle: Vec::new(),
+            demand: None,
             around: None,
         }
     }
@@ -182,6 +188,7 @@ pub fn teach(engine: &mut Engine) {
     teach_event(engine);
     teach_exit(engine);
     teach_past(engine);
+    idle::teach(engine);
     measures::teach(engine);
     peer::teach(engine);
     moment::teach(engine);
@@ -202,6 +209,9 @@ fn teach_service(engine: &mut Engine) {
         .register_get("unmet", |it: &mut ServiceView| count(it.facts().unmet))
         .register_get("cycle", |it: &mut ServiceView| names(&it.facts().cycle))
         .register_get("cycle_text", |it: &mut ServiceView| graph::path_of(&it.facts().cycle))
+        .register_get("on_demand", |it: &mut ServiceView| {
+            text(it.facts().demand.map_or("", Mode::word))
+        })
         .register_get("now", |it: &mut ServiceView| it.facts().now.0)
         .register_get("time", |it: &mut ServiceView| MomentView::of(it.facts().wall))
         .register_get("obstacle", |it: &mut ServiceView| match &it.facts().obstacle {
@@ -330,6 +340,10 @@ fn teach_event(engine: &mut Engine) {
             Happening::MustYield { to } => text(to.as_str()).into(),
             Happening::MustRestart { with } => text(with.as_str()).into(),
             _ => Dynamic::UNIT,
+        })
+        .register_get("quiet_ms", |it: &mut EventView| match it.event.what {
+            Happening::Unused { quiet_ms } => quiet_ms,
+            _ => 0,
         })
         .register_get("usage", |it: &mut EventView| match it.event.what {
             Happening::Measured { usage, .. } => Dynamic::from(usage),

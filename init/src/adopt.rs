@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::child::GIVEN_UP;
+use crate::held::{Given, Holding};
 use crate::keep::Keep;
 use crate::ledger::{Entry, Record, Reign, Stands, VERSION, world};
 use crate::pool::{Key, Pool, reopen};
@@ -32,6 +33,8 @@ const BEGINS_MS: u32 = 100;
 pub(crate) struct Estate {
     pub(crate) reign: Reign,
     pub(crate) found: Vec<Found>,
+    /// What was held, in the order in which it came.
+    pub(crate) held: Vec<Holding>,
 }
 
 /// A slot, and the notes that go with it.
@@ -66,7 +69,8 @@ impl Estate {
         }
         let mut slots: HashMap<String, Found> = HashMap::new();
         let mut order = Vec::new();
-        for line in lines {
+        let mut held: HashMap<String, (usize, Holding)> = HashMap::new();
+        for (index, line) in lines.enumerate() {
             let mut of = |service: &str| {
                 if !slots.contains_key(service) {
                     order.push(service.to_owned());
@@ -90,6 +94,12 @@ impl Estate {
                 Ok(Entry::Forgotten { service }) => {
                     slots.remove(&service);
                 }
+                Ok(Entry::Held(it)) => {
+                    held.insert(it.key.clone(), (index, it));
+                }
+                Ok(Entry::Dropped { key }) => {
+                    held.remove(&key);
+                }
                 Ok(Entry::Keeper(_)) => {}
                 Err(_) => {
                     let Ok(Request::Note { service, note, config }) = serde_json::from_slice(line)
@@ -108,7 +118,9 @@ impl Estate {
             }
         }
         let found = order.iter().filter_map(|it| slots.remove(it)).collect();
-        Ok(Self { reign, found })
+        let mut held: Vec<_> = held.into_values().collect();
+        held.sort_unstable_by_key(|(index, _)| *index);
+        Ok(Self { reign, found, held: held.into_iter().map(|(_, it)| it).collect() })
     }
 }
 
@@ -144,6 +156,8 @@ impl Keep {
             slot.note = note.unwrap_or_default().into_boxed_str();
             slot.config = config.into_boxed_str();
             slot.writes_to = record.writes_to.clone();
+            let given = |key: &str| Box::new(Given { key: key.into(), fds: None });
+            slot.sockets = record.sockets.as_deref().map(given);
             slot.leaf = leaf;
             slot.pipes = pipes_again(&record, pid, pool);
             if record.ready != 0 && main.is_some() {
@@ -324,6 +338,26 @@ mod tests {
         let [web] = &estate.found[..] else { panic!("{estate:?}") };
         assert_eq!(web.record, record("web", 1, 77, Stands::Up));
         assert_eq!((web.note.as_deref(), &*web.config), (Some("two"), "exec: x"));
+    }
+
+    #[test]
+    fn what_is_held_at_last_is_known_in_the_order_in_which_it_came() {
+        let held = |key: &str, inodes: &[u64]| Holding {
+            key: key.to_owned(),
+            note: "n".to_owned(),
+            inodes: inodes.to_vec(),
+        };
+        let line = |it: Holding| line_of(&Entry::Held(it));
+        let bytes = file(&[
+            line(held("b", &[1, 2])),
+            line(held("a", &[3])),
+            line(held("gone", &[4])),
+            line(held("b", &[5])),
+            line_of(&Entry::Dropped { key: "gone".to_owned() }),
+            line(held("torn", &[6]))[..20].to_vec(),
+        ]);
+        let estate = Estate::read(&bytes).expect("a ledger");
+        assert_eq!(estate.held, [held("a", &[3]), held("b", &[5])]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use nix::unistd::{getegid, geteuid, getgroups};
 use crate::child::Rights;
 use crate::clock;
 use crate::command::Command;
+use crate::held;
 use crate::keep::{Keep, QUIET};
 use crate::launch::{Failure, Start, Streams};
 use crate::ledger::born_line;
@@ -45,7 +46,12 @@ impl Keep {
         let launch: Launch = serde_json::from_slice(line).map_err(|_| invalid)?;
         let mut ends = Ends::new(launch.ready).map_err(|errno| ("ready", errno as i32))?;
         let mark = self.kin.mark_of(&launch.service, launch.incarnation);
-        let more: Vec<String> = ends.variable.iter().cloned().chain([mark]).collect();
+        let mut more: Vec<String> = ends.variable.iter().cloned().chain([mark]).collect();
+        let given = self.slots.get_mut(id).and_then(|it| it.sockets.as_mut());
+        let sockets = given.and_then(|it| it.fds.take());
+        if let (Some(asked), Some(fds)) = (&launch.sockets, &sockets) {
+            more.extend(held::variables(&asked.names, fds.len()));
+        }
         let command = Command::of(&launch, &self.environ, &more).map_err(|_| invalid)?;
         self.prepare_leaf(id, &launch);
         let streams = stream::of_launch(&mut self.slots, id, &launch)?;
@@ -56,7 +62,7 @@ impl Keep {
         let sign = self.ledger.is_some().then(|| born_line(&launch.service, launch.incarnation));
         let slot = self.slots.get_mut(id).ok_or(invalid)?;
         let leaf = slot.leaf.as_ref().map(AsFd::as_fd);
-        let start = Start { command, streams, rights, leaf, ready, sign };
+        let start = Start { command, streams, rights, leaf, ready, sockets, sign };
         let born = self.launcher.launch(place, start)?;
         let pid = born.pid;
         slot.begins(born);

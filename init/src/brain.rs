@@ -185,6 +185,7 @@ impl Keep {
             rights: Rights::default(),
             leaf: None,
             ready: None,
+            sockets: None,
             sign: None,
         };
         let born = self.launcher.launch(place, start)?;
@@ -237,10 +238,10 @@ impl Keep {
 
     fn hear_packet(&mut self) -> Heard {
         let Some(link) = &self.brain.link else { return Heard::Gone };
-        // Descriptors that a brain sends are for a newer keeper; they are closed here.
-        let heard = packet::receive(link.socket.as_fd(), &mut self.inbox, &mut Vec::new());
+        let mut fds = Vec::new();
+        let heard = packet::receive(link.socket.as_fd(), &mut self.inbox, &mut fds);
         match heard {
-            Ok(Heard::Packet(length)) => self.hear_lines(length),
+            Ok(Heard::Packet(length)) => self.hear_lines(length, fds),
             Ok(Heard::TooLarge) => {
                 self.complaints.say(format_args!("the brain sent a packet that is too large"));
             }
@@ -403,7 +404,7 @@ impl Keep {
                 break;
             }
             let mut fds = Vec::new();
-            let told = self.reports.compose(&self.slots, &mut self.outbox, &mut fds);
+            let told = self.reports.compose(&self.slots, &self.held, &mut self.outbox, &mut fds);
             if told == Told::default() {
                 drop(fds);
                 self.complaints.say(format_args!("what is to be told to the server is too long"));
@@ -434,7 +435,7 @@ impl Keep {
             && self.waiting.is_empty()
         {
             link.unanswered = false;
-            self.reports.greet(&mut self.slots);
+            self.reports.greet(&mut self.slots, &self.held);
         }
     }
 

@@ -1,7 +1,8 @@
 //! A child's life up to `exec`: a handful of system calls, and nothing else.
 //!
 //! It runs in the keeper's memory, at the same time as the keeper. So it calls the kernel without
-//! libc, whose `errno` it would share, allocates nothing, takes no lock, and writes only to its stack.
+//! libc, whose `errno` it would share, allocates nothing, takes no lock, and writes only to its stack and
+//! to the variable with its number.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::RawFd;
@@ -9,6 +10,7 @@ use std::os::fd::RawFd;
 use nix::libc;
 
 use crate::command::Command;
+use crate::held::FIRST;
 use crate::wire::Identity;
 
 /// What a child shares with the keeper besides descriptors: all memory, where [`call`] leaves `errno`
@@ -28,6 +30,7 @@ enum Step {
     Unshare,
     Keeper,
     Stdio,
+    Sockets,
     Ready,
     Rlimit,
     OomScoreAdj,
@@ -43,11 +46,12 @@ enum Step {
 }
 
 /// The names of the steps, in their order.
-pub(crate) const STEPS: [&str; 16] = [
+pub(crate) const STEPS: [&str; 17] = [
     "setpgid",
     "unshare",
     "keeper",
     "stdio",
+    "sockets",
     "ready",
     "rlimit",
     "oom_score_adj",
@@ -80,6 +84,8 @@ pub(crate) struct Task {
     pub(crate) keep: Option<RawFd>,
     /// A descriptor, and the number at which the program is to find it.
     pub(crate) ready: Option<(RawFd, RawFd)>,
+    /// What the program is to find from [`FIRST`] on, all from numbers beyond those.
+    pub(crate) sockets: Vec<RawFd>,
     /// The cgroup to join, where the kernel has not put the child there.
     pub(crate) join: Option<RawFd>,
     /// What is to be written down before the program runs.
@@ -134,6 +140,9 @@ pub(crate) extern "C" fn main(task: *mut c_void) -> c_int {
 /// All steps before the last, or the one that failed and its error number.
 fn prepare(task: &Task, report: &mut RawFd) -> Result<(), Failed> {
     separate(task)?;
+    if let Some(variable) = &task.command.own_number {
+        variable.write(call(libc::SYS_getpid, [0; 4]).map_err(at(Step::Sockets))?);
+    }
     place_descriptors(task, report)?;
     take_rights(&task.rights)?;
     // By now as the user who is to be allowed there.
@@ -208,17 +217,43 @@ fn place_descriptors(task: &Task, report: &mut RawFd) -> Result<(), Failed> {
     if let Some(kept) = task.keep {
         leave_open(kept).map_err(at(Step::Stdio))?;
     }
-    let Some((from, to)) = task.ready else { return Ok(()) };
+    let mut ready = task.ready;
+    if !task.sockets.is_empty() {
+        place_sockets(&task.sockets, report, &mut ready).map_err(at(Step::Sockets))?;
+    }
+    let Some((from, to)) = ready else { return Ok(()) };
     if to == *report {
         // The number is the program's to choose, so the report moves out of the way.
-        let how = libc::F_DUPFD_CLOEXEC as usize;
-        let moved = call(libc::SYS_fcntl, [num(*report), how, num(to) + 1, 0]);
-        *report = moved.map_err(at(Step::Ready))? as RawFd;
+        *report = moved(*report, to + 1).map_err(at(Step::Ready))?;
     }
     if from == to {
         return leave_open(from).map_err(at(Step::Ready));
     }
     call(libc::SYS_dup3, [num(from), num(to), 0, 0]).map_err(at(Step::Ready)).map(drop)
+}
+
+/// Puts the sockets where the program looks for them. What else is needed there moves out of the way.
+fn place_sockets(
+    sockets: &[RawFd],
+    report: &mut RawFd,
+    ready: &mut Option<(RawFd, RawFd)>,
+) -> Result<(), c_int> {
+    let end = FIRST + sockets.len() as RawFd;
+    for needed in [Some(report), ready.as_mut().map(|it| &mut it.0)].into_iter().flatten() {
+        if *needed < end {
+            *needed = moved(*needed, end)?;
+        }
+    }
+    for (from, to) in sockets.iter().zip(FIRST..) {
+        call(libc::SYS_dup3, [num(*from), num(to), 0, 0])?;
+    }
+    Ok(())
+}
+
+/// The same under a number from `least` on.
+fn moved(fd: RawFd, least: RawFd) -> Result<RawFd, c_int> {
+    let how = libc::F_DUPFD_CLOEXEC as usize;
+    call(libc::SYS_fcntl, [num(fd), how, num(least), 0]).map(|it| it as RawFd)
 }
 
 fn leave_open(fd: RawFd) -> Result<(), c_int> {

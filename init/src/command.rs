@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::libc::c_char;
 
@@ -14,6 +15,9 @@ const PATH_DEFAULT: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 /// Variables that begin so are between keeper and brain.
 const INTERNAL: &[u8] = b"ZINIT_KEEPER_";
 
+/// Variables that begin so tell whom they are for of sockets, and nobody else.
+const LISTEN: &[u8] = b"LISTEN_";
+
 /// The environment that the keeper was started with, which its children get.
 pub(crate) struct Environ {
     vars: Vec<CString>,
@@ -21,7 +25,8 @@ pub(crate) struct Environ {
 
 impl Environ {
     pub(crate) fn own() -> Self {
-        let vars = std::env::vars_os().filter(|(key, _)| !key.as_bytes().starts_with(INTERNAL));
+        let alien = |it: &[u8]| it.starts_with(INTERNAL) || is_about_sockets(it);
+        let vars = std::env::vars_os().filter(|(key, _)| !alien(key.as_bytes()));
         Self { vars: vars.filter_map(|(key, value)| variable(&key, &value)).collect() }
     }
 
@@ -40,7 +45,12 @@ pub(crate) struct Command {
     /// What the pointers point to, beside the keeper's own environment, which outlives them. The
     /// first is what the program was called.
     strings: Vec<CString>,
+    /// The variable in which the process writes its number, if it wants to know that.
+    pub(crate) own_number: Option<OwnNumber>,
 }
+
+/// `LISTEN_PID`, of which only the process itself can know the value.
+pub(crate) struct OwnNumber(Box<[AtomicU8; 24]>);
 
 /// Null-terminated, as in `char *argv[]`.
 type Pointers = Vec<*const c_char>;
@@ -60,14 +70,23 @@ impl Command {
         if matches!(launch.ready, Ready::Fd(..3)) {
             return Err("the descriptor for readiness is below 3");
         }
-        let asked = launch.env.iter().map(|(key, value)| format!("{key}={value}"));
+        let listens = launch.sockets.is_some();
+        let asked =
+            launch.env.iter().filter(|(key, _)| !listens || !is_about_sockets(key.as_bytes()));
+        let asked = asked.map(|(key, value)| format!("{key}={value}"));
         let env = strings(asked.chain(more.iter().cloned()).map(String::into_bytes))?;
         let path = launch.env.iter().rev().find(|(key, _)| key == "PATH");
         let path = path.map(|(_, value)| value.as_bytes()).or(environ.path());
         let candidates = strings(candidates(name.as_bytes(), path.unwrap_or(PATH_DEFAULT)))?;
         let dir = if launch.dir.is_empty() { "/" } else { &launch.dir };
         let dir = CString::new(dir).map_err(|_| NUL)?;
-        Ok(Self::new(candidates, Some(dir), argv, env, environ))
+        let mut command = Self::new(candidates, Some(dir), argv, env, environ);
+        if listens {
+            let variable = OwnNumber::new();
+            command.env.insert(0, variable.as_ptr());
+            command.own_number = Some(variable);
+        }
+        Ok(command)
     }
 
     /// The brain: it stays where the keeper is, and finds its socket by `variable`.
@@ -96,7 +115,8 @@ impl Command {
         let env_pointers = pointers(kept.chain(&env));
         let argv_pointers = pointers(argv.iter());
         let strings = argv.into_iter().chain(env).collect();
-        Self { candidates, dir, argv: argv_pointers, env: env_pointers, strings }
+        let (argv, env, own_number) = (argv_pointers, env_pointers, None);
+        Self { candidates, dir, argv, env, strings, own_number }
     }
 
     /// What the program was called.
@@ -111,6 +131,42 @@ impl Command {
     pub(crate) fn env(&self) -> &[*const c_char] {
         &self.env
     }
+}
+
+impl OwnNumber {
+    const NAME: &[u8] = b"LISTEN_PID=";
+
+    fn new() -> Self {
+        let text: Box<[AtomicU8; 24]> = Box::default();
+        for (place, byte) in text.iter().zip(Self::NAME) {
+            place.store(*byte, Ordering::Relaxed);
+        }
+        Self(text)
+    }
+
+    fn as_ptr(&self) -> *const c_char {
+        self.0.as_ptr().cast()
+    }
+
+    /// Completes it. For the child, which may do no more than write to memory.
+    pub(crate) fn write(&self, number: usize) {
+        let (mut digits, mut left) = (1, number / 10);
+        while left > 0 {
+            (digits, left) = (digits + 1, left / 10);
+        }
+        left = number;
+        // Zero follows: a number of a process has ten digits at most.
+        for place in self.0.iter().skip(Self::NAME.len()).take(digits).rev() {
+            place.store(b'0' + (left % 10) as u8, Ordering::Relaxed);
+            left /= 10;
+        }
+    }
+}
+
+/// Whether a variable of this name is between who starts a process with sockets and that process.
+fn is_about_sockets(key: &[u8]) -> bool {
+    key.strip_prefix(LISTEN)
+        .is_some_and(|it| [&b"FDS"[..], b"PID", b"FDNAMES", b"PIDFDID"].contains(&it))
 }
 
 const NUL: &str = "a string contains a NUL byte";
@@ -149,6 +205,7 @@ fn candidates(name: &[u8], path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Sockets;
 
     fn all(name: &str, path: &str) -> Vec<String> {
         let found = candidates(name.as_bytes(), path.as_bytes());
@@ -181,6 +238,29 @@ mod tests {
         assert_eq!(refused(&["a", "b\0c"], &[]), Some(NUL));
         assert!(refused(&["a"], &[("A=B", "c")]).is_some());
         assert_eq!(refused(&["a"], &[("A", "B=c")]), None);
+    }
+
+    #[test]
+    fn the_variable_with_its_own_number_is_completed_by_the_child() {
+        for number in [1, 7, 10, 4_194_304, 2_147_483_647] {
+            let variable = OwnNumber::new();
+            variable.write(number);
+            let text: Vec<u8> = variable.0.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+            let text = CStr::from_bytes_until_nul(&text).expect("an end");
+            assert_eq!(text.to_bytes(), format!("LISTEN_PID={number}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn who_is_started_with_sockets_hears_of_no_others() {
+        let environ = Environ { vars: Vec::new() };
+        let set = |key: &str| (key.to_owned(), "x".to_owned());
+        let env = vec![set("LISTEN_PID"), set("LISTEN_FDS"), set("LISTEN_ON")];
+        let launch = Launch { argv: vec!["x".to_owned()], env, ..Launch::default() };
+        let sockets = Some(Sockets { key: "k".to_owned(), names: Vec::new() });
+        let with = Launch { sockets, ..launch.clone() };
+        let count = |it: &Launch| Command::of(it, &environ, &[]).expect("good").env().len();
+        assert_eq!((count(&launch), count(&with)), (4, 3)); // The null is one of them.
     }
 
     #[test]

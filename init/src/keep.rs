@@ -21,6 +21,7 @@ use crate::complain::Complaints;
 use crate::end::{LOOK, Leaders};
 use crate::foreign::Zombie;
 use crate::halt;
+use crate::held::Held;
 use crate::kin::Kin;
 use crate::launch::{Launcher, Progress, places};
 use crate::ledger::Ledger;
@@ -56,6 +57,8 @@ pub(crate) struct Keep {
     /// Whose launch is in each place. The last place is the brain's.
     pub(crate) tenants: Vec<Option<SlotId>>,
     pub(crate) slots: Slots,
+    /// What brains have given to hold.
+    pub(crate) held: Held,
     /// Slots whose launch waits for a place, in order.
     pub(crate) waiting: VecDeque<SlotId>,
     /// The requests of those as they came, in one piece: between what lasts, a thousand small ones would
@@ -126,6 +129,7 @@ impl Keep {
             launcher: Launcher::new(places + 1, setup.nofile)?,
             tenants: vec![None; places],
             slots: Slots::default(),
+            held: Held::new(),
             waiting: VecDeque::new(),
             waiting_text: Vec::new(),
             cgroups,
@@ -181,6 +185,7 @@ impl Keep {
         }
         if let Some(estate) = estate {
             self.adopt(estate.found, &mut pool, passed.is_some());
+            self.hold_again(&estate.held, &mut pool);
         }
         if let Some(passed) = passed {
             self.brain.go_on(passed.brain, &mut pool);

@@ -25,6 +25,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, dup3, getpid, pipe2};
 use crate::child::{self, ALONE, OUTSIDE, Rights, STEPS, Sign, Task};
 use crate::clone::{Born, can_clone_into, clone, clone_into};
 use crate::command::Command;
+use crate::held::Sockets;
 use crate::stack::Stack;
 
 /// What went wrong where: the step's name and its error number.
@@ -39,6 +40,8 @@ pub(crate) struct Start<'a> {
     pub(crate) leaf: Option<BorrowedFd<'a>>,
     /// A descriptor, and the number at which the program is to find it.
     pub(crate) ready: Option<(BorrowedFd<'a>, RawFd)>,
+    /// What the program is to find from descriptor 3 on.
+    pub(crate) sockets: Option<Sockets>,
     /// What the child writes into the ledger before its number.
     pub(crate) sign: Option<Vec<u8>>,
 }
@@ -84,6 +87,8 @@ struct Place {
     failure: Option<Failure>,
     /// What the child reads and where it runs. Not to be touched before it is gone.
     task: Option<Box<Task>>,
+    /// What the child copies from wherever it is. Likewise.
+    sockets: Option<Sockets>,
     stack: Stack,
 }
 
@@ -122,7 +127,8 @@ impl Launcher {
             let low = [low()?, low()?, low()?, low()?, low()?];
             let stack = Stack::new()?;
             let (holds, outside) = (false, false);
-            Ok(Place { low, reader: None, holds, outside, failure: None, task: None, stack })
+            let (reader, failure, task, sockets) = (None, None, None, None);
+            Ok(Place { low, reader, holds, outside, failure, task, sockets, stack })
         };
         let places = (0..places).map(|_| place()).collect::<nix::Result<Vec<_>>>()?;
         let ledger = (low()?, false);
@@ -146,9 +152,9 @@ impl Launcher {
     pub(crate) fn launch(&mut self, place: usize, start: Start<'_>) -> Result<Born, Failure> {
         let made = self.wire_up(place, &start).map_err(|errno| ("pipe", errno as i32));
         let born = made.and_then(|()| {
-            let leaf = start.leaf;
+            let (leaf, sockets) = (start.leaf, start.sockets.clone());
             let task = self.task(place, start);
-            self.places[place].task = Some(Box::new(task));
+            (self.places[place].task, self.places[place].sockets) = (Some(Box::new(task)), sockets);
             self.clone(place, leaf).map_err(|errno| ("fork", errno as i32))
         });
         if born.is_err() {
@@ -233,7 +239,7 @@ impl Launcher {
     pub(crate) fn clear(&mut self, place: usize) {
         let Some(at) = self.places.get_mut(place) else { return };
         (at.reader, at.holds, at.failure, at.task) = (None, false, None, None);
-        at.outside = false;
+        (at.outside, at.sockets) = (false, None);
         for low in &mut at.low {
             // Cannot fail: both are open, and no signal interrupts a process that blocks them all.
             let _ = dup3(&self.null, low, OFlag::O_CLOEXEC);
@@ -270,11 +276,17 @@ impl Launcher {
         if !own && rights.limits.iter().all(|(which, _)| *which != NOFILE) {
             rights.limits.push((NOFILE, self.nofile));
         }
+        let sockets: Vec<RawFd> =
+            start.sockets.iter().flat_map(|it| it.iter()).map(AsRawFd::as_raw_fd).collect();
+        // They are not at low numbers, so that the child takes along what is below them as well; `exec`
+        // closes that.
+        let first = sockets.iter().map(|it| *it as u32 + 1).fold(self.first, u32::max);
         Task {
             command: start.command,
             stdio: (!own).then(|| [low(0), low(1), low(2)]),
             keep: own.then(|| low(0)),
             ready: start.ready.map(|(_, number)| (low(4), number)),
+            sockets,
             join: None,
             sign: start.sign.filter(|_| self.ledger.1).map(|line| Sign {
                 ledger: self.ledger.0.as_raw_fd(),
@@ -282,7 +294,7 @@ impl Launcher {
                 keeper: self.keeper,
             }),
             report: low(3),
-            first: self.first,
+            first,
             rights,
         }
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::held::Holding;
 use crate::keep::Keep;
 use crate::proc::stat;
 use crate::slot::{Life, Slot, SlotId};
@@ -47,6 +48,10 @@ pub(crate) enum Entry {
     },
     Forgotten {
         service: String,
+    },
+    Held(Holding),
+    Dropped {
+        key: String,
     },
 }
 
@@ -92,6 +97,9 @@ pub(crate) struct Record {
     pub(crate) ready: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ready_name: Option<Box<str>>,
+    /// The key of the sockets that it was started with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sockets: Option<Box<str>>,
     /// The files of its cgroup that a launch has written to; `None` without a cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) leaf: Option<Vec<String>>,
@@ -145,6 +153,7 @@ impl Record {
             writes_to: slot.writes_to.clone(),
             ready: ready.map_or(0, |it| it.inode),
             ready_name: ready.and_then(|it| it.name.clone()),
+            sockets: slot.sockets.as_ref().map(|it| it.key.clone()),
             leaf: slot.leaf.as_ref().map(|it| it.limited().to_vec()),
             killing: slot.killing,
             foreign: slot.foreign,
@@ -273,6 +282,10 @@ impl Keep {
                 lines.extend(line_of(&Request::Note { service, note, config }));
                 lines.push(b'\n');
             }
+        }
+        for holding in self.held.holdings() {
+            lines.extend(line_of(&Entry::Held(holding)));
+            lines.push(b'\n');
         }
         lines
     }

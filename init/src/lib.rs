@@ -14,10 +14,11 @@
 //!  proc     what `/proc` says                       who      who a process is, whoever has its number
 //!  ledger   what the next keeper needs              adopt    what it makes of that
 //!  pool     descriptors that were left to it        renew    the same process with another program
-//!  setup    what the process becomes first          complain what it says on stderr
-//!  thrift   gives back what only the start needed   halt     the end of a whole machine
+//!  held     sockets that brains give to hold        setup    what the process becomes first
+//!  complain what it says on stderr                  thrift   gives back what only the start needed
 //!  wire     the language                            packet   its transport, for both ends
-//!  home     the lock on all of it                   shim     one program instead of a brain
+//!  home     the lock on all of it                   halt     the end of a whole machine
+//!  shim     one program instead of a brain
 //! ```
 //!
 //! What holds, whatever a brain does or says:
@@ -32,6 +33,8 @@
 //! - Whoever runs was written down before its program began, unless the disk is full, and nobody is taken
 //!   for it by its number.
 //! - What a service writes never breaks its pipe, whoever is dead, and what fits there is kept.
+//! - What a brain gives to hold stays open until one drops it, and each new one is told of it. No
+//!   descriptor becomes that of another request.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
 //! - Between fork and exec there are only system calls.
@@ -53,6 +56,7 @@ mod complain;
 mod end;
 mod foreign;
 mod halt;
+mod held;
 pub mod home;
 mod keep;
 mod kin;

@@ -1,7 +1,7 @@
 //! Descriptors that a process before this one has left: by `exec` in the same process, or found in
 //! another process that holds the same thing open. Each is known by its inode, not by its number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use crate::adopt::Estate;
 use crate::launch::low_numbers;
 use crate::who;
 
@@ -120,13 +121,15 @@ pub(crate) fn reopen(pid: i32, pipe: u64, flags: OFlag) -> Option<OwnedFd> {
     (inode_of(&end) == pipe).then_some(end)
 }
 
-/// Lets `exec` leave open whatever a keeper can tell that takes over: pipes, sockets for datagrams, and
-/// what names processes. So a brain whose keeper is dead becomes the next one, with [`HEIR_ENV`] in its
-/// environment.
+/// Lets `exec` leave open whatever a keeper can tell that takes over: pipes, sockets for datagrams, what
+/// names processes, and the sockets that the dead keeper has held according to its ledger. So a brain
+/// whose keeper is dead becomes the next one, with [`HEIR_ENV`] in its environment.
 ///
 /// [`HEIR_ENV`]: crate::HEIR_ENV
 #[expect(unsafe_code, reason = "looks at descriptors by their numbers")]
-pub fn leave_what_can_be_told() {
+pub fn leave_what_can_be_told(ledger: &Path) {
+    let estate = Estate::of_file(ledger).ok().flatten().unwrap_or_default();
+    let held: HashSet<u64> = estate.held.into_iter().flat_map(|it| it.inodes).collect();
     for number in open_numbers() {
         // SAFETY: it is only looked at, and its owner keeps it.
         let fd = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
@@ -134,7 +137,9 @@ pub fn leave_what_can_be_told() {
             .is_ok_and(|it| it == nix::sys::socket::SockType::Datagram);
         let is_socket =
             fstat(&*fd).is_ok_and(|it| it.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits());
-        if key_of(&fd).is_some() && (datagrams || !is_socket) {
+        let Some(key) = key_of(&fd) else { continue };
+        let is_held = matches!(key, Key::Reads(inode) if held.contains(&inode));
+        if datagrams || !is_socket || is_held {
             leave_open(&*fd);
         }
     }

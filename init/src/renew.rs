@@ -268,6 +268,7 @@ impl Keep {
             }
             slot.ready.iter().for_each(|it| leave_open(&it.reader));
         }
+        self.held.descriptors().for_each(leave_open);
         self.brain.descriptors().for_each(leave_open);
         self.heirlooms.iter().for_each(leave_open);
     }

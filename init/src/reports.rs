@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use nix::libc::{SIGINT, SIGTERM};
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
 use crate::halt;
+use crate::held::{self, Held};
 use crate::slot::Slots;
 use crate::wire::{PACKET_FDS_MAX, PACKET_MAX, Report, VERSION};
 
@@ -30,6 +32,10 @@ pub(crate) struct Reports {
     pub(crate) welcome: bool,
     /// How many slots of the table are still to be told.
     pub(crate) table_left: usize,
+    /// The keys of what is held that are to be told after it.
+    untold: VecDeque<Rc<str>>,
+    /// Whether this brain knows what to do with those.
+    pub(crate) knows_held: bool,
     /// Where the services' cgroups are, and the controllers that those have.
     pub(crate) cgroups: (String, Vec<String>),
     /// Signals to pass on, each once, except those that ask for the end.
@@ -46,6 +52,7 @@ pub(crate) struct Told {
     signals: usize,
     refusals: usize,
     slots: usize,
+    held: usize,
 }
 
 /// What goes through to the next program.
@@ -54,6 +61,8 @@ pub(crate) struct Told {
 pub(crate) struct Passed {
     welcome: bool,
     table_left: usize,
+    untold: Vec<String>,
+    knows_held: bool,
     signals: Vec<i32>,
     ending: Vec<i32>,
     refusals: VecDeque<Report>,
@@ -65,6 +74,8 @@ impl Reports {
         Passed {
             welcome: self.welcome,
             table_left: self.table_left,
+            untold: self.untold.iter().map(|it| it.to_string()).collect(),
+            knows_held: self.knows_held,
             signals: self.signals.clone(),
             ending: self.ending.clone(),
             refusals: self.refusals.clone(),
@@ -74,6 +85,8 @@ impl Reports {
     /// Goes on where the program before has stopped.
     pub(crate) fn go_on(&mut self, passed: Passed) {
         (self.welcome, self.table_left) = (passed.welcome, passed.table_left);
+        self.untold = passed.untold.iter().map(|it| it.as_str().into()).collect();
+        self.knows_held = passed.knows_held;
         (self.signals, self.ending) = (passed.signals, passed.ending);
         self.refusals = passed.refusals;
     }
@@ -111,9 +124,10 @@ impl Reports {
     }
 
     /// A brain has said `Hello`: it is due a welcome, and everything that is.
-    pub(crate) fn greet(&mut self, slots: &mut Slots) {
+    pub(crate) fn greet(&mut self, slots: &mut Slots, held: &Held) {
         slots.mark_all();
         (self.welcome, self.table_left) = (true, slots.table_len());
+        self.untold = if self.knows_held { held.keys().into() } else { VecDeque::new() };
         self.signals.retain(|it| !self.ending.contains(it));
         self.signals.extend(&self.ending);
     }
@@ -121,16 +135,17 @@ impl Reports {
     /// The brain is gone: what was addressed to it alone is void.
     pub(crate) fn forget_brain(&mut self) {
         (self.welcome, self.table_left) = (false, 0);
+        self.untold.clear();
         self.refusals.clear();
     }
 
     /// Whether the answer to `Hello` is not out yet.
     pub(crate) fn greeting(&self) -> bool {
-        self.welcome || self.table_left > 0
+        self.welcome || self.table_left > 0 || !self.untold.is_empty()
     }
 
     pub(crate) fn anything_due(&self, slots: &Slots) -> bool {
-        self.welcome
+        self.greeting()
             || !self.signals.is_empty()
             || !self.refusals.is_empty()
             || slots.anything_due()
@@ -140,6 +155,7 @@ impl Reports {
     pub(crate) fn compose<'a>(
         &self,
         slots: &'a Slots,
+        held: &'a Held,
         bytes: &mut Vec<u8>,
         fds: &mut Vec<BorrowedFd<'a>>,
     ) -> Told {
@@ -153,37 +169,53 @@ impl Reports {
                     version,
                     keeper,
                     slots: slots.table_len(),
-                    held: 0,
+                    held: self.untold.len(),
                     cgroup: self.cgroups.0.clone(),
                     controllers: self.cgroups.1.clone(),
                     machine: halt::is_machine(),
                 },
             );
         }
-        let signals = self.signals.iter().filter(|_| self.table_left == 0);
+        let told_all = self.table_left == 0 && self.untold.is_empty();
+        let signals = self.signals.iter().filter(|_| told_all);
         told.signals =
             signals.take_while(|it| append(bytes, &Report::Signalled { signal: **it })).count();
         told.refusals = self.refusals.iter().take_while(|it| append(bytes, it)).count();
-        let mut reports = Vec::new();
-        for slot in slots.due() {
-            let (length, descriptors) = (bytes.len(), fds.len());
-            slot.tell(slots.knows_pidfds, &mut reports, fds);
-            let fits =
-                fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
-            if !fits {
-                bytes.truncate(length);
-                fds.truncate(descriptors);
+        // What is held comes between the table and what is new.
+        let most = if self.untold.is_empty() { usize::MAX } else { self.table_left };
+        told.slots = tell_slots(slots, most, bytes, fds);
+        if told.slots >= self.table_left {
+            told.held = self.tell_held(held, bytes, fds);
+        }
+        told
+    }
+
+    fn tell_held<'a>(
+        &self,
+        held: &'a Held,
+        bytes: &mut Vec<u8>,
+        fds: &mut Vec<BorrowedFd<'a>>,
+    ) -> usize {
+        let mut told = 0;
+        for key in &self.untold {
+            // It was counted, so it is told, with nothing, should it be gone.
+            let (note, its) = held.get(key).unwrap_or_default();
+            let (key, note, count) = (key.to_string(), note.to_owned(), its.len());
+            let fits = fds.len() + count <= PACKET_FDS_MAX;
+            if !fits || !append(bytes, &Report::Held { key, note, count }) {
                 break;
             }
-            told.slots += 1;
+            fds.extend(held::borrowed(its));
+            told += 1;
         }
         told
     }
 
     /// Nothing of what is due fits into a packet, which is a bug: the first of it is given up.
     pub(crate) fn give_up_first(&mut self, slots: &mut Slots) {
-        let slots_told = usize::from(slots.anything_due());
-        self.sent(Told { slots: slots_told, ..Told::default() }, slots);
+        let held = usize::from(self.table_left == 0 && !self.untold.is_empty());
+        let slots_told = usize::from(held == 0 && slots.anything_due());
+        self.sent(Told { slots: slots_told, held, ..Told::default() }, slots);
     }
 
     /// Crosses off what was sent.
@@ -192,8 +224,32 @@ impl Reports {
         self.signals.drain(..told.signals);
         self.refusals.drain(..told.refusals);
         self.table_left = self.table_left.saturating_sub(told.slots);
+        self.untold.drain(..told.held);
         slots.told(told.slots);
     }
+}
+
+/// Writes what is due of at most so many slots, and says of how many it did.
+fn tell_slots<'a>(
+    slots: &'a Slots,
+    most: usize,
+    bytes: &mut Vec<u8>,
+    fds: &mut Vec<BorrowedFd<'a>>,
+) -> usize {
+    let mut told = 0;
+    let mut reports = Vec::new();
+    for slot in slots.due().take(most) {
+        let (length, descriptors) = (bytes.len(), fds.len());
+        slot.tell(slots.knows_pidfds, &mut reports, fds);
+        let fits = fds.len() <= PACKET_FDS_MAX && reports.drain(..).all(|it| append(bytes, &it));
+        if !fits {
+            bytes.truncate(length);
+            fds.truncate(descriptors);
+            break;
+        }
+        told += 1;
+    }
+    told
 }
 
 /// Appends a report as a line, unless the packet is full.

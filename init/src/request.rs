@@ -1,5 +1,8 @@
 //! What the brain asks, and how far the keeper goes along.
 
+use std::os::fd::OwnedFd;
+use std::vec::IntoIter;
+
 use nix::libc;
 
 use crate::clock;
@@ -16,6 +19,9 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// others.
 const PIDFDS: u32 = 5;
 
+/// The first version of a brain that knows of what is held; likewise.
+const HELD: u32 = 6;
+
 /// Signals that do not end a process that has no handler for them.
 const HARMLESS: [i32; 8] = [
     libc::SIGCHLD,
@@ -29,21 +35,32 @@ const HARMLESS: [i32; 8] = [
 ];
 
 impl Keep {
-    /// Handles a packet whole. A line that means nothing does not spoil the others.
-    pub(crate) fn hear_lines(&mut self, length: usize) {
+    /// Handles a packet whole, with its descriptors. A line that means nothing does not spoil the others,
+    /// except that nobody knows how many descriptors are its: all that are left are closed.
+    pub(crate) fn hear_lines(&mut self, length: usize, fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter();
         let inbox = std::mem::take(&mut self.inbox);
         for line in inbox[..length].split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
             match serde_json::from_slice(line) {
-                Ok(request) => self.hear_request(request, line),
+                Ok(request) => self.hear_request(request, line, &mut fds),
                 Err(error) => {
                     self.complaints.say(format_args!("the server sent a bad line: {error}"));
+                    self.close_left(&mut fds);
                 }
             }
         }
         self.inbox = inbox;
     }
 
-    fn hear_request(&mut self, request: Request, line: &[u8]) {
+    /// Closes descriptors of which it cannot be told any more whose they are.
+    fn close_left(&mut self, fds: &mut IntoIter<OwnedFd>) {
+        let left = fds.by_ref().map(drop).count();
+        if left > 0 {
+            self.complaints.say(format_args!("closed {left} descriptors that came behind that"));
+        }
+    }
+
+    fn hear_request(&mut self, request: Request, line: &[u8], fds: &mut IntoIter<OwnedFd>) {
         if self.brain.has_said_farewell() {
             return;
         }
@@ -51,6 +68,7 @@ impl Keep {
             Request::Hello { version } => {
                 self.brain.says_hello();
                 self.slots.knows_pidfds = version >= PIDFDS;
+                self.reports.knows_held = version >= HELD;
             }
             Request::Launch(launch) => self.accept(&launch, line),
             Request::Signal { service, incarnation, signal } => {
@@ -71,7 +89,10 @@ impl Keep {
             }
             Request::Farewell { code, then } => self.brain.says_farewell(code, then),
             Request::Renew => self.ask_for_renewal(),
-            Request::Hold { .. } | Request::Drop { .. } | Request::Unknown => {}
+            Request::Hold { key, note, count } => self.hold(&key, &note, count, fds),
+            Request::Drop { key } => self.drop_held(&key),
+            // What is new may have descriptors as well.
+            Request::Unknown => self.close_left(fds),
         }
     }
 
@@ -81,6 +102,7 @@ impl Keep {
             if self.waiting_text.len() + line.len() > WAITING_BYTES_MAX {
                 return Err("too many launches wait");
             }
+            let given = self.held.give(launch)?;
             let id = self.slots.obtain(&launch.service)?;
             let slot = self.slots.get(id).ok_or("the slot is gone")?;
             slot.refuses(launch.incarnation).map_or(Ok(()), Err)?;
@@ -91,7 +113,7 @@ impl Keep {
                 self.slots.obtain(consumer)?;
             }
             let slot = self.slots.get_mut(id).ok_or("the slot is gone")?;
-            (slot.incarnation, slot.pid) = (launch.incarnation, 0);
+            (slot.incarnation, slot.pid, slot.sockets) = (launch.incarnation, 0, given);
             let begin = self.waiting_text.len() as u32;
             slot.life = Life::Waiting(begin..begin + line.len() as u32);
             Ok(id)

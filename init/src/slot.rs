@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::clone::Born;
 use crate::foreign;
+use crate::held::Given;
 use crate::leaf::Leaf;
 use crate::reap;
 use crate::stream::{Input, Pipes};
@@ -51,6 +52,8 @@ pub(crate) struct Slot {
     pub(crate) killing: bool,
     /// Where the latest incarnation says that it is ready.
     pub(crate) ready: Option<Box<ReadyEnd>>,
+    /// The sockets that the latest incarnation was started with, or is to be.
+    pub(crate) sockets: Option<Box<Given>>,
     /// Who its process is, so that nobody who has its number later is taken for it.
     pub(crate) who: Option<Who>,
     /// Its process is not our child: a keeper before this one made it, and somebody else reaps it.
@@ -123,6 +126,7 @@ impl Slot {
             unlimited: false,
             killing: false,
             ready: None,
+            sockets: None,
             who: None,
             foreign: false,
             unwritten: false,
@@ -144,6 +148,7 @@ impl Slot {
     /// Nothing of the incarnation is left.
     pub(crate) fn ends(&mut self, exit: Exit) {
         (self.life, self.killing, self.ready) = (Life::Ended(exit), false, None);
+        self.sockets = None;
     }
 
     /// Why nothing may be launched here now.

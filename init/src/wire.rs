@@ -71,10 +71,10 @@ pub enum Request {
         /// The service.
         service: String,
     },
-    /// Hold these descriptors for this brain and the next ones, under this key, in place of those that
-    /// are held under it so far.
+    /// Hold these sockets for this brain and the next ones, under this key, in place of those that are
+    /// held under it so far. What cannot be held, as what is no socket, leaves the key with nothing.
     Hold {
-        /// At most 255 bytes; a service that is launched with them names it.
+        /// 1 to 255 bytes; a service that is launched with them names it.
         key: String,
         /// At most [`NOTE_MAX`] bytes, opaque to the keeper.
         note: String,
@@ -172,7 +172,7 @@ pub struct Launch {
 pub struct Sockets {
     /// The key under which they are held. A launch is refused when there is none.
     pub key: String,
-    /// What each is called.
+    /// What each is called: `unknown`, where there are fewer names. No name contains `:`.
     pub names: Vec<String>,
 }
 

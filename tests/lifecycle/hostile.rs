@@ -30,6 +30,7 @@ const DAY: &str = "
     last restart=never essential
     rival conflicts=web status=stop
     port kills=1000
+    rare xinit=127.0.0.1:80
     sized label:memory_limit=1G policy:usage_period_ms=memory_ceiling::usage_period_ms
     0 boot
     300 exit cache 1
@@ -42,7 +43,9 @@ const DAY: &str = "
     1300 exit picky 0
     1500 health db bad
     4000 health db good
+    4500 connect rare
     5000 restart db
+    6000 idle rare 0
     7000 define cache exec=other
     8000 down web
     8500 up web

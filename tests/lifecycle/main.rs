@@ -1,6 +1,7 @@
 //! Timelines: text in, text out, no process and no sleep. `UPDATE_EXPECT=1 cargo test` writes what
 //! happened into the source. `watch` leaves out how everything came up, where that is not the point.
 
+mod demand;
 mod dependencies;
 mod endings;
 mod forecast;

@@ -43,6 +43,7 @@ impl Core {
                 let process = survivor.standing.process;
                 self.live += usize::from(process.is_some());
                 self.draw(id).standing = survivor.standing.clone();
+                self.mind_the_door(id);
                 if self.is_ending() {
                     let standing = &mut self.draw(id).standing;
                     standing.target = Target::Down;
@@ -81,6 +82,7 @@ impl Core {
         {
             if self.at(other).state == State::Stopped {
                 self.draw(other).standing.target = Target::Up;
+                self.reconsider(other);
             }
         }
         for id in fresh {

@@ -94,6 +94,7 @@ impl Core {
             let goes = |it: &Standing| matches!(it.held, Some(Held::Stop | Held::GiveUp(_)));
             if self.is_known(id) && goes(self.at(id)) {
                 self.held.remove(&id);
+                self.doors.unused.remove(&id);
                 self.draw(id).standing.held = None;
                 self.draw(id).standing.target = Target::Up;
                 if self.at(id).process.is_none() {
@@ -227,7 +228,10 @@ impl Core {
                 Some(Held::Yield(to)) => Happening::MustYield { to },
                 Some(Held::Along(with)) => Happening::MustRestart { with },
                 Some(Held::GiveUp(with)) => Happening::MustGiveUp { with },
-                Some(Held::Stop) => Happening::WantDown,
+                Some(Held::Stop) => match self.doors.unused.remove(&id) {
+                    Some(quiet_ms) => Happening::Unused { quiet_ms },
+                    None => Happening::WantDown,
+                },
                 None => continue, // It is wanted again, or was hurried.
             };
             self.happen(now, id, what);

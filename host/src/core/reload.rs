@@ -11,7 +11,7 @@ use crate::event::{Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::spec::{LogMode, Spec};
+use crate::spec::{LogMode, Mode, Spec};
 use crate::state::{Held, State, Target};
 
 impl Core {
@@ -90,6 +90,11 @@ impl Core {
         if (old.log.mode == LogMode::None) != (new.log.mode == LogMode::None) {
             changes.push("log.mode");
         }
+        if let (Some(one), Some(other)) = (&old.xinit, &new.xinit)
+            && [one, other].iter().any(|it| it.enabled && it.mode == Mode::Pass)
+        {
+            changes.push("xinit.mode");
+        }
         let keys: Array = changes.into_iter().map(|it| Dynamic::from(it.to_owned())).collect();
         let seen = self.look(id);
         let said = self.ask("needs_restart", Some(seen), vec![keys.into()], |said| {
@@ -145,6 +150,7 @@ impl Core {
     /// to go.
     pub(super) fn refuse(&self, files: &[(ServiceName, Spec)], all: bool) -> Result<(), Refusal> {
         self.refuse_cycles(files, all)?;
+        self.refuse_proxies(files, all)?;
         self.refuse_outputs(files, all)
     }
 

@@ -34,7 +34,8 @@ impl Core {
         let (now, wall, next_turn) = (self.now, self.wall, self.next_turn);
         let looks_around = self.policy.borrow().looks_around();
         let around = looks_around.then(|| Rc::new(self.around(id)));
-        let facts = Facts { now, wall, obstacle, unmet, next_turn, chance, cycle, around };
+        let demand = self.door_of(id);
+        let facts = Facts { now, wall, obstacle, unmet, next_turn, chance, cycle, demand, around };
         draft.seen(facts)
     }
 

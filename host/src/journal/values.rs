@@ -3,11 +3,12 @@
 use rhai::{Array, Dynamic, Map};
 use serde_json::{Value, json};
 
-use crate::view::{ExitView, Usage};
+use crate::view::{ExitView, Idle, Usage};
 
 /// What marks a value that is no plain one.
 const EXIT: &str = "$exit";
 const USAGE: &str = "$usage";
+const IDLE: &str = "$idle";
 
 /// A value as JSON. Only what hooks are given and answer comes back as it was.
 pub fn to_json(value: &Dynamic) -> Value {
@@ -23,6 +24,9 @@ pub fn to_json(value: &Dynamic) -> Value {
     if let Some(usage) = value.read_lock::<Usage>() {
         return json!({ USAGE: *usage });
     }
+    if let Some(idle) = value.read_lock::<Idle>() {
+        return json!({ IDLE: *idle });
+    }
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
@@ -37,6 +41,10 @@ pub fn of_json(value: Value) -> Dynamic {
             if let Some(usage) = map.remove(USAGE) {
                 let usage: Result<Usage, _> = serde_json::from_value(usage);
                 return usage.map_or(Dynamic::UNIT, Dynamic::from);
+            }
+            if let Some(idle) = map.remove(IDLE) {
+                let idle: Result<Idle, _> = serde_json::from_value(idle);
+                return idle.map_or(Dynamic::UNIT, Dynamic::from);
             }
             let pairs = map.into_iter().map(|(key, it)| (key.into(), of_json(it)));
             Dynamic::from_map(pairs.collect())

@@ -39,7 +39,8 @@ impl RealMachine {
         let mut expected = None;
         let mut slots = Vec::new();
         let mut early = Vec::new();
-        while expected.is_none_or(|count| slots.len() < count) {
+        let mut held_so_far = 0;
+        while expected.is_none_or(|(count, held)| slots.len() < count || held_so_far < held) {
             self.wait_for_keeper()?;
             let mut received = Received::new();
             if !self.keeper.receive(&mut received)? {
@@ -54,9 +55,9 @@ impl RealMachine {
                         cgroup,
                         controllers,
                         machine,
-                        ..
+                        held,
                     } => {
-                        expected = Some(slots);
+                        expected = Some((slots, held));
                         let cgroup = (!cgroup.is_empty()).then(|| PathBuf::from(cgroup));
                         if let Some(it) = &cgroup {
                             // A brain greets its keeper once.
@@ -67,6 +68,10 @@ impl RealMachine {
                     Report::Slot(slot) => {
                         self.take_over(&slot, descriptors);
                         slots.push(slot);
+                    }
+                    Report::Held { key, note, .. } => {
+                        held_so_far += 1;
+                        self.inherit(&key, &note, descriptors.held);
                     }
                     // News that came behind the table, in the same breath.
                     news => self.hear(news, descriptors, &mut early),

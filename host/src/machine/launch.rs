@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use zinit_keeper::wire::{Launch, Output, Ready};
+use zinit_keeper::wire::{Launch, Output, Ready, Sockets};
 
 use super::About;
 use crate::event::Task;
@@ -25,7 +25,7 @@ pub(super) struct Prepared {
 pub(super) fn of_service(
     service: &Service,
     incarnation: u64,
-    input: bool,
+    (input, sockets): (bool, Option<Sockets>),
     about: &About,
 ) -> Result<Prepared, String> {
     let Service { name, spec, .. } = service;
@@ -36,6 +36,7 @@ pub(super) fn of_service(
         argv: spec.argv(),
         ready,
         input,
+        sockets,
         output: output_of(spec),
         ..common(spec)?
     };

@@ -185,7 +185,7 @@ impl RealMachine {
                     wakes.extend(self.settled(name, what));
                 }
                 News::Happened(service, what) => wakes.push(Wake::Happened(service, what)),
-                News::Relay(_) => {}
+                News::Relay(said) => self.hear_relay(said, wakes),
                 News::Noted { service, why } => self.note_down(&service, &why),
                 News::Run { service, line, .. } => match self.latest_of(&service) {
                     Some(it) if it.standing.process.is_some() => {

@@ -10,7 +10,7 @@ use crate::core::Effect;
 use crate::decision;
 use crate::desk::{Answer, Command, Letter, Reply, Step};
 use crate::ending::{Asker, Ending};
-use crate::event::{Happening, Tick, Wall};
+use crate::event::{Demand, Happening, Tick, Wall};
 use crate::name::ServiceName;
 use crate::spec::Spec;
 use crate::state::Service;
@@ -18,6 +18,7 @@ use crate::supervise::{Machine, Wake};
 use zinit_keeper::wire::{Exit, Then};
 
 use super::calm::Calm;
+use super::doors::Doors;
 use super::faults::Manner;
 use super::script::Line;
 
@@ -94,6 +95,9 @@ pub(super) struct Simulated {
     pub(super) told: Option<String>,
     pub(super) observer: Option<Observer>,
     pub(super) calm: Calm,
+    pub(super) doors: Doors,
+    /// What the relay has to say.
+    pub(super) demands: VecDeque<(ServiceName, Demand)>,
 }
 
 impl Simulated {
@@ -130,6 +134,8 @@ impl Simulated {
     /// What was under way in the brain is gone with it.
     pub(super) fn forget_brain(&mut self) {
         self.soon.clear();
+        self.demands.clear();
+        self.doors = Doors::default();
         self.alarms.clear();
         self.due.clear();
     }
@@ -244,6 +250,14 @@ impl Simulated {
             Line::Port(service, taken) => {
                 self.manners.entry(service).or_default().port_taken = taken;
             }
+            Line::Connects(service) => {
+                self.tell(&format!("{at} somebody connects to {service}"));
+                return self.connects(&service);
+            }
+            Line::FallsIdle(service, connections) => {
+                self.tell(&format!("{at} nobody uses {service}"));
+                return self.falls_idle(&service, connections);
+            }
             Line::Sign(service, incarnation, sign) => self.signs(&service, incarnation, sign),
             Line::Fault(service, fault) => self.inject(&service, fault),
         }
@@ -280,6 +294,10 @@ impl Machine for Simulated {
                 self.events += 1;
                 self.tell_happening(&service, &what);
                 return vec![Wake::Happened(service, what)];
+            }
+            if let Some((service, demand)) = self.demands.pop_front() {
+                self.events += 1;
+                return vec![Wake::Demanded(service, demand)];
             }
             let Some((at, is_alarm)) = self.next().filter(|(at, _)| *at <= self.until) else {
                 return Vec::new();
@@ -318,6 +336,9 @@ impl Machine for Simulated {
             }
             Effect::Measure { service } => self.measured(&service.name),
             Effect::FreePort { service, port, kill } => self.port_seen(service, port, kill),
+            Effect::Gate { service, gate } => self.gate(service, gate),
+            Effect::Proxied(_, Some(why)) => self.tell(&format!("  complaint: {why}")),
+            Effect::Proxied(_, None) | Effect::Unproxied(_) => {}
             Effect::Deadline(at) => {
                 self.tell(&format!("  deadline {}", at.0));
                 self.deadline = Some(at.0);

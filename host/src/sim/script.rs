@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::address::Address;
 use crate::desk::{Command, Reload};
 use crate::ending::Asker;
 use crate::name::ServiceName;
-use crate::spec::{Health, Log, LogMode, Readiness, Restart, Spec};
+use crate::spec::{Health, Log, LogMode, Mode, Readiness, Restart, Spec, Xinit};
 use crate::view::Usage;
 use nix::sys::signal::Signal;
 use zinit_keeper::wire::{Exit, Then};
@@ -30,6 +31,10 @@ pub(super) enum Line {
     Health(ServiceName, String),
     /// This is what it uses from now on.
     Uses(ServiceName, Usage),
+    /// Somebody connects to it.
+    Connects(ServiceName),
+    /// Nobody has used it for a minute, with so many clients connected.
+    FallsIdle(ServiceName, i64),
     /// Somebody else has its port from now on, or nobody.
     Port(ServiceName, bool),
     /// The process says that it is ready, or alive; a check that hangs ends; a command has ended.
@@ -101,6 +106,10 @@ impl Simulated {
             ["uses", it, memory, cpu] => {
                 let number = |it: &str| it.parse().expect("a number");
                 Line::Uses(name(it), Usage { memory: number(memory), cpu: number(cpu), tasks: 1 })
+            }
+            ["connect", it] => Line::Connects(name(it)),
+            ["idle", it, connections] => {
+                Line::FallsIdle(name(it), connections.parse().expect("a number"))
             }
             ["port", it, how] => Line::Port(name(it), *how == "taken"),
             ["ran", it, code] => Line::Says(name(it), (*code).to_owned()),
@@ -178,6 +187,16 @@ pub(super) fn spec_of(options: &[&str]) -> (Spec, Manner) {
             }
             "before" => spec.before = value.split(',').map(name).collect(),
             "conflicts" => spec.conflicts = value.split(',').map(name).collect(),
+            "xinit" => {
+                let at = |it: &str| Address::parse(it).expect("an address");
+                spec.xinit = Some(Box::new(Xinit {
+                    enabled: true,
+                    listen: vec![at(value)],
+                    backend: Some(at("127.0.0.1:9")),
+                    mode: if value.starts_with('/') { Mode::Pass } else { Mode::Proxy },
+                    ..Xinit::default()
+                }));
+            }
             "target" => spec.exec = String::new(),
             "max" => spec.max_restarts = number(),
             "restart" => {

@@ -6,10 +6,10 @@ use std::cell::RefMut;
 use rhai::plugin::exported_module;
 use rhai::{Dynamic, Engine, Shared};
 
-use super::assertions;
 use super::room::{Room, Sim, SimService};
 use super::values::{exit_of, milliseconds, parsed, refused};
 use super::{Fault, World};
+use super::{assertions, guests};
 use crate::moment;
 use crate::native::{Said, thrown};
 use crate::refusal::{Refusal, nearest};
@@ -26,6 +26,7 @@ pub(crate) fn teach(engine: &mut Engine) {
     engine.register_type_with_name::<Sim>("Sim");
     engine.register_type_with_name::<SimService>("SimService");
     engine.register_global_module(Shared::new(exported_module!(sim)));
+    engine.register_global_module(Shared::new(exported_module!(guests::words)));
     engine.register_global_module(Shared::new(exported_module!(assertions::words)));
     engine.set_max_string_size(STRING_BYTES_MAX);
     for key in KEYS {
@@ -74,7 +75,7 @@ pub(crate) fn nearest_word(name: &str) -> Option<String> {
 }
 
 /// Does something in the world, which was started by then.
-fn act(sim: &Sim, act: impl FnOnce(&mut World) -> Result<(), Refusal>) -> Said<Sim> {
+pub(super) fn act(sim: &Sim, act: impl FnOnce(&mut World) -> Result<(), Refusal>) -> Said<Sim> {
     let mut room: RefMut<'_, Room> = sim.0.borrow_mut();
     act(room.world()?).map_err(thrown)?;
     room.limit()?;

@@ -8,6 +8,7 @@ use zinit_keeper::wire::Exit;
 
 use super::faults::{Fault, Manner};
 use super::machine::Simulated;
+use super::script::Line;
 use crate::clock;
 use crate::core::{Core, Effect, Survivor};
 use crate::decision;
@@ -209,6 +210,37 @@ impl World {
         self.machine.inject(service, fault);
         self.settle();
         Ok(())
+    }
+
+    /// Somebody connects to a service that is there on demand.
+    ///
+    /// # Errors
+    /// When there is no such service, or nobody can connect to it.
+    pub fn connect(&mut self, service: &ServiceName) -> Result<(), Refusal> {
+        self.find_door(service)?;
+        self.machine.plan_first(Line::Connects(service.clone()));
+        self.settle();
+        Ok(())
+    }
+
+    /// Nobody has used it for a minute, with so many clients connected.
+    ///
+    /// # Errors
+    /// When there is no such service, or nobody can connect to it.
+    pub fn fall_idle(&mut self, service: &ServiceName, connections: i64) -> Result<(), Refusal> {
+        self.find_door(service)?;
+        self.machine.plan_first(Line::FallsIdle(service.clone(), connections));
+        self.settle();
+        Ok(())
+    }
+
+    fn find_door(&self, service: &ServiceName) -> Result<(), Refusal> {
+        let found = self.find(service.as_str())?;
+        if found.spec.xinit.as_ref().is_some_and(|it| it.enabled) {
+            return Ok(());
+        }
+        let message = format!("nobody can connect to `{service}`: it has no `xinit`");
+        Err(Refusal::new(Kind::BadArgument, message).with("service", service.as_str()))
     }
 
     /// The process of a service says that it is ready.

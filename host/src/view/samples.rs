@@ -11,7 +11,7 @@ use super::{Around, EventView, ExitView, Facts, Seen, ServiceView};
 use crate::action::parse_signal;
 use crate::event::{Happening, Tick, Wall};
 use crate::name::ServiceName;
-use crate::spec::Spec;
+use crate::spec::{Mode, Spec};
 use crate::state::{Past, Process, Service, Standing, State, Target};
 
 /// What a service uses.
@@ -31,11 +31,11 @@ type Made<T> = Result<T, Box<EvalAltResult>>;
 const NOW: Tick = Tick(1_000_000_000);
 
 /// Gives scripts the words: `sample()`, a service that was never started, or `sample(MAP)`, one with
-/// these keys of a service file, and `state`, `attempts`, `restarts`, `exits`, `since_ms`, `due_ms`,
-/// `time` and `peers`;
+/// these keys of a service file, and `state`, `target`, `attempts`, `restarts`, `exits`, `since_ms`, `due_ms`,
+/// `time`, `on_demand` (`"proxy"` or `"pass"`) and `peers`;
 /// `exit_code(CODE)`, `exit_signal(NAME)` and `exit_unknown()`, ends of a process;
 /// `sample_event(KIND)`, something that happened, and `sample_end(EXIT, RAN_MS)`, the end of a process
-/// that was up for so long; and `sample_usage(MEMORY, CPU)`.
+/// that was up for so long; `sample_usage(MEMORY, CPU)` and `sample_idle(CONNECTIONS, QUIET_MS)`.
 pub fn teach(engine: &mut Engine) {
     engine.register_fn("sample", || {
         view(Spec::of_exec("sleep 100"), Standing::new(NOW, Target::Up), Facts::none(NOW), "")
@@ -50,6 +50,7 @@ pub fn teach(engine: &mut Engine) {
     engine.register_fn("sample_end", |exit: ExitView, ran_ms: i64| {
         EventView::sample(Happening::Exited { incarnation: 1, exit: exit.0 }, NOW, ran_ms)
     });
+    super::idle::teach_sample(engine);
     engine.register_fn("sample_usage", |memory: i64, cpu: i64| Usage { memory, cpu, tasks: 1 });
 }
 
@@ -99,6 +100,7 @@ fn sample(facts: &Map) -> Made<ServiceView> {
     for (key, value) in facts {
         match key.as_str() {
             "state" => enter(&mut standing, &value.to_string())?,
+            "target" if value.to_string() == "Down" => standing.target = Target::Down,
             "attempts" => standing.attempts = value.as_int()?,
             "restarts" => standing.restarts = value.as_int()?,
             "since_ms" => standing.since = Tick(NOW.0 - value.as_int()?),
@@ -106,6 +108,10 @@ fn sample(facts: &Map) -> Made<ServiceView> {
             "exits" => standing.exits = pasts(value)?,
             "time" => seen.wall = wall(&value.clone().try_cast().unwrap_or_default())?,
             "event" => event = happening(&value.to_string())?.kind(),
+            "on_demand" => {
+                let mode = rhai::serde::from_dynamic::<Mode>(value);
+                seen.demand = Some(mode.map_err(|_| format!("`{value}` is no mode"))?);
+            }
             "peers" => {
                 let all = value.clone().into_typed_array::<Map>()?;
                 let peers = all.iter().map(peer).collect::<Made<_>>()?;

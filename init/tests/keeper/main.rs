@@ -8,6 +8,7 @@
 
 mod brains;
 mod children;
+mod held;
 mod ready;
 mod rights;
 mod stop;
@@ -16,12 +17,13 @@ mod takeover;
 mod world;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -104,6 +106,19 @@ tests![
     takeover::what_a_keeper_cannot_read_is_not_taken_for_nothing,
     takeover::who_was_known_before_a_new_beginning_is_known_after_it,
     takeover::a_ledger_that_cannot_be_written_stops_nothing,
+    held::what_is_held_is_told_to_each_brain_in_its_order_until_it_is_dropped,
+    held::what_is_dropped_is_closed,
+    held::a_brain_that_does_not_know_of_it_is_told_nothing,
+    held::descriptors_never_become_those_of_another_request,
+    held::more_than_fits_a_packet_is_told_in_several,
+    held::news_wait_until_what_is_held_is_told,
+    held::what_is_held_stays_when_the_keeper_begins_anew,
+    held::a_process_gets_what_is_held_from_descriptor_3_on,
+    held::as_many_sockets_as_there_can_be_are_given_beside_readiness,
+    held::a_launch_is_refused_whose_sockets_are_not_there,
+    held::a_client_that_comes_while_nobody_runs_is_served_by_the_next_process,
+    held::a_brain_that_becomes_the_keeper_holds_what_it_has_given,
+    held::what_a_service_has_of_a_dead_keeper_is_held_again,
     brains::nonsense_is_survived,
     brains::mutated_requests_are_survived,
     brains::a_brain_that_does_not_read_hears_everything_later,
@@ -166,15 +181,27 @@ fn be_keeper(args: &[OsString]) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-/// Gives its socket to the tests, and ends with the code that they send.
+/// Gives its socket to the tests, and ends with the code that they send; with this one it becomes the
+/// keeper, which is dead, and has what came with it.
+const HEIR: u8 = 255;
+
 fn be_brain(path: OsString) -> ExitCode {
     let link = packet::inherited().expect("the keeper leaves a socket");
-    let mut control = UnixStream::connect(path).expect("the tests listen");
+    let control = UnixStream::connect(&path).expect("the tests listen");
     packet::send(control.as_fd(), b"x", &[link.as_fd()]).expect("the tests take the socket");
     drop(link);
-    let mut code = [0];
-    control.read_exact(&mut code).expect("the tests say how to end");
-    ExitCode::from(code[0])
+    poll(&mut [PollFd::new(control.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
+    let (mut code, mut fds) = ([0], Vec::new());
+    let got = packet::receive(control.as_fd(), &mut code, &mut fds).expect("a code");
+    assert_eq!(got, Heard::Packet(1), "the tests say how to end");
+    if code[0] == HEIR { inherit(&path) } else { ExitCode::from(code[0]) }
+}
+
+fn inherit(path: &OsStr) -> ExitCode {
+    zinit_keeper::leave_what_can_be_told(&Path::new(path).with_extension("ledger"));
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    let error = command.arg("be-keeper").arg(path).env(zinit_keeper::HEIR_ENV, "1").exec();
+    panic!("it cannot begin: {error}");
 }
 
 /// Says something by the notify socket, and lives on.

@@ -17,13 +17,13 @@ fn take_over(world: &mut World, env: &[(&str, &str)]) -> Table {
     begin_again(world, env)
 }
 
-fn kill_both(world: &mut World) {
+pub(crate) fn kill_both(world: &mut World) {
     world.keeper.kill().expect("it lives");
     kill(Pid::from_raw(world.brain.pid), Signal::SIGKILL).expect("it lives");
     world.keeper.wait().expect("it is ours");
 }
 
-fn begin_again(world: &mut World, env: &[(&str, &str)]) -> Table {
+pub(crate) fn begin_again(world: &mut World, env: &[(&str, &str)]) -> Table {
     let mut command = keeper_command(&world.dir);
     world.keeper = command.envs(env.iter().copied()).spawn().expect("it starts");
     let table = world.next_brain();
@@ -202,7 +202,7 @@ pub(crate) fn readiness_is_heard_after_a_takeover() {
 }
 
 /// Asks the keeper to begin anew, and waits until it has.
-fn renew(world: &mut World) {
+pub(crate) fn renew(world: &mut World) {
     let before = proc_file(world.keeper_pid(), "auxv");
     world.brain.say(&[Request::Renew]);
     world.brain.is_heard();

@@ -17,6 +17,8 @@ pub(crate) struct Brain {
     pub(crate) pid: i32,
     /// Where the keeper says that the services' cgroups are.
     pub(crate) cgroup: String,
+    /// What the keeper has told it that is held.
+    pub(crate) held: Vec<(String, String, Vec<OwnedFd>)>,
     /// Reports that were received and not looked at yet, each with the descriptors that came with it.
     pub(crate) heard: VecDeque<(Report, Vec<OwnedFd>)>,
 }
@@ -114,14 +116,27 @@ impl Brain {
         let got = packet::receive(control.as_fd(), &mut [0; 8], &mut fds).expect("a message");
         assert_eq!((got, fds.len()), (Heard::Packet(1), 1));
         let pid = getsockopt(&control, PeerCredentials).expect("credentials").pid();
-        Self { control, link: fds.remove(0), pid, cgroup: String::new(), heard: VecDeque::new() }
+        let (link, cgroup) = (fds.remove(0), String::new());
+        Self { control, link, pid, cgroup, held: Vec::new(), heard: VecDeque::new() }
     }
 
     /// Says `Hello` and takes the table.
     pub(crate) fn greet(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
-        self.say(&[Request::Hello { version: VERSION }]);
-        let (slots, cgroup) = self.hear_until(|report, _| match report {
-            Report::Welcome { version: VERSION, slots, cgroup, .. } => Some((slots, cgroup)),
+        self.greet_as(VERSION)
+    }
+
+    /// The same as a brain of this version.
+    pub(crate) fn greet_as(&mut self, version: u32) -> Vec<(Slot, Vec<OwnedFd>)> {
+        self.say(&[Request::Hello { version }]);
+        self.take_table()
+    }
+
+    /// Takes what answers `Hello`.
+    pub(crate) fn take_table(&mut self) -> Vec<(Slot, Vec<OwnedFd>)> {
+        let (slots, held, cgroup) = self.hear_until(|report, _| match report {
+            Report::Welcome { version: VERSION, slots, held, cgroup, .. } => {
+                Some((slots, held, cgroup))
+            }
             _ => None,
         });
         self.cgroup = cgroup;
@@ -129,7 +144,16 @@ impl Brain {
             (Report::Slot(slot), pipes) => (slot, pipes),
             (other, _) => panic!("no slot but {other:?}"),
         });
-        table.collect()
+        let table = table.collect();
+        let held = (0..held).map(|_| match self.hear() {
+            (Report::Held { key, note, count }, fds) => {
+                assert_eq!(fds.len(), count);
+                (key, note, fds)
+            }
+            (other, _) => panic!("nothing that is held but {other:?}"),
+        });
+        self.held = held.collect();
+        table
     }
 
     pub(crate) fn say(&mut self, group: &[Request]) {
@@ -141,9 +165,23 @@ impl Brain {
         self.say_raw(lines.collect::<String>().as_bytes())
     }
 
+    pub(crate) fn say_with(&mut self, group: &[Request], fds: &[BorrowedFd<'_>]) {
+        let lines = group.iter().map(|it| serde_json::to_string(it).expect("JSON") + "\n");
+        assert!(self.send(lines.collect::<String>().as_bytes(), fds), "the keeper takes a packet");
+    }
+
+    /// Sends the process of the brain a code, with descriptors.
+    pub(crate) fn hand_over(&mut self, code: u8, fds: &[BorrowedFd<'_>]) {
+        assert!(packet::send(self.control.as_fd(), &[code], fds).expect("it lives"));
+    }
+
     pub(crate) fn say_raw(&mut self, bytes: &[u8]) -> bool {
+        self.send(bytes, &[])
+    }
+
+    fn send(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
         loop {
-            match packet::send(self.link.as_fd(), bytes, &[]) {
+            match packet::send(self.link.as_fd(), bytes, fds) {
                 Ok(true) => return true,
                 Ok(false) => await_event(self.link.as_fd(), PollFlags::POLLOUT, "there is room"),
                 Err(_) => return false,
@@ -174,7 +212,8 @@ impl Brain {
                 Report::Slot(slot) => (slot.pipes, slot.ready, slot.pidfd),
                 _ => (false, false, false),
             };
-            let count = if pipes { 2 } else { 0 } + usize::from(ready);
+            let held = if let Report::Held { count, .. } = report { count } else { 0 };
+            let count = if pipes { 2 } else { held } + usize::from(ready);
             self.heard.push_back((report, fds.drain(..count).collect()));
             fds.drain(..usize::from(pidfd));
         }

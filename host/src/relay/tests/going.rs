@@ -1,0 +1,207 @@
+//! Clients that are passed on: idleness, drains, and services that die.
+
+use super::*;
+
+#[test]
+fn an_idle_service_gets_nobody_until_the_next_word() {
+    let world = World::new("idle");
+    world.serve(|it| it.idle_timeout_ms = 100);
+    let backend = world.backend();
+    let turn = world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    let Said::Idle { service, turn: of, connections, quiet_ms } = world.hear() else {
+        panic!("it is not idle")
+    };
+    assert_eq!((service, of, connections), (name("web"), turn, 1));
+    assert!((100..150).contains(&quiet_ms), "{quiet_ms}");
+    let late = world.connect();
+    world.hears_a_knock();
+    world.comes_to(1, |it| &it.waiting);
+    say(&served, "still here");
+    reads(&client, "still here");
+    world.gate(Way::Open);
+    say(&late, "late");
+    reads(accept(&backend), "late");
+}
+
+#[test]
+fn idleness_counts_from_the_last_byte() {
+    let world = World::new("byte");
+    world.serve(|it| it.idle_timeout_ms = 300);
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    let begin = crate::clock::instant();
+    for _ in 0..5 {
+        let tick = world.said.recv_timeout(Duration::from_millis(100));
+        assert!(tick.is_err(), "{tick:?}");
+        say(&client, "x");
+        reads(&served, "x");
+    }
+    let last = begin.elapsed();
+    assert!(matches!(world.hear(), Said::Idle { .. }));
+    let quiet = begin.elapsed() - last;
+    assert!((290..400).contains(&quiet.as_millis()), "{quiet:?}");
+}
+
+#[test]
+fn idleness_is_that_of_the_most_patient_proxy() {
+    let world = World::new("patient");
+    world.serve(|it| it.idle_timeout_ms = 50);
+    let other = world.proxy(|it| {
+        it.listen = vec![Address::Unix(world.path("other"))];
+        it.idle_timeout_ms = 400;
+    });
+    let other = Arc::new(Proxy { name: name("other"), ..(*other).clone() });
+    let sockets = listen::open(&other, Vec::new()).expect("it listens");
+    world.relay.serve(other, Arc::new(sockets));
+    world.gate(Way::Open);
+    let Said::Idle { quiet_ms, .. } = world.hear() else { panic!("it is not idle") };
+    assert!((400..450).contains(&quiet_ms), "{quiet_ms}");
+}
+
+#[test]
+fn a_service_may_be_stopped_when_everybody_has_got_an_answer() {
+    let world = World::new("drain");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    say(&client, "question");
+    let turn = world.gate(Way::Shut);
+    world.hears_nothing();
+    reads(&served, "question");
+    say(&served, "answer");
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+    reads(&client, "answer");
+}
+
+#[test]
+fn a_drain_is_over_when_who_asked_has_gone_or_another_word_came() {
+    let world = World::new("undrained");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    say(&client, "question");
+    world.gate(Way::Shut);
+    world.hears_nothing();
+    world.gate(Way::Open);
+    world.hears_nothing();
+    let turn = world.gate(Way::Shut);
+    drop((client, served));
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+}
+
+#[test]
+fn who_was_reset_before_the_first_byte_by_a_service_that_stops_goes_to_the_next_one() {
+    let world = World::new("unheard");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    say(&client, "question");
+    let served = accept(&backend);
+    world.comes_to(8, |it| &it.to_backend);
+    world.gate(Way::Shut);
+    let later = world.connect();
+    world.hears_a_knock();
+    drop((served, backend)); // Unread bytes make it a reset.
+    assert!(matches!(world.hear(), Said::Drained { .. }));
+    world.comes_to(2, |it| &it.waiting);
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let served = accept(&backend);
+    reads(&served, "question");
+    say(&served, "answer");
+    reads(&client, "answer");
+    drop(later);
+}
+
+#[test]
+fn who_was_reset_by_a_service_that_has_died_unnoticed_waits_for_the_next_one() {
+    let world = World::new("died");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    say(&client, "question");
+    let served = accept(&backend);
+    world.comes_to(8, |it| &it.to_backend);
+    drop(backend);
+    drop(served);
+    world.comes_to(1, |it| &it.waiting);
+    world.gate(Way::Shut);
+    world.hears_a_knock();
+    let backend = world.backend();
+    world.gate(Way::Open);
+    reads(accept(&backend), "question");
+}
+
+#[test]
+fn a_reset_by_a_service_that_is_up_is_passed_on() {
+    let world = World::new("unwanted");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let mut client = world.connect();
+    say(&client, "question");
+    let served = accept(&backend);
+    world.comes_to(8, |it| &it.to_backend);
+    drop(served);
+    // A Unix client with unread bytes is reset, too.
+    assert!(client.read(&mut [0]).map_or(true, |it| it == 0));
+    assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 0));
+}
+
+#[test]
+fn a_proxy_that_goes_sends_away_who_waits_and_keeps_who_is_connected() {
+    let world = World::new("withdraw");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    world.gate(Way::Shut);
+    let waiting = world.connect();
+    let said = [world.hear(), world.hear()];
+    assert!(said.contains(&Said::Knocked { service: name("web") }), "{said:?}");
+    world.relay.withdraw(&name("web"));
+    assert!(!world.path("front").exists());
+    assert!(world.faces.get("web").is_none());
+    ends(&waiting);
+    say(&client, "question");
+    reads(&served, "question");
+    say(&served, "answer");
+    reads(&client, "answer");
+}
+
+#[test]
+fn who_waits_stays_when_the_proxy_is_changed() {
+    let world = World::new("change");
+    let sockets = world.serve(|_| {});
+    let client = world.connect();
+    world.hears_a_knock();
+    let other = world.dir.join("elsewhere");
+    let proxy = world.proxy(|it| {
+        it.listen = vec![Address::Unix(other.clone())];
+        it.backend = Some(Address::Unix(world.path("second")));
+    });
+    let service = name("second");
+    let proxy = Arc::new(Proxy { service: service.clone(), ..(*proxy).clone() });
+    drop(sockets);
+    let sockets = listen::open(&proxy, Vec::new()).expect("it listens");
+    world.relay.serve(proxy, Arc::new(sockets));
+    assert_eq!(world.hear(), Said::Knocked { service: service.clone() });
+    assert!(!world.path("front").exists());
+    let backend = UnixListener::bind(world.path("second")).expect("nobody listens there");
+    world.relay.gate(&service, Gate { turn: 1, way: Way::Open });
+    say(&client, "question");
+    reads(accept(&backend), "question");
+    assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 1));
+    UnixStream::connect(other).expect("it listens there");
+}

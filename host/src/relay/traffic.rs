@@ -1,0 +1,148 @@
+//! Clients that are passed on: they begin, have their turns, end, or come back.
+
+use std::os::fd::OwnedFd;
+
+use nix::sys::epoll::EpollFlags;
+
+use super::backend::{Dialed, dial};
+use super::face::Counts;
+use super::pair::{Moved, Outcome, Pair, Side};
+use super::preface::preface;
+use super::proxy::reset;
+use super::room::{Guest, Joined, Room, Stage};
+use super::slots::{Key, Part};
+
+impl Room {
+    /// Connects one who has waited.
+    pub(super) fn join(&mut self, key: Key, backend: OwnedFd) {
+        if let Some((proxy, serial, client)) = self.end_wait(key) {
+            self.has_started(proxy);
+            self.join_new(proxy, serial, client, backend);
+        }
+    }
+
+    /// Connects a client to its service.
+    pub(super) fn join_new(&mut self, proxy: Key, serial: u64, client: OwnedFd, backend: OwnedFd) {
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        proxied.in_vain.over();
+        let greeting = preface(&client, proxied.config.xinit.proxy_protocol);
+        self.begin_pair(proxy, serial, [client, backend], &greeting, true);
+    }
+
+    /// Joins the two from now on.
+    pub(super) fn begin_pair(
+        &mut self,
+        proxy: Key,
+        serial: u64,
+        sockets: [OwnedFd; 2],
+        greeting: &[u8],
+        may_return: bool,
+    ) {
+        let key = self.guests.next_key();
+        let tokens = [key.token(Part::Client), key.token(Part::Backend)];
+        let [client, backend] = sockets;
+        let begun = Pair::begin(&self.epoll, client, backend, tokens, greeting);
+        let Ok(pair) = begun else {
+            // The process is out of something, and both are closed by now.
+            return self.note(proxy, "a client was closed: it cannot be watched".to_owned());
+        };
+        let now = self.now;
+        let Some(service) = self.service_of(proxy) else { return };
+        service.joined += 1;
+        service.active_ms = now;
+        let turn = service.turn();
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        proxied.joined += 1;
+        Counts::add(&proxied.counts.active, 1);
+        let joined = Joined { pair, turn, may_return, asks: false, has_more: false };
+        self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
+    }
+
+    /// One side of a connection has something, or can take something.
+    pub(super) fn turn(&mut self, key: Key, side: Side, events: EpollFlags) {
+        let Some(guest) = self.guests.get_mut(key) else { return };
+        let proxy = guest.proxy;
+        let Stage::Joined(joined) = &mut guest.stage else { return };
+        let Some(proxied) = self.proxies.get(proxy) else { return };
+        let may_return = joined.may_return && !proxied.is_withdrawn;
+        let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, may_return);
+        if matches!(outcome, Outcome::Open) {
+            let asks = joined.pair.asks();
+            let asked = std::mem::replace(&mut joined.asks, asks);
+            if joined.pair.wants_more() && !std::mem::replace(&mut joined.has_more, true) {
+                self.more.push(key);
+            }
+            self.count(proxy, &moved, asked, asks);
+        } else {
+            let asked = std::mem::replace(&mut joined.asks, false);
+            self.count(proxy, &moved, asked, false);
+        }
+        match outcome {
+            Outcome::Open => {}
+            Outcome::Over => self.part(key),
+            Outcome::Unheard(client) => self.unheard(key, client),
+        }
+    }
+
+    fn count(&mut self, proxy: Key, moved: &Moved, asked: bool, asks: bool) {
+        let (to, from, now) = (moved.to_backend, moved.from_backend, self.now);
+        let Some(proxied) = self.proxies.get(proxy) else { return };
+        if to > 0 {
+            Counts::add(&proxied.counts.to_backend, to);
+        }
+        if from > 0 {
+            Counts::add(&proxied.counts.from_backend, from);
+        }
+        let Some(service) = self.services.get_mut(proxied.service) else { return };
+        if to + from > 0 {
+            service.active_ms = now;
+        }
+        service.asking = service.asking + u64::from(asks) - u64::from(asked);
+    }
+
+    /// A connection has ended.
+    fn part(&mut self, key: Key) {
+        let Some(guest) = self.guests.remove(key) else { return };
+        self.has_parted(guest.proxy);
+        self.admit(guest.proxy);
+        self.forget_if_over(guest.proxy);
+    }
+
+    fn has_parted(&mut self, proxy: Key) {
+        let now = self.now;
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        proxied.joined -= 1;
+        Counts::take(&proxied.counts.active, 1);
+        if let Some(service) = self.service_of(proxy) {
+            service.joined -= 1;
+            service.active_ms = now;
+        }
+    }
+
+    /// The service was reset before it has said anything: it goes to the next one, unless this one
+    /// is up and takes clients, for then it did not want this one.
+    fn unheard(&mut self, key: Key, client: OwnedFd) {
+        // A descriptor of it may be elsewhere, so it does not leave by itself.
+        let _ = self.epoll.delete(&client);
+        let Some(guest) = self.guests.remove(key) else { return };
+        let (proxy, serial) = (guest.proxy, guest.serial);
+        let turn = if let Stage::Joined(it) = &guest.stage { it.turn } else { 0 };
+        drop(guest);
+        self.has_parted(proxy);
+        if self.is_unwanted(proxy, turn) {
+            reset(client);
+            self.admit(proxy);
+        } else {
+            self.wait(proxy, client, serial, false);
+        }
+        self.forget_if_over(proxy);
+    }
+
+    fn is_unwanted(&mut self, proxy: Key, turn: u64) -> bool {
+        if !self.is_open(proxy) || self.service_of(proxy).is_some_and(|it| it.turn() != turn) {
+            return false;
+        }
+        let Some(proxied) = self.proxies.get(proxy) else { return true };
+        !matches!(dial(&proxied.backend, &mut self.names, self.now), Dialed::Failed(_))
+    }
+}
