@@ -12,8 +12,8 @@ use std::thread;
 use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessage, sendmsg};
 
-use super::*;
 use super::super::pump::TURN;
+use super::*;
 
 /// A loop with one pair.
 struct Rig {
