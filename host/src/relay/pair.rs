@@ -93,7 +93,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Joins two connected sockets that do not block, and registers them under these tokens, for edges. `greeting` goes to the service before all else.
+    /// Joins two connected sockets that do not block, and registers them under these tokens, for edges.
+    /// `greeting` goes to the service before all else.
     ///
     /// `epoll` has to be open as long as the pair is.
     ///
