@@ -17,7 +17,7 @@ use zinit_keeper::wire::Slot;
 use crate::board::Board;
 use crate::chronicle::Chronicle;
 use crate::core::{Core, Survivor, starts_by_itself};
-use crate::desk::{Command, Desk};
+use crate::desk::Desk;
 use crate::event::Tick;
 use crate::home::Home;
 use crate::journal;
@@ -210,9 +210,9 @@ fn supervise(
     let (proxies, problems) = store.load_proxies(&specs);
     problems.iter().for_each(complain_of);
     for proxy in proxies {
-        let command = Command::DefineProxy(Box::new(proxy));
-        core.obey(machine.now(), command).err().iter().for_each(complain_of);
+        core.let_in_by(proxy).err().iter().for_each(complain_of);
     }
+    machine.keep_doors(|it| store.proxy_path(it).exists());
     let outcome = supervise::run(&mut core, &mut machine);
     match outcome {
         Outcome::HandedOver => machine.retire(),

@@ -418,6 +418,7 @@ impl Machine for RealMachine {
             // Something is asked of the keeper, and nothing is to be decided.
             let group = std::mem::take(&mut self.group);
             self.ask(group);
+            self.open_what_was_let_go();
             if self.keeper.is_behind() {
                 self.send_off();
             }
@@ -491,6 +492,7 @@ impl Machine for RealMachine {
         if !rest.is_empty() {
             self.ask(rest);
         }
+        self.open_what_was_let_go();
         self.journal.flush().iter().for_each(|it| complain(it));
         // Before the keeper hears of a launch, the thread knows whose lines come next.
         self.logs.ring();

@@ -53,8 +53,7 @@ use crate::machine::complain;
 use crate::name::ServiceName;
 use crate::probe::Teller;
 use crate::proxy::Proxy;
-use crate::refusal::Refusal;
-use listen::Files;
+use listen::{Files, Opened};
 use peer::Users;
 use room::{Order, Stand};
 
@@ -188,24 +187,15 @@ impl Relay {
         &self.0.faces
     }
 
-    /// Takes clients of a proxy at these sockets, as [`listen::open`] has returned them, in place of those
-    /// that it had so far. The files of sockets that are no longer wanted are removed before this returns.
-    pub fn serve(&self, proxy: Arc<Proxy>, sockets: Arc<Vec<OwnedFd>>) {
-        self.stand(proxy, sockets, None);
-    }
-
-    /// Shows why a proxy cannot listen. Who is connected, or waits, is served nevertheless. [`Said::Retry`]
-    /// comes after a second, and with each time later, but at least every minute.
-    pub fn fails(&self, proxy: Arc<Proxy>, why: Refusal) {
-        self.stand(proxy, Arc::default(), Some(why));
-    }
-
-    fn stand(&self, proxy: Arc<Proxy>, sockets: Arc<Vec<OwnedFd>>, trouble: Option<Refusal>) {
-        let now = if trouble.is_none() { Files::of(&proxy) } else { Files::default() };
+    /// Takes clients of a proxy at these sockets, in place of those that it had so far; the files of sockets
+    /// that are no longer wanted are removed before this returns. Shows why it does not listen, if that is
+    /// so: [`Said::Retry`] comes after a second, and with each time later, but at least every minute.
+    pub fn stand(&self, proxy: Arc<Proxy>, opened: Opened) {
+        let now = Files::of(&opened.addresses);
         let before = self.files().remove(&proxy.name).unwrap_or_default();
         before.remove_but(&now);
         self.files().insert(proxy.name.clone(), now);
-        let fails = trouble.is_some();
+        let Opened { sockets, trouble, again: fails, .. } = opened;
         let counts = self.0.faces.show(Arc::clone(&proxy), trouble);
         let users = Users::known(&proxy.xinit.users);
         self.begin();

@@ -88,8 +88,24 @@ impl Core {
         }
     }
 
+    /// Lets a proxy stand that somebody asks for. A service that is to get its sockets and runs without
+    /// them is restarted.
+    pub(super) fn define_proxy(&mut self, now: Tick, proxy: Proxy) -> Result<(), Refusal> {
+        let same = self.doors.proxies.get(&proxy.name).is_some_and(|it| **it == proxy);
+        let passes = proxy.xinit.mode == Mode::Pass && !same;
+        let id = self.find(&proxy.service)?;
+        self.let_in_by(proxy)?;
+        if passes && self.at(id).process.is_some() {
+            self.hold(now, &[id], &Held::Renew);
+        }
+        Ok(())
+    }
+
     /// Lets a proxy stand.
-    pub(super) fn define_proxy(&mut self, proxy: Proxy) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// When its service is unknown, or it cannot stand beside the others.
+    pub fn let_in_by(&mut self, proxy: Proxy) -> Result<(), Refusal> {
         self.find(&proxy.service)?;
         let own = self.own_proxy(&proxy.name);
         if own.is_some_and(|it| it != proxy) {

@@ -62,7 +62,7 @@ impl Core {
                 self.refuse(&new, false)?;
                 self.refuse_strangers(&new)?;
             }
-            Command::DefineProxy(proxy) => self.define_proxy(*proxy)?,
+            Command::DefineProxy(proxy) => self.define_proxy(now, *proxy)?,
             Command::ForgetProxy(name) => self.forget_proxy(&name)?,
             Command::Reload(reload) => {
                 let plan = self.reload(now, reload)?;

@@ -13,7 +13,8 @@ use crate::event::Demand;
 use crate::name::ServiceName;
 use crate::proxy::Proxy;
 use crate::refusal::Refusal;
-use crate::relay::{Held, Relay, Said, listen};
+use crate::relay::listen::{self, Opened};
+use crate::relay::{Held, Relay, Said};
 use crate::spec::Mode;
 use crate::supervise::Wake;
 
@@ -30,16 +31,23 @@ pub(super) struct Doors {
     left: HashMap<ServiceName, Vec<(String, OwnedFd)>>,
     /// The proxies whose clients an earlier brain has left.
     guests: BTreeSet<ServiceName>,
+    /// Those of which what is left is kept.
+    kept: BTreeSet<ServiceName>,
     open: HashMap<ServiceName, Open>,
-    /// What each service that answers its clients itself is launched with, or why it cannot be.
-    passed: HashMap<ServiceName, Result<Sockets, String>>,
+    /// Sockets that a proxy had until now, each with its address.
+    spare: Vec<(String, OwnedFd)>,
+    /// Proxies that could not listen just now.
+    again: Vec<Arc<Proxy>>,
+    /// By proxy: a service that answers its clients itself, and what it is launched with, or why it cannot
+    /// be.
+    passed: HashMap<ServiceName, (ServiceName, Result<Sockets, String>)>,
     /// What the relay waits for: that the keeper has been told to close this.
     released: Vec<String>,
 }
 
-/// The sockets of a proxy.
+/// The sockets of a proxy, each with its address.
 struct Open {
-    note: String,
+    addresses: Vec<String>,
     sockets: Arc<Vec<OwnedFd>>,
 }
 
@@ -49,7 +57,10 @@ impl Doors {
             relay,
             left: HashMap::new(),
             guests: BTreeSet::new(),
+            kept: BTreeSet::new(),
             open: HashMap::new(),
+            spare: Vec::new(),
+            again: Vec::new(),
             passed: HashMap::new(),
             released: Vec::new(),
         }
@@ -57,76 +68,82 @@ impl Doors {
 
     /// What a service is launched with; why it cannot be, as half a sentence.
     pub(super) fn sockets_of(&self, service: &ServiceName) -> Result<Option<Sockets>, String> {
-        self.passed.get(service).cloned().transpose()
+        let of_service = self.passed.values().find(|(it, _)| it == service);
+        of_service.map(|(_, passed)| passed.clone()).transpose()
     }
 }
 
 impl RealMachine {
-    /// Clients come in by this proxy from now on.
+    /// Clients come in by this proxy from now on, unless it is refused.
     pub(super) fn proxied(&mut self, proxy: Arc<Proxy>, refused: Option<Refusal>) {
+        self.make_spare(&proxy.name);
         let opened = match refused {
-            Some(refusal) => Err(refusal),
-            None => listen::open(&proxy, self.sockets_so_far(&proxy.name)),
+            Some(refusal) => Opened::never(refusal),
+            None => listen::open(&proxy, &mut self.doors.spare),
         };
-        if let Some(before) = self.doors.relay.faces().get(proxy.name.as_str()) {
-            self.doors.passed.remove(&before.proxy.service);
-        }
-        match opened {
-            Ok(sockets) => self.opened(proxy, Arc::new(sockets)),
-            Err(refusal) => {
-                let known = self.doors.relay.faces().get(proxy.name.as_str());
-                if known.is_none_or(|it| it.trouble.as_ref() != Some(&refusal)) {
-                    complain_of(&refusal);
-                }
-                if proxy.xinit.mode == Mode::Pass {
-                    let why = format!("its sockets are not open: {refusal}");
-                    self.doors.passed.insert(proxy.service.clone(), Err(why));
-                }
-                self.doors.open.remove(&proxy.name);
-                self.drop_held(key_of(&proxy.name));
-                self.doors.relay.fails(proxy, refusal);
-            }
-        }
-    }
-
-    fn opened(&mut self, proxy: Arc<Proxy>, sockets: Arc<Vec<OwnedFd>>) {
-        let (key, note) = (key_of(&proxy.name), listen::note(&proxy, &sockets));
+        self.complain_of_trouble(&proxy, &opened);
         let waits = proxy.xinit.mode == Mode::Pass;
-        sockets.iter().for_each(|it| set_waiting(it, waits));
+        opened.sockets.iter().for_each(|it| set_waiting(it, waits));
+        self.doors.passed.remove(&proxy.name);
         if waits {
-            let passed = match self.about.version {
-                HOLDS.. => Ok(Sockets { key: key.clone(), names: names(&proxy, &note) }),
-                _ => Err("the keeper is of an older version until the next start of everything"
-                    .to_owned()),
-            };
-            self.doors.passed.insert(proxy.service.clone(), passed);
+            let passed = self.passed(&proxy, &opened);
+            self.doors.passed.insert(proxy.name.clone(), (proxy.service.clone(), passed));
         }
-        self.hold_for_next(key, note.clone(), Held(Arc::clone(&sockets)));
-        let open = Open { note, sockets: Arc::clone(&sockets) };
+        let (note, sockets) = (opened.note(), Arc::clone(&opened.sockets));
+        self.hold_for_next(key_of(&proxy.name), note, Held(Arc::clone(&sockets)));
+        let open = Open { addresses: opened.addresses.clone(), sockets };
         self.doors.open.insert(proxy.name.clone(), open);
-        self.doors.relay.serve(proxy, sockets);
+        if opened.again {
+            self.doors.again.push(Arc::clone(&proxy));
+        }
+        self.doors.relay.stand(proxy, opened);
     }
 
-    /// The sockets that a proxy has, or that an earlier brain has left of it, each with its address.
-    fn sockets_so_far(&mut self, proxy: &ServiceName) -> Vec<(String, OwnedFd)> {
-        if let Some(left) = self.doors.left.remove(proxy) {
-            return left;
+    /// Once is enough, as it is tried again and again.
+    fn complain_of_trouble(&self, proxy: &Proxy, opened: &Opened) {
+        let known = self.doors.relay.faces().get(proxy.name.as_str());
+        let known = known.and_then(|it| it.trouble.clone());
+        opened.trouble.iter().filter(|it| known.as_ref() != Some(it)).for_each(complain_of);
+    }
+
+    fn passed(&self, proxy: &Proxy, opened: &Opened) -> Result<Sockets, String> {
+        if let Some(refusal) = &opened.trouble {
+            return Err(format!("its sockets are not open: {refusal}"));
         }
-        let Some(Open { note, sockets }) = self.doors.open.get(proxy) else { return Vec::new() };
-        let copies = sockets.iter().map(OwnedFd::try_clone);
-        addresses(note)
-            .into_iter()
-            .zip(copies)
-            .filter_map(|(at, it)| Some((at, it.ok()?)))
-            .collect()
+        if self.about.version < HOLDS {
+            let why =
+                "the keeper is of an older version: `zinit server renew` begins its program anew";
+            return Err(why.to_owned());
+        }
+        Ok(Sockets { key: key_of(&proxy.name), names: names(proxy, &opened.addresses) })
+    }
+
+    /// What a proxy has, or an earlier brain has left of it, is for whoever wants it next: addresses may
+    /// go from one to another.
+    fn make_spare(&mut self, proxy: &ServiceName) {
+        self.doors.spare.extend(self.doors.left.remove(proxy).into_iter().flatten());
+        if let Some(Open { addresses, sockets }) = self.doors.open.remove(proxy) {
+            let copies = sockets.iter().map(OwnedFd::try_clone);
+            let each = addresses.into_iter().zip(copies);
+            self.doors.spare.extend(each.filter_map(|(at, it)| Some((at, it.ok()?))));
+        }
+    }
+
+    /// Everything of this batch is decided: who could not listen tries it with what others have let go.
+    pub(super) fn open_what_was_let_go(&mut self) {
+        let again = std::mem::take(&mut self.doors.again);
+        if !self.doors.spare.is_empty() {
+            again.into_iter().for_each(|it| self.proxied(it, None));
+            self.doors.again.clear();
+            self.doors.spare.clear();
+        }
     }
 
     /// Nobody comes in by this proxy any more.
     pub(super) fn unproxied(&mut self, proxy: &ServiceName) {
-        if let Some(face) = self.doors.relay.faces().get(proxy.as_str()) {
-            self.doors.passed.remove(&face.proxy.service);
-        }
-        self.doors.open.remove(proxy);
+        self.make_spare(proxy);
+        self.doors.passed.remove(proxy);
+        self.doors.again.retain(|it| it.name != *proxy);
         self.drop_held(key_of(proxy));
         self.doors.relay.withdraw(proxy);
     }
@@ -185,14 +202,23 @@ impl RealMachine {
         }
     }
 
+    /// What is left of these proxies is kept though they are not known: what is wrong with their files may
+    /// be mended.
+    pub fn keep_doors(&mut self, has_file: impl Fn(&ServiceName) -> bool) {
+        let left = self.doors.left.keys().chain(&self.doors.guests);
+        self.doors.kept = left.filter(|it| has_file(it)).cloned().collect();
+    }
+
     /// All proxies are known: what is left of others is nobody's.
     pub(super) fn let_go_of_the_rest(&mut self) {
-        for (proxy, sockets) in std::mem::take(&mut self.doors.left) {
+        let kept = std::mem::take(&mut self.doors.kept);
+        let gone = self.doors.left.extract_if(|it, _| !kept.contains(it));
+        for (proxy, sockets) in gone.collect::<Vec<_>>() {
             listen::remove_files(sockets.iter().map(|(at, _)| at.as_str()));
             self.drop_held(key_of(&proxy));
         }
         for proxy in std::mem::take(&mut self.doors.guests) {
-            if self.doors.relay.faces().get(proxy.as_str()).is_none() {
+            if !kept.contains(&proxy) && self.doors.relay.faces().get(proxy.as_str()).is_none() {
                 self.doors.relay.withdraw(&proxy);
             }
         }
@@ -253,9 +279,8 @@ fn addresses(note: &str) -> Vec<String> {
 }
 
 /// What each of a proxy's sockets is called: as its user says, and else as the proxy.
-fn names(proxy: &Proxy, note: &str) -> Vec<String> {
+fn names(proxy: &Proxy, addresses: &[String]) -> Vec<String> {
     let place = |at: &String| proxy.xinit.listen.iter().position(|it| it.full() == *at);
     let said = |at: &String| proxy.xinit.fd_names.get(place(at)?).cloned();
-    let name = |at| said(&at).unwrap_or_else(|| proxy.name.to_string());
-    addresses(note).into_iter().map(name).collect()
+    addresses.iter().map(|at| said(at).unwrap_or_else(|| proxy.name.to_string())).collect()
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, TcpNoDelay};
@@ -27,52 +28,56 @@ const BACKLOG: i32 = 4096;
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
-/// Opens the sockets of a proxy, in the order of its addresses: those of `inherited` (each with its
-/// [`Address::full`]) that are still wanted, and new ones. What is not wanted is closed.
-///
-/// An address has one socket, but `localhost` two where there is IPv6: see [`note`].
-///
-/// # Errors
-/// Why it cannot listen at one of its addresses; then nothing new is left behind.
-pub fn open(proxy: &Proxy, inherited: Vec<(String, OwnedFd)>) -> Result<Vec<OwnedFd>, Refusal> {
+/// What came of opening the sockets of a proxy.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The sockets, in the order of the proxy's addresses.
+    pub sockets: Arc<Vec<OwnedFd>>,
+    /// The address of each, as [`Address::full`] has it. An address has one socket, but `localhost` two
+    /// where there is IPv6.
+    pub addresses: Vec<String>,
+    /// Why it does not listen everywhere, or nowhere.
+    pub trouble: Option<Refusal>,
+    /// Whether it may do so later.
+    pub again: bool,
+}
+
+impl Opened {
+    /// A proxy that may not listen.
+    pub fn never(why: Refusal) -> Self {
+        Self { trouble: Some(why), ..Self::default() }
+    }
+
+    /// What the keeper is told of them, from which the next brain knows which is which.
+    pub fn note(&self) -> String {
+        serde_json::Value::from(self.addresses.clone()).to_string()
+    }
+}
+
+/// Opens the sockets of a proxy: those of `pool` (each with its [`Address::full`]) that are wanted are
+/// taken from there, and the others are new. Where it cannot listen at one address, it does at the
+/// others.
+pub fn open(proxy: &Proxy, pool: &mut Vec<(String, OwnedFd)>) -> Opened {
     let told = |it: Refusal| it.with("proxy", proxy.name.as_str());
-    Users::find(&proxy.xinit.users).map_err(told)?;
-    let (mut inherited, mut sockets, mut fresh) = (inherited, Vec::new(), Vec::new());
+    if let Err(refusal) = Users::find(&proxy.xinit.users) {
+        return Opened { again: true, ..Opened::never(told(refusal)) };
+    }
+    let (mut all, mut trouble) = (Vec::new(), None);
     for address in &proxy.xinit.listen {
         let full = address.full();
-        let (ours, rest) = inherited.into_iter().partition(|(of, _)| *of == full);
-        inherited = rest;
-        let ours: Vec<_> = ours.into_iter().map(|it: (_, OwnedFd)| it.1).collect();
+        let ours: Vec<_> = pool.extract_if(.., |(of, _)| *of == full).map(|it| it.1).collect();
         let opened = if is_usable(address, &ours) {
             restrict(address, proxy.xinit.socket_mode).map(|()| ours)
         } else {
-            fresh.push(address);
             at(address, proxy.xinit.socket_mode)
         };
         match opened {
-            Ok(all) => sockets.extend(all),
-            Err(refusal) => {
-                fresh.pop(); // What is in the way is not ours.
-                fresh.iter().filter_map(|it| it.path()).for_each(|it| drop(fs::remove_file(it)));
-                return Err(told(refusal));
-            }
+            Ok(sockets) => all.extend(sockets.into_iter().map(|it| (full.clone(), it))),
+            Err(refusal) => trouble = trouble.or(Some(told(refusal))),
         }
     }
-    Ok(sockets)
-}
-
-/// What the keeper is told of these sockets of a proxy, as [`open`] has returned them: a list with an
-/// address for each, from which the next brain knows which is which.
-pub fn note(proxy: &Proxy, sockets: &[OwnedFd]) -> String {
-    let all: Vec<&Address> = proxy.xinit.listen.iter().collect();
-    let twice = sockets.len().saturating_sub(all.len());
-    let mut extra = twice;
-    let each = all.into_iter().flat_map(|it| {
-        let two = extra > 0 && matches!(it, Address::Tcp { host, .. } if host == LOCALHOST);
-        extra -= usize::from(two);
-        std::iter::repeat_n(it.full(), 1 + usize::from(two))
-    });
-    serde_json::Value::from(each.collect::<Vec<_>>()).to_string()
+    let (addresses, sockets): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    Opened { sockets: Arc::new(sockets), addresses, again: trouble.is_some(), trouble }
 }
 
 const LOCALHOST: &str = "localhost";
@@ -230,10 +235,11 @@ fn blocked(address: &Address, why: &dyn Display) -> Refusal {
 pub(super) struct Files(Vec<(std::path::PathBuf, u64)>);
 
 impl Files {
-    /// Those that are there now.
-    pub(super) fn of(proxy: &Proxy) -> Self {
-        let paths = proxy.xinit.listen.iter().filter_map(Address::path);
-        Self(paths.filter_map(|it| Some((it.to_owned(), inode(it)?))).collect())
+    /// Those of these addresses that are there now.
+    pub(super) fn of(addresses: &[String]) -> Self {
+        let parsed = addresses.iter().filter_map(|it| Address::parse(it).ok());
+        let paths = parsed.filter_map(|it| it.path().map(Path::to_owned));
+        Self(paths.filter_map(|it| inode(&it).map(|number| (it, number))).collect())
     }
 
     /// Removes those that are not in `others`.

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 
-use super::{Faces, Gate, Held, Relay, Said, Way, listen};
+use super::listen::{self, Opened};
+use super::{Faces, Gate, Held, Relay, Said, Way};
 use crate::address::Address;
 use crate::name::ServiceName;
 use crate::probe::{News, Teller};
@@ -94,9 +95,17 @@ impl World {
 
     fn serve(&self, change: impl FnOnce(&mut Xinit)) -> Arc<Vec<OwnedFd>> {
         let proxy = self.proxy(change);
-        let sockets = Arc::new(listen::open(&proxy, Vec::new()).expect("it listens"));
-        self.relay.serve(proxy, Arc::clone(&sockets));
+        let opened = open(&proxy);
+        let sockets = Arc::clone(&opened.sockets);
+        self.relay.stand(proxy, opened);
         sockets
+    }
+
+    /// Serves at a socket that an earlier world has opened.
+    fn goes_on_at(&self, sockets: Arc<Vec<OwnedFd>>) {
+        let proxy = self.proxy(|_| {});
+        let addresses = proxy.xinit.listen.iter().map(Address::full).collect();
+        self.relay.stand(proxy, Opened { sockets, addresses, ..Opened::default() });
     }
 
     fn gate(&self, way: Way) -> u64 {
@@ -165,6 +174,13 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Opens all sockets of a proxy anew.
+fn open(proxy: &Proxy) -> Opened {
+    let opened = listen::open(proxy, &mut Vec::new());
+    assert_eq!(opened.trouble, None);
+    opened
 }
 
 fn name(text: &str) -> ServiceName {

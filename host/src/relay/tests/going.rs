@@ -55,8 +55,8 @@ fn idleness_is_that_of_the_most_patient_proxy() {
         it.idle_timeout_ms = 400;
     });
     let other = Arc::new(Proxy { name: name("other"), ..(*other).clone() });
-    let sockets = listen::open(&other, Vec::new()).expect("it listens");
-    world.relay.serve(other, Arc::new(sockets));
+    let opened = open(&other);
+    world.relay.stand(other, opened);
     world.gate(Way::Open);
     let Said::Idle { quiet_ms, .. } = world.hear() else { panic!("it is not idle") };
     assert!((400..450).contains(&quiet_ms), "{quiet_ms}");
@@ -196,8 +196,8 @@ fn who_waits_stays_when_the_proxy_is_changed() {
     let service = name("second");
     let proxy = Arc::new(Proxy { service: service.clone(), ..(*proxy).clone() });
     drop(sockets);
-    let sockets = listen::open(&proxy, Vec::new()).expect("it listens");
-    world.relay.serve(proxy, Arc::new(sockets));
+    let opened = open(&proxy);
+    world.relay.stand(proxy, opened);
     assert_eq!(world.hear(), Said::Knocked { service: service.clone() });
     assert!(!world.path("front").exists());
     let backend = UnixListener::bind(world.path("second")).expect("nobody listens there");

@@ -33,7 +33,7 @@ fn who_waits_outlives_a_server_that_is_killed() {
     // What is left is lost, as when it is killed.
     drop(world.relay.retire());
     let next = world.next();
-    next.relay.serve(next.proxy(|_| {}), sockets);
+    next.goes_on_at(sockets);
     next.hears_a_knock();
     let third = next.connect();
     say(&third, "six");
@@ -76,7 +76,7 @@ fn a_server_that_is_replaced_leaves_who_waits_and_who_is_silent() {
     assert!((&asking).read(&mut [0]).map_or(true, |it| it == 0));
     world.holds(2);
     let next = world.next();
-    next.relay.serve(next.proxy(|_| {}), sockets);
+    next.goes_on_at(sockets);
     next.hears_a_knock();
     next.comes_to(1, |it| &it.active);
     say(&silent, "still");

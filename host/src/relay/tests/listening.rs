@@ -8,7 +8,8 @@ use crate::refusal::{Kind, Refusal};
 impl World {
     fn refused(&self, listen: &[&str]) -> Refusal {
         let proxy = self.proxy(|it| it.listen = listen.iter().map(|it| at(it)).collect());
-        listen::open(&proxy, Vec::new()).expect_err("something is in the way")
+        let opened = listen::open(&proxy, &mut Vec::new());
+        opened.trouble.expect("something is in the way")
     }
 
     fn text(&self, name: &str) -> String {
@@ -55,11 +56,16 @@ fn a_directory_that_is_missing_is_not_made() {
 }
 
 #[test]
-fn who_cannot_listen_at_all_its_addresses_leaves_nothing_behind() {
+fn who_cannot_listen_at_one_address_does_at_the_others() {
     let world = World::new("half");
-    let fresh = world.text("fresh");
-    world.refused(&[&fresh, &world.text("deep/front")]);
-    assert!(!world.path("fresh").exists());
+    let proxy = world.proxy(|it| it.listen.insert(0, at(&world.text("deep/front"))));
+    let opened = listen::open(&proxy, &mut Vec::new());
+    assert!(opened.again && opened.trouble.is_some());
+    assert_eq!(opened.addresses, [format!("unix:{}", world.text("front"))]);
+    world.relay.stand(proxy, opened);
+    world.connect();
+    world.hears_a_knock();
+    assert_eq!(world.hear(), Said::Retry { proxy: name("web") });
 }
 
 #[test]
@@ -69,18 +75,19 @@ fn localhost_is_two_sockets_and_the_note_tells_whose_each_is() {
     let local = format!("localhost:{port}");
     let listen = vec![Address::Unix(world.path("front")), at(&local)];
     let proxy = world.proxy(|it| it.listen = listen);
-    let sockets = listen::open(&proxy, Vec::new()).expect("it listens");
+    let opened = open(&proxy);
     tcp(port);
     TcpStream::connect(format!("[::1]:{port}")).expect("it listens there, too");
-    let note = listen::note(&proxy, &sockets);
-    let names: Vec<String> = serde_json::from_str(&note).expect("a list");
+    let names: Vec<String> = serde_json::from_str(&opened.note()).expect("a list");
     let (front, local) = (format!("unix:{}", world.text("front")), format!("tcp:{local}"));
     assert_eq!(names, [front, local.clone(), local]);
-    let inherited = names.into_iter().zip(sockets).collect();
+    let sockets = Arc::into_inner(opened.sockets).expect("nobody else has them");
+    let mut pool = names.into_iter().zip(sockets).collect();
     let fewer = world.proxy(|it| it.listen = vec![at(&format!("localhost:{port}"))]);
-    let sockets = listen::open(&fewer, inherited).expect("it listens still");
-    assert_eq!(sockets.len(), 2);
-    assert_eq!(listen::open(&fewer, Vec::new()).expect_err("it is taken").kind, Kind::Storage);
+    let opened = listen::open(&fewer, &mut pool);
+    assert_eq!((opened.sockets.len(), pool.len(), opened.trouble), (2, 1, None));
+    let taken = listen::open(&fewer, &mut Vec::new()).trouble.expect("it is taken");
+    assert_eq!(taken.kind, Kind::Storage);
 }
 
 #[test]
@@ -88,8 +95,8 @@ fn no_host_is_all_addresses_of_both_families() {
     let world = World::new("any");
     let port = free_port();
     let proxy = world.proxy(|it| it.listen = vec![at(&format!(":{port}"))]);
-    let sockets = listen::open(&proxy, Vec::new()).expect("it listens");
-    assert_eq!(sockets.len(), 1);
+    let opened = open(&proxy);
+    assert_eq!(opened.sockets.len(), 1);
     tcp(port);
     TcpStream::connect(format!("[::1]:{port}")).expect("it listens there, too");
 }
@@ -99,10 +106,10 @@ fn an_inherited_socket_whose_file_is_gone_is_opened_anew() {
     let world = World::new("removed");
     let proxy = world.proxy(|_| {});
     let full = proxy.xinit.listen[0].full();
-    let mut sockets = listen::open(&proxy, Vec::new()).expect("it listens");
+    let mut sockets = Arc::into_inner(open(&proxy).sockets).expect("nobody else has them");
     fs::remove_file(world.path("front")).expect("removed");
     let old = sockets.pop().expect("it is one");
-    let _sockets = listen::open(&proxy, vec![(full, old)]).expect("it listens");
+    let _opened = listen::open(&proxy, &mut vec![(full, old)]);
     world.connect();
 }
 
@@ -110,7 +117,8 @@ fn an_inherited_socket_whose_file_is_gone_is_opened_anew() {
 fn a_user_who_does_not_exist_is_refused() {
     let world = World::new("whom");
     let proxy = world.proxy(|it| it.users = vec!["nosuchuser".to_owned()]);
-    let refused = listen::open(&proxy, Vec::new()).expect_err("there is none");
+    let opened = listen::open(&proxy, &mut Vec::new());
+    let refused = opened.trouble.expect("there is none");
     assert!(refused.to_string().contains("there is no user `nosuchuser`"), "{refused}");
     assert!(!world.path("front").exists());
 }
@@ -119,7 +127,8 @@ fn a_user_who_does_not_exist_is_refused() {
 fn who_cannot_listen_is_shown_and_tried_again() {
     let world = World::new("retry");
     let proxy = world.proxy(|_| {});
-    world.relay.fails(Arc::clone(&proxy), Refusal::new(Kind::Storage, "it is taken"));
+    let never = Opened::never(Refusal::new(Kind::Storage, "it is taken"));
+    world.relay.stand(Arc::clone(&proxy), Opened { again: true, ..never });
     let trouble = world.faces.get("web").expect("it stands").trouble.clone();
     assert_eq!(trouble.map(|it| it.message).as_deref(), Some("it is taken"));
     let begin = crate::clock::instant();
