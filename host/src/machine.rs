@@ -419,7 +419,7 @@ impl Machine for RealMachine {
             let group = std::mem::take(&mut self.group);
             self.ask(group);
             self.open_what_was_let_go();
-            if self.keeper.is_behind() {
+            if self.keeper.is_behind() || self.doors.is_in_a_hurry() {
                 self.send_off();
             }
         }

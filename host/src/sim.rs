@@ -63,6 +63,7 @@ const EVENTS_MAX: u64 = 1_000_000;
 /// | `T sigterm server`, `T sigterm keeper` | a signal comes, directly or passed on |
 /// | `T health NAME good`, `bad` or `hangs` | how its checks go from now on |
 /// | `T connect NAME` | a client comes to a service that has the option `xinit=ADDRESS` (a path: it gets the socket) |
+/// | `T ask NAME` | one that was passed on asks something and gets no answer |
 /// | `T idle NAME COUNT` | nobody has used it for a minute, with so many clients connected |
 /// | `T ready NAME`, `T stale NAME`, `T ping NAME` | its process, or the one before it, says so |
 /// | `T uses NAME MEMORY CPU`, `T port NAME taken`, `free` | what it uses, who has its port |

@@ -350,3 +350,144 @@ fn a_client_does_not_start_what_is_being_deleted_or_brought_down_with_everything
         "#]],
     );
 }
+
+#[test]
+fn words_go_on_counting_when_it_is_deleted_and_made_anew() {
+    check(
+        "
+        web xinit=127.0.0.1:80
+        0 boot
+        0 connect web
+        1000 watch
+        1000 delete web
+        2000 define web xinit=127.0.0.1:80
+        3000 connect web
+        ",
+        expect![[r#"
+            1000 delete web
+              arm web 2000
+              the way to web is shut
+              web is Stopping: a stop was asked for
+              signal web SIGTERM
+              arm web 11000
+            1000 ends (SIGTERM) web
+              web is forgotten
+            2000 define web xinit=127.0.0.1:80
+              the way to web is shut
+              web is Stopped: it starts when somebody connects
+            3000 somebody connects to web
+              launch web
+              web is Spawned: it was launched
+            3000 started web
+              arm web 3010
+            3010 elapsed web
+              the way to web is open
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn a_stop_that_has_begun_goes_on_gently_when_the_last_proxy_goes() {
+    check(
+        "
+        web xinit=127.0.0.1:80
+        0 boot
+        0 connect web
+        500 ask web
+        1000 watch
+        1000 down web
+        1100 define web
+        ",
+        expect![[r#"
+            1000 down web
+              arm web 2000
+              the way to web is shut
+              web is Stopping: a stop was asked for
+            1100 define web
+            2000 elapsed web
+              signal web SIGTERM
+              arm web 12000
+              web is Stopping: a stop was asked for; now SIGTERM
+            2000 ends (SIGTERM) web
+              launch web
+              web is Spawned: it was launched
+            2000 started web
+              arm web 2010
+            2010 elapsed web
+              web is Running: it is up
+        "#]],
+    );
+}
+
+#[test]
+fn who_is_wanted_again_before_it_goes_down_for_idleness_is_open_again() {
+    check(
+        "
+        db xinit=127.0.0.1:80
+        web after=db grace_ms=500 deaf
+        0 boot
+        0 connect db
+        1000 watch
+        1000 down web
+        1100 idle db 0
+        1200 connect db
+        ",
+        expect![[r#"
+            1000 down web
+              signal web SIGTERM
+              arm web 1500
+              web is Stopping: a stop was asked for
+            1100 nobody uses db
+            1200 somebody connects to db
+              the way to db is open
+            1500 elapsed web
+              signal web SIGKILL
+              web is Stopping: a stop was asked for; now SIGKILL
+            1500 ends (SIGKILL) web
+              web is Stopped: it was stopped
+        "#]],
+    );
+}
+
+#[test]
+fn an_address_goes_from_one_service_to_another_in_one_reload() {
+    check(
+        "
+        web xinit=127.0.0.1:80
+        api xinit=127.0.0.1:81
+        0 boot
+        1000 reload api/xinit=127.0.0.1:80 web/xinit=127.0.0.1:81
+        2000 reload other/xinit=127.0.0.1:80
+        3000 connect other
+        ",
+        expect![[r#"
+            0 boot
+              the way to api is shut
+              the way to web is shut
+            1000 reload api/xinit=127.0.0.1:80 web/xinit=127.0.0.1:81
+              Update api (`xinit` changed)
+              Update web (`xinit` changed)
+              the way to api is shut
+              the way to web is shut
+              api is Stopped: it starts when somebody connects
+              web is Stopped: it starts when somebody connects
+            2000 reload other/xinit=127.0.0.1:80
+              Delete api (its file is gone)
+              Add other (its file is new)
+              Delete web (its file is gone)
+              the way to other is shut
+              other is Stopped: it starts when somebody connects
+              web is forgotten
+              api is forgotten
+            3000 somebody connects to other
+              launch other
+              other is Spawned: it was launched
+            3000 started other
+              arm other 3010
+            3010 elapsed other
+              the way to other is open
+              other is Running: it is up
+        "#]],
+    );
+}

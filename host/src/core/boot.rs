@@ -36,6 +36,7 @@ impl Core {
         let mut restored = Vec::new();
         let mut ids = Vec::new();
         let mut fresh = Vec::new();
+        self.doors.unvetted = true;
         for (name, spec, survivor) in found {
             let id = self.know(now, name, Rc::new(spec));
             ids.push(id);
@@ -54,6 +55,7 @@ impl Core {
                 fresh.push(id);
             }
         }
+        self.doors.unvetted = false;
         for (id, survivor) in restored {
             self.resume_checks(now, id);
             self.arm(id);

@@ -3,7 +3,7 @@
 //! The relay, which has the clients, is told by counted words whether the way to a service is open. What
 //! it says to a word that is not the latest comes too late: another one is on its way to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,10 +24,27 @@ use crate::view::Idle;
 #[derive(Clone, Default)]
 pub(super) struct Doors {
     proxies: BTreeMap<ServiceName, Arc<Proxy>>,
-    /// The last word about each service that has a proxy.
-    gates: HashMap<Id, Gate>,
+    /// Proxies in services' files that cannot stand beside the others.
+    refused: BTreeSet<ServiceName>,
+    /// Each service that has a proxy.
+    gates: HashMap<Id, Door>,
+    /// How many words were said, about all services: whoever hears them goes by which is later.
+    turns: u64,
+    /// What files say was not compared with one another: services are just becoming known.
+    pub(super) unvetted: bool,
     /// Services that go down because nobody uses them, and for how long nobody has.
     pub(super) unused: HashMap<Id, i64>,
+}
+
+/// A service that has a proxy.
+#[derive(Clone)]
+struct Door {
+    /// The last word about it.
+    gate: Gate,
+    /// Who answers its clients.
+    mode: Mode,
+    /// Its last proxy went while it was being stopped, which goes on as it began.
+    closes: bool,
 }
 
 impl Core {
@@ -35,7 +52,7 @@ impl Core {
     pub fn hear(&mut self, now: Tick, service: &ServiceName, demand: &Demand) {
         let Some(&id) = self.ids.get(service).filter(|id| self.is_known(**id)) else { return };
         self.now = now;
-        let latest = self.doors.gates.get(&id).map_or(0, |it| it.turn);
+        let latest = self.doors.gates.get(&id).map_or(0, |it| it.gate.turn);
         match demand {
             Demand::Knocked => self.knocked(now, id),
             Demand::Idle { turn, .. } | Demand::Drained { turn } if *turn != latest => {}
@@ -81,10 +98,12 @@ impl Core {
             said.into_string().map_err(|kind| format!("it answered with {kind}"))
         });
         if said.as_deref() == Some("stop") && self.at(id).state == State::Running {
-            self.doors.unused.insert(id, quiet_ms);
+            // Nobody counts the milliseconds of a minute.
+            let rest = if quiet_ms < 1_000 { 0 } else { quiet_ms % 1_000 };
+            self.doors.unused.insert(id, quiet_ms - rest);
             self.hold(now, &[id], &Held::Stop);
         } else {
-            self.say(id, self.way_to(id));
+            self.say_how(id);
         }
     }
 
@@ -110,8 +129,7 @@ impl Core {
         let own = self.own_proxy(&proxy.name);
         if own.is_some_and(|it| it != proxy) {
             let message = format!(
-                "cannot register the proxy `{0}`: the service `{0}` has one of \
-                                   this name in its file",
+                "cannot register the proxy `{0}`: the service of this name has one",
                 proxy.name
             );
             return Err(Refusal::new(Kind::BadConfig, message).hint("give it another name"));
@@ -162,15 +180,28 @@ impl Core {
         let before = self.doors.proxies.get(&name).filter(|it| is_own(it)).cloned();
         match self.own_proxy(&name) {
             Some(proxy) if before.as_deref() != Some(&proxy) => {
-                match proxy.vet(self.doors.proxies.values().map(|it| &**it)) {
+                let others = self.doors.proxies.values().map(|it| &**it);
+                let vetted = if self.doors.unvetted { proxy.vet(others) } else { Ok(()) };
+                match vetted {
                     Ok(()) => self.let_stand(proxy),
                     Err(why) => {
+                        self.doors.refused.insert(name);
                         self.effects.push(Effect::Proxied(Arc::new(proxy), Some(why)));
                     }
                 }
             }
-            None if before.is_some() => self.let_go_of(&name),
-            _ => {}
+            None => self.close_own_door(id),
+            Some(_) => {}
+        }
+    }
+
+    /// Nobody comes in any more by what a service's file said.
+    pub(super) fn close_own_door(&mut self, id: Id) {
+        let name = self.nodes[id.index()].name.clone();
+        if self.doors.refused.remove(&name) {
+            self.effects.push(Effect::Unproxied(name));
+        } else if self.doors.proxies.get(&name).is_some_and(|it| it.is_own()) {
+            self.let_go_of(&name);
         }
     }
 
@@ -181,6 +212,7 @@ impl Core {
 
     fn let_stand(&mut self, proxy: Proxy) {
         let proxy = Arc::new(proxy);
+        self.doors.refused.remove(&proxy.name);
         let before = self.doors.proxies.insert(proxy.name.clone(), Arc::clone(&proxy));
         self.effects.push(Effect::Proxied(Arc::clone(&proxy), None));
         if let Some(before) = before.filter(|it| it.service != proxy.service) {
@@ -201,27 +233,41 @@ impl Core {
     /// No word is needed about a service that has no proxy any more.
     fn forget_gate(&mut self, service: &ServiceName) {
         if self.doors.proxies.values().all(|it| it.service != *service)
-            && let Some(id) = self.ids.get(service)
+            && let Some(&id) = self.ids.get(service)
         {
-            self.doors.gates.remove(id);
+            if !self.is_stopping(id) {
+                self.doors.gates.remove(&id);
+            } else if let Some(door) = self.doors.gates.get_mut(&id) {
+                door.closes = true;
+            }
         }
+    }
+
+    fn is_stopping(&self, id: Id) -> bool {
+        let service = self.nodes[id.index()].service.as_ref();
+        service.is_some_and(|it| it.standing.state.is_stopping())
     }
 
     /// How the clients of a service are passed on, if it has any.
     pub(super) fn door_of(&self, id: Id) -> Option<Mode> {
-        self.doors.gates.get(&id)?;
-        let name = &self.nodes[id.index()].name;
-        let mut proxies = self.doors.proxies.values().filter(|it| it.service == *name);
-        let mode = proxies.next()?.xinit.mode;
-        // Whoever is answered here has to be waited for before a stop.
-        Some(if proxies.any(|it| it.xinit.mode == Mode::Proxy) { Mode::Proxy } else { mode })
+        self.doors.gates.get(&id).map(|it| it.mode)
+    }
+
+    /// Who answers the clients of a service: if that is done here for some, they have to be waited for
+    /// before a stop.
+    fn mode_of(&self, service: &ServiceName) -> Mode {
+        let mut proxies = self.doors.proxies.values().filter(|it| it.service == *service);
+        if proxies.all(|it| it.xinit.mode == Mode::Pass) { Mode::Pass } else { Mode::Proxy }
     }
 
     /// After a step: what those who have its clients are to know.
     pub(super) fn mind_the_door(&mut self, id: Id) {
+        let Some(door) = self.doors.gates.get(&id) else { return };
         let way = self.way_to(id);
-        if self.doors.gates.get(&id).is_some_and(|it| it.way != way) {
-            self.say(id, way);
+        if door.closes && !self.is_stopping(id) {
+            self.doors.gates.remove(&id);
+        } else if door.gate.way != way {
+            self.tell(id, way, door.mode, door.closes);
         }
     }
 
@@ -235,10 +281,20 @@ impl Core {
         }
     }
 
+    /// Says once more how the way to a service is.
+    pub(super) fn say_how(&mut self, id: Id) {
+        self.say(id, self.way_to(id));
+    }
+
     fn say(&mut self, id: Id, way: Way) {
-        let turn = self.doors.gates.get(&id).map_or(0, |it| it.turn) + 1;
-        let gate = Gate { turn, way };
-        self.doors.gates.insert(id, gate.clone());
+        let mode = self.mode_of(&self.nodes[id.index()].name);
+        self.tell(id, way, mode, false);
+    }
+
+    fn tell(&mut self, id: Id, way: Way, mode: Mode, closes: bool) {
+        self.doors.turns += 1;
+        let gate = Gate { turn: self.doors.turns, way };
+        self.doors.gates.insert(id, Door { gate: gate.clone(), mode, closes });
         let service = self.nodes[id.index()].name.clone();
         self.effects.push(Effect::Gate { service, gate });
     }

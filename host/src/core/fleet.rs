@@ -94,7 +94,9 @@ impl Core {
             let goes = |it: &Standing| matches!(it.held, Some(Held::Stop | Held::GiveUp(_)));
             if self.is_known(id) && goes(self.at(id)) {
                 self.held.remove(&id);
-                self.doors.unused.remove(&id);
+                if self.doors.unused.remove(&id).is_some() {
+                    self.say_how(id); // Nobody was passed on any more.
+                }
                 self.draw(id).standing.held = None;
                 self.draw(id).standing.target = Target::Up;
                 if self.at(id).process.is_none() {
@@ -119,6 +121,8 @@ impl Core {
             self.draw(*id).standing.leaving = true;
         }
         self.hold(now, ids, &Held::Stop);
+        // Who has asked something gets an answer first, but nobody else comes in.
+        ids.iter().for_each(|id| self.close_own_door(*id));
     }
 
     /// Takes services down, each as soon as those that need it and go down as well are out of the
@@ -131,6 +135,9 @@ impl Core {
                 standing.target = Target::Down;
             }
             standing.held = Some(how.clone());
+            if *how != Held::Stop {
+                self.doors.unused.remove(id);
+            }
         }
         for (id, to) in self.requiring(ids) {
             let to = self.nodes[to.index()].name.clone();

@@ -90,9 +90,8 @@ impl Core {
         if (old.log.mode == LogMode::None) != (new.log.mode == LogMode::None) {
             changes.push("log.mode");
         }
-        if let (Some(one), Some(other)) = (&old.xinit, &new.xinit)
-            && [one, other].iter().any(|it| it.enabled && it.mode == Mode::Pass)
-        {
+        let passed = |it: &Spec| it.xinit.clone().filter(|it| it.enabled && it.mode == Mode::Pass);
+        if passed(old) != passed(new) {
             changes.push("xinit.mode");
         }
         let keys: Array = changes.into_iter().map(|it| Dynamic::from(it.to_owned())).collect();

@@ -66,6 +66,11 @@ impl Doors {
         }
     }
 
+    /// Whether somebody waits until the keeper has heard all.
+    pub(super) fn is_in_a_hurry(&self) -> bool {
+        !self.released.is_empty()
+    }
+
     /// What a service is launched with; why it cannot be, as half a sentence.
     pub(super) fn sockets_of(&self, service: &ServiceName) -> Result<Option<Sockets>, String> {
         let of_service = self.passed.values().find(|(it, _)| it == service);
@@ -197,8 +202,9 @@ impl RealMachine {
                 self.doors.relay.inherit_pair(&name, serial, client, backend, note);
                 self.doors.guests.insert(name);
             }
-            // It was lost on the way, or is of a newer version.
-            _ => self.drop_held(key.to_owned()),
+            // Of a newer version, or it was lost on the way: then the next brain gets it.
+            (name, ..) if name.is_none() => self.drop_held(key.to_owned()),
+            _ => complain(&format!("there is no room for what the keeper holds as `{key}`")),
         }
     }
 

@@ -18,7 +18,7 @@ impl RealMachine {
     /// A change of state, or of the reason for it, is an event that others want to read of.
     pub(super) fn write_down(&mut self, before: &Service, after: &Service) {
         let (was, is) = (&before.standing, &after.standing);
-        if was.state != is.state || was.why != is.why {
+        if was.state.word() != is.state.word() || was.why != is.why {
             let change = Change {
                 service: after.name.clone(),
                 from: was.state.word().into(),

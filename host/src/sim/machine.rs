@@ -254,6 +254,7 @@ impl Simulated {
                 self.tell(&format!("{at} somebody connects to {service}"));
                 return self.connects(&service);
             }
+            Line::Asks(service) => self.asks(&service),
             Line::FallsIdle(service, connections) => {
                 self.tell(&format!("{at} nobody uses {service}"));
                 return self.falls_idle(&service, connections);

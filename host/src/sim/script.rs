@@ -31,6 +31,8 @@ pub(super) enum Line {
     Health(ServiceName, String),
     /// This is what it uses from now on.
     Uses(ServiceName, Usage),
+    /// Somebody asks it something, and it does not answer.
+    Asks(ServiceName),
     /// Somebody connects to it.
     Connects(ServiceName),
     /// Nobody has used it for a minute, with so many clients connected.
@@ -107,6 +109,7 @@ impl Simulated {
                 let number = |it: &str| it.parse().expect("a number");
                 Line::Uses(name(it), Usage { memory: number(memory), cpu: number(cpu), tasks: 1 })
             }
+            ["ask", it] => Line::Asks(name(it)),
             ["connect", it] => Line::Connects(name(it)),
             ["idle", it, connections] => {
                 Line::FallsIdle(name(it), connections.parse().expect("a number"))
