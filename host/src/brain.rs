@@ -217,7 +217,8 @@ fn supervise(
     match outcome {
         Outcome::HandedOver => machine.retire(),
         Outcome::Ended => machine.close_doors(),
-        Outcome::Orphaned => {}
+        // This process becomes the next keeper: what it has open for its clients is to stay open.
+        Outcome::Orphaned => std::mem::forget(machine),
     }
     Ok(outcome)
 }

@@ -257,7 +257,7 @@ fn one_that_gets_the_socket_ends_by_itself_and_the_next_client_starts_it() {
         expect![[r#"
             1000 ends (exit 0) web
               the way to web is shut
-              web is Success: it ended with exit 0
+              web is Success: it ended with exit 0; the next client starts it
             2000 somebody connects to web
               launch web
               web is Spawned: it was launched

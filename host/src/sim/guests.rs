@@ -11,7 +11,7 @@ pub mod words {
     /// Somebody connects to a service that has `xinit`: it starts, if the policy wants that.
     ///
     /// ```rhai
-    /// sim.service("db").xinit(#{ enabled: true, listen: ":1", backend: ":2" }); sim.connect("db").advance(50).is_up("db")
+    /// sim.service("db").xinit(#{ enabled: true, listen: ":1", backend: "127.0.0.1:2" }); sim.connect("db").advance(50).is_up("db")
     /// ```
     #[rhai_fn(return_raw)]
     pub fn connect(sim: &mut Sim, name: &str) -> Said<Sim> {
@@ -22,7 +22,7 @@ pub mod words {
     /// Nobody has used it for a minute, with so many clients connected, all silent.
     ///
     /// ```rhai
-    /// sim.service("db").xinit(#{ enabled: true, listen: ":1", backend: ":2" }); sim.connect("db").advance(50).fall_idle("db", 0).state("db") == "Stopped"
+    /// sim.service("db").xinit(#{ enabled: true, listen: ":1", backend: "127.0.0.1:2" }); sim.connect("db").advance(50).fall_idle("db", 0).state("db") == "Stopped"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fall_idle(sim: &mut Sim, name: &str, connections: i64) -> Said<Sim> {
