@@ -14,6 +14,8 @@ pub struct Proxy {
     pub name: ServiceName,
     /// The service that is started when somebody connects.
     pub service: ServiceName,
+    /// Whether it stands in its service's file, and not in one of its own.
+    pub in_service: bool,
     /// All else. Its backend is resolved: it has one unless the service gets the socket itself.
     pub xinit: Arc<Xinit>,
 }
@@ -24,12 +26,8 @@ impl Proxy {
         let xinit = spec.xinit.as_deref().filter(|it| it.enabled)?;
         let mut xinit = xinit.clone();
         xinit.backend = xinit.backend.or_else(|| spec.health.first_address());
-        Some(Self { name: name.clone(), service: name.clone(), xinit: Arc::new(xinit) })
-    }
-
-    /// Whether it stands in its service's file.
-    pub fn is_own(&self) -> bool {
-        self.name == self.service
+        let xinit = Arc::new(xinit);
+        Some(Self { name: name.clone(), service: name.clone(), in_service: true, xinit })
     }
 
     /// Its addresses in one text: `unix:/run/x.sock, tcp:127.0.0.1:80`.
@@ -80,40 +78,4 @@ impl Proxy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn proxy(name: &str, listen: &str, backend: &str) -> Proxy {
-        let name = ServiceName::parse(name).expect("a name");
-        let at = |text: &str| Address::parse(text).expect("an address");
-        let xinit = Xinit {
-            enabled: true,
-            listen: vec![at(listen)],
-            backend: Some(at(backend)),
-            ..Xinit::default()
-        };
-        Proxy { service: name.clone(), name, xinit: Arc::new(xinit) }
-    }
-
-    #[test]
-    fn who_would_connect_to_itself_is_told_the_way() {
-        let one = proxy("one", "127.0.0.1:1", "localhost:2");
-        assert_eq!(one.vet([&one].into_iter()), Ok(()));
-        let two = proxy("two", ":2", "/run/three.sock");
-        let three = proxy("three", "/run/three.sock", "127.0.0.1:1");
-        assert_eq!(one.vet([&two].into_iter()), Ok(()));
-        let refused = three.vet([&one, &two].into_iter()).expect_err("a loop");
-        let hint = refused.hint.expect("it says the way");
-        assert!(hint.contains("three -> one -> two -> three"), "{hint}");
-        let own = proxy("own", "127.0.0.1:1", "127.0.0.1:1");
-        assert!(own.vet([].into_iter()).is_err());
-    }
-
-    #[test]
-    fn two_do_not_listen_at_one_address() {
-        let one = proxy("one", "127.0.0.1:1", "localhost:2");
-        let other = proxy("other", "127.0.0.1:1", "localhost:3");
-        let refused = other.vet([&one].into_iter()).expect_err("it is taken");
-        assert!(refused.to_string().contains("the proxy `one` does"), "{refused}");
-    }
-}
+mod tests;

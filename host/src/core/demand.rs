@@ -3,6 +3,7 @@
 //! The relay, which has the clients, is told by counted words whether the way to a service is open. What
 //! it says to a word that is not the latest comes too late: another one is on its way to it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::event::{Demand, Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::proxy::Proxy;
-use crate::refusal::{Kind, Refusal, nearest};
+use crate::refusal::{Kind, Refusal};
 use crate::relay::{Gate, Way};
 use crate::spec::{Mode, Spec};
 use crate::state::{Held, Service, Standing, State, Target};
@@ -24,6 +25,9 @@ use crate::view::Idle;
 #[derive(Clone, Default)]
 pub(super) struct Doors {
     proxies: BTreeMap<ServiceName, Arc<Proxy>>,
+    /// Whether those of services were vetted before they come, each beside all that come with it: not
+    /// those that are there from the start.
+    are_vetted: Cell<bool>,
     /// The last word about each service that has a proxy.
     gates: HashMap<Id, Gate>,
     /// Services that go down because nobody uses them, and for how long nobody has.
@@ -88,11 +92,11 @@ impl Core {
         }
     }
 
-    /// Lets a proxy stand.
+    /// Lets a proxy stand that has a file of its own. Whoever read that has vetted it, beside the others as
+    /// they are to be.
     pub(super) fn define_proxy(&mut self, proxy: Proxy) -> Result<(), Refusal> {
         self.find(&proxy.service)?;
-        let own = self.own_proxy(&proxy.name);
-        if own.is_some_and(|it| it != proxy) {
+        if self.doors.proxies.get(&proxy.name).is_some_and(|it| it.in_service) {
             let message = format!(
                 "cannot register the proxy `{0}`: the service `{0}` has one of \
                                    this name in its file",
@@ -100,7 +104,6 @@ impl Core {
             );
             return Err(Refusal::new(Kind::BadConfig, message).hint("give it another name"));
         }
-        proxy.vet(self.doors.proxies.values().map(|it| &**it))?;
         self.let_stand(proxy);
         Ok(())
     }
@@ -111,16 +114,13 @@ impl Core {
             self.let_go_of(name);
             return Ok(());
         }
-        let refusal = Refusal::new(Kind::UnknownService, format!("there is no proxy `{name}`"));
         let all = self.doors.proxies.keys().map(ServiceName::as_str);
-        Err(match nearest(name.as_str(), all) {
-            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-            None => refusal,
-        })
+        Err(Refusal::unknown_proxy(name.as_str(), all))
     }
 
     /// Refuses services whose proxies cannot be beside the others. With `all`, services that are not
-    /// among them are to go.
+    /// among them are to go, and the proxies that have files of their own are others by then: whoever has
+    /// read those vets them beside these.
     pub(super) fn refuse_proxies(
         &self,
         files: &[(ServiceName, Spec)],
@@ -130,23 +130,40 @@ impl Core {
             files.iter().filter_map(|(name, spec)| Proxy::of(name, spec)).collect();
         let changed =
             |it: &&Proxy| self.doors.proxies.get(&it.name).is_none_or(|old| **old != **it);
-        let stays = |it: &&Proxy| {
-            let replaced = it.is_own() && files.iter().any(|(name, _)| *name == it.name);
-            !(replaced || all && it.is_own())
+        let has_file = |it: &Proxy| {
+            !self.service(it.service.as_str()).is_some_and(|service| service.spec.transient)
         };
-        let old: Vec<&Proxy> = self.doors.proxies.values().map(|it| &**it).filter(stays).collect();
+        let replaced = |it: &Proxy| files.iter().any(|(name, _)| *name == it.name);
+        let goes = |it: &Proxy| match it.in_service {
+            true => replaced(it) || all && has_file(it),
+            false => all,
+        };
+        let old = self.doors.proxies.values().map(|it| &**it).filter(|it| !goes(it));
+        let old: Vec<&Proxy> = old.collect();
+        if let Some(taken) = old.iter().find(|it| new.iter().any(|new| new.name == it.name)) {
+            let name = &taken.name;
+            let message =
+                format!("a proxy `{name}` has a file of its own, for `{}`", taken.service);
+            let hint = format!("`zinit xinit remove {name}`, or leave `xinit` out of `{name}`");
+            return Err(Refusal::new(Kind::BadConfig, message)
+                .hint(hint)
+                .with("proxy", name.as_str()));
+        }
         let beside = || old.iter().copied().chain(&new);
-        new.iter().filter(changed).try_for_each(|it| it.vet(beside()))
+        new.iter().filter(changed).try_for_each(|it| it.vet(beside()))?;
+        self.doors.are_vetted.set(true);
+        Ok(())
     }
 
     /// What a service's file says of a proxy counts from now on.
     pub(super) fn open_own_door(&mut self, id: Id) {
         let name = self.nodes[id.index()].name.clone();
-        let is_own = |it: &Arc<Proxy>| it.is_own();
-        let before = self.doors.proxies.get(&name).filter(|it| is_own(it)).cloned();
+        let before = self.doors.proxies.get(&name).filter(|it| it.in_service).cloned();
         match self.own_proxy(&name) {
             Some(proxy) if before.as_deref() != Some(&proxy) => {
-                match proxy.vet(self.doors.proxies.values().map(|it| &**it)) {
+                let others = self.doors.proxies.values().map(|it| &**it);
+                let fits = if self.doors.are_vetted.get() { Ok(()) } else { proxy.vet(others) };
+                match fits {
                     Ok(()) => self.let_stand(proxy),
                     Err(why) => {
                         self.effects.push(Effect::Proxied(Arc::new(proxy), Some(why)));

@@ -338,7 +338,7 @@ fn proxy(own: &ServiceName, root: Node) -> Result<Proxy, Fault> {
     let mut service = own.clone();
     keys.read("service", |it, key| name(it.at, text(it, key)?, key), &mut service)?;
     let xinit = wishes(&mut keys, "", at, true)?;
-    Ok(Proxy { name: own.clone(), service, xinit: Arc::new(xinit) })
+    Ok(Proxy { name: own.clone(), service, in_service: false, xinit: Arc::new(xinit) })
 }
 
 /// The lines of all but `enabled`.

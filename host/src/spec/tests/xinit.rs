@@ -54,7 +54,7 @@ fn every_key_of_a_proxy_is_read() {
     assert_eq!(xinit.fd_names, ["http", "https"]);
     assert_eq!(parsed(&spec.to_yaml()), spec);
     let own = Proxy::of(&name("web"), &spec).expect("it is enabled");
-    assert!(own.is_own() && own.xinit.backend.is_none());
+    assert!(own.in_service && own.xinit.backend.is_none());
 
     let proxy = proxy(
         "service: web\nlisten: /run/a.sock\nbackend: \"localhost:80\"\nmax_connections: 7\n\
@@ -75,7 +75,7 @@ fn whatever_a_proxy_is_its_file_says_the_same() {
     for _ in 0..1_000 {
         let xinit = Arc::new(Xinit { enabled: true, ..dice.xinit() });
         let service = name(["front", "web"][dice.roll(2)]);
-        let it = Proxy { name: name("front"), service, xinit };
+        let it = Proxy { name: name("front"), service, in_service: false, xinit };
         let yaml = it.to_yaml();
         match proxy(&yaml) {
             Ok(read) => assert_eq!(read, it, "{yaml}"),
