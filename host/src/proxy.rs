@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::spec::{Spec, Xinit};
+use crate::spec::{Mode, Spec, Xinit};
 
 /// A proxy in front of a service. One that stands in a service's file has its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +38,46 @@ impl Proxy {
     /// Whether it can stand beside these others.
     ///
     /// # Errors
-    /// When another one of a different name listens at one of its addresses, or when who connects to it
-    /// would come back to it, by way of others or at once.
+    /// When another one of a different name listens at one of its addresses, or passes sockets to the same
+    /// service as this one does, or when who connects to it would come back to it, by way of others or at
+    /// once.
     pub fn vet<'a>(
         &'a self,
         others: impl Iterator<Item = &'a Self> + Clone,
     ) -> Result<(), Refusal> {
         let others = others.filter(|it| it.name != self.name);
         for other in others.clone() {
-            let theirs = |it: &&Address| other.xinit.listen.contains(it);
-            if let Some(at) = self.xinit.listen.iter().find(theirs) {
-                let message = format!("cannot listen at {at}: the proxy `{}` does", other.name);
-                return Err(self.refusal(message).with("address", at.to_string()));
-            }
+            self.vet_beside(other)?;
         }
+        self.vet_way(others)
+    }
+
+    fn vet_beside(&self, other: &Self) -> Result<(), Refusal> {
+        let theirs = |at: &Address| other.xinit.listen.iter().find(|it| it.overlaps(at));
+        if let Some((at, there)) = self.xinit.listen.iter().find_map(|it| Some((it, theirs(it)?))) {
+            let does = match at == there {
+                true => "does".to_owned(),
+                false => format!("listens at {there}"),
+            };
+            let message = format!("cannot listen at {at}: the proxy `{}` {does}", other.name);
+            return Err(self.refusal(message).with("address", at.to_string()));
+        }
+        let passes = |it: &Self| it.xinit.mode == Mode::Pass;
+        if self.service == other.service && passes(self) && passes(other) {
+            let Self { name, service, .. } = self;
+            let message = format!(
+                "`{name}` cannot pass sockets to `{service}`: the proxy `{}` does",
+                other.name
+            );
+            return Err(self.refusal(message).hint("list all addresses under one `listen`"));
+        }
+        Ok(())
+    }
+
+    fn vet_way<'a>(
+        &'a self,
+        others: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Result<(), Refusal> {
         let mut way = vec![self];
         while let Some(backend) = way.last().and_then(|it| it.xinit.backend.as_ref()) {
             let next = std::iter::once(self).chain(others.clone());

@@ -105,3 +105,26 @@ fn a_reload_of_everything_minds_only_what_is_to_be() {
     let refused = world.reload(twice).expect_err("two listen at one address");
     assert!(refused.message.contains("the proxy `one` does"), "{refused}");
 }
+
+#[test]
+fn addresses_that_overlap_are_told_by_the_proxy_s_name() {
+    let one = proxy("one", "127.0.0.1:1", "localhost:2");
+    let other = proxy("other", ":1", "localhost:3");
+    let refused = other.vet([&one].into_iter()).expect_err("it is taken");
+    assert_eq!(refused.message, "cannot listen at :1: the proxy `one` listens at 127.0.0.1:1");
+    let far = proxy("far", ":18088", "10.1.2.3:18088");
+    assert_eq!(far.vet([&one].into_iter()), Ok(()));
+}
+
+#[test]
+fn one_proxy_passes_sockets_to_a_service() {
+    let passing = |name: &str, listen: &str| {
+        let mut it = proxy(name, listen, "/run/b");
+        it.service = ServiceName::parse("web").expect("a name");
+        it.xinit = Arc::new(Xinit { mode: Mode::Pass, backend: None, ..(*it.xinit).clone() });
+        it
+    };
+    let (one, other) = (passing("one", "/run/1"), passing("other", "/run/2"));
+    let refused = other.vet([&one].into_iter()).expect_err("there is one");
+    assert!(refused.hint.expect("a way out").contains("under one `listen`"));
+}
