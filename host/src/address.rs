@@ -1,8 +1,8 @@
 //! Where somebody listens: the path of a socket, or a host and a port.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Component, Path, PathBuf};
 
 /// Where somebody listens.
 ///
@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// At a socket's path, which begins with `/`.
+    /// At a socket's path, which begins with `/` and has no part that does not count.
     Unix(PathBuf),
     /// At a port of a host.
     Tcp {
-        /// A name or an IP address, without brackets; empty for all addresses of this machine.
+        /// A name or an IP address in its usual spelling, without brackets; empty for all addresses of
+        /// this machine.
         host: String,
         /// The port, not 0.
         port: u16,
@@ -49,6 +50,11 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let bad = |why| BadAddress { text: text.chars().take(200).collect(), why };
         let path = text.strip_prefix("unix:").map(|it| it.strip_prefix("//").unwrap_or(it));
+        if path.unwrap_or(text).starts_with('@') {
+            return Err(bad(
+                "abstract sockets are not supported, only paths, which begin with `/`",
+            ));
+        }
         if let Some(path) = path.or_else(|| Some(text).filter(|it| it.starts_with('/'))) {
             return socket(path).map_err(bad);
         }
@@ -76,8 +82,26 @@ impl Address {
         }
     }
 
+    /// Whether this machine cannot have listeners at both.
+    ///
+    /// ```
+    /// use zinit_host::address::Address;
+    /// let at = |text| Address::parse(text).expect("it is one");
+    /// assert!(at(":80").overlaps(&at("127.0.0.1:80")));
+    /// assert!(at("[::1]:80").overlaps(&at("localhost:80")));
+    /// assert!(!at("[::1]:80").overlaps(&at("127.0.0.1:80")));
+    /// ```
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: other, port: theirs }) => {
+                port == theirs && (takes(host, other) || takes(other, host))
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether who connects to `other` reaches who listens here, as far as can be told without
-    /// looking up names.
+    /// looking up names and without knowing the other addresses of this machine.
     ///
     /// ```
     /// use zinit_host::address::Address;
@@ -89,8 +113,7 @@ impl Address {
         match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => one == other,
             (Self::Tcp { host, port }, Self::Tcp { host: other, port: theirs }) => {
-                port == theirs
-                    && (is_any(host) || host == other || is_local(host) && is_local(other))
+                port == theirs && finds(host, other)
             }
             _ => false,
         }
@@ -115,17 +138,24 @@ fn socket(path: &str) -> Result<Address, &'static str> {
     if path.len() > PATH_MAX {
         return Err("the path of a socket has at most 107 bytes");
     }
-    if path.contains('\0') || path.ends_with('/') {
+    if path.contains('\0') || path.ends_with('/') || path.ends_with("/.") {
         return Err("it is not the path of a file");
     }
-    Ok(Address::Unix(path.into()))
+    let parts = Path::new(path).components();
+    if parts.clone().any(|it| it == Component::ParentDir) {
+        return Err("it has `..` in it; write where that leads");
+    }
+    // Parts that say nothing are left out, so that one path has one spelling.
+    Ok(Address::Unix(parts.collect()))
 }
 
 fn host_of(text: &str) -> Result<String, &'static str> {
     let inner = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     match inner {
-        Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => Ok(inner.to_owned()),
-        Some(_) => Err("what stands in brackets is no IPv6 address"),
+        Some(inner) => match inner.parse::<Ipv6Addr>() {
+            Ok(ip) => Ok(ip.to_string()),
+            Err(_) => Err("what stands in brackets is no IPv6 address"),
+        },
         None if text.contains(':') => Err("an IPv6 address stands in brackets"),
         None if text == "*" => Ok(String::new()),
         None if text
@@ -137,13 +167,41 @@ fn host_of(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn is_any(host: &str) -> bool {
-    host.is_empty() || host.parse::<IpAddr>().is_ok_and(|it| it.is_unspecified())
+const LOCALHOST: &str = "localhost";
+
+fn ip(host: &str) -> Option<IpAddr> {
+    host.parse().ok()
 }
 
-/// Whether it is the usual address of this machine.
-fn is_local(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "::1"].contains(&host) || is_any(host)
+/// Whether a name or an address can be of the same sort as an address.
+fn is_of_sort(at: IpAddr, host: &str) -> bool {
+    ip(host).is_none_or(|it| it.is_ipv4() == at.is_ipv4())
+}
+
+/// Whether who listens at `host` listens at `other` as well.
+fn takes(host: &str, other: &str) -> bool {
+    match ip(host) {
+        _ if host == other || host.is_empty() => true,
+        Some(at) => at.is_unspecified() && is_of_sort(at, other),
+        None => host == LOCALHOST && ["127.0.0.1", "::1"].contains(&other),
+    }
+}
+
+/// Whether who listens at `host` is found by who connects to `other`.
+fn finds(host: &str, other: &str) -> bool {
+    let is_any = |it: IpAddr| it.is_unspecified();
+    let to_any = ip(other).is_some_and(is_any);
+    let is_here = to_any || other == LOCALHOST || ip(other).is_some_and(|it| it.is_loopback());
+    match ip(host) {
+        _ if host == other => true,
+        _ if host.is_empty() => is_here,
+        Some(at) if is_any(at) => is_here && is_of_sort(at, other),
+        Some(at) if takes(LOCALHOST, host) => {
+            is_of_sort(at, other) && (to_any || other == LOCALHOST)
+        }
+        Some(_) => false,
+        None => host == LOCALHOST && (to_any || takes(LOCALHOST, other)),
+    }
 }
 
 #[cfg(test)]
@@ -159,8 +217,32 @@ mod tests {
         assert!(why("::1:80").contains("brackets"));
         assert!(why("[web]:80").contains("no IPv6"));
         assert!(why("unix:x.sock").contains("begins with `/`"));
+        for text in ["@x", "unix:@x", "unix://@x"] {
+            assert!(why(text).contains("abstract sockets are not supported"));
+        }
+        assert!(why("/run/../x").contains("`..`"));
         assert!(why("x.sock").contains("begins with `/`"));
         assert!(why(&format!("/{}", "x".repeat(107))).contains("107 bytes"));
+    }
+
+    #[test]
+    fn one_address_has_one_spelling() {
+        let at = |text: &str| Address::parse(text).expect("it is one");
+        assert_eq!(at("[0:0:0:0:0:0:0:1]:80"), at("[::1]:80"));
+        assert_eq!(at("unix:///run//./x.sock").to_string(), "/run/x.sock");
+        assert_eq!(at("/@x").to_string(), "/@x");
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_not_reached_on_other_machines() {
+        let at = |text: &str| Address::parse(text).expect("it is one");
+        let reaches = |from: &str, to: &str| at(to).is_reached_by(&at(from));
+        for from in ["localhost:80", "127.0.0.2:80", "[::1]:80", "0.0.0.0:80"] {
+            assert!(reaches(from, ":80"), "{from}");
+        }
+        assert!(!reaches("10.1.2.3:80", ":80") && !reaches("web:80", ":80"));
+        assert!(reaches("localhost:80", "127.0.0.1:80") && reaches("[::1]:80", "localhost:80"));
+        assert!(!reaches("[::1]:80", "0.0.0.0:80") && !reaches("127.0.0.1:80", "127.0.0.2:80"));
     }
 
     #[test]

@@ -218,33 +218,6 @@ impl RealMachine {
         self.tell_released();
     }
 
-    fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
-        let (name, spec) = (&service.name, &service.spec);
-        self.set_log(name, spec);
-        self.warn_of_unread_output(service);
-        let prepared =
-            self.refuse_shared_log(service).and_then(|()| self.doors.sockets_of(name)).and_then(
-                |sockets| launch::of_service(service, incarnation, (input, sockets), &self.about),
-            );
-        match prepared {
-            Ok(launch::Prepared { launch, warnings }) => {
-                if launch.ready == Ready::Silent {
-                    self.ways.remove(name);
-                } else {
-                    self.ways.insert(name.clone(), launch.ready);
-                }
-                self.launching(name, incarnation, &spec.readiness);
-                self.group.push(Request::Launch(Box::new(launch)));
-                warnings.into_iter().for_each(|it| self.warn(it));
-            }
-            Err(why) => {
-                let exit = Exit::Launch { step: why, errno: 0 };
-                let what = Happening::Exited { incarnation, exit };
-                self.early.push(Wake::Happened(name.clone(), what));
-            }
-        }
-    }
-
     fn warn(&mut self, sentence: String) {
         if self.warned.insert(sentence.clone()) {
             complain(&sentence);

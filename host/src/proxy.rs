@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
-use crate::spec::{Spec, Xinit};
+use crate::spec::{Mode, Spec, Xinit};
 
 /// A proxy in front of a service. One that stands in a service's file has its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Proxy {
     pub name: ServiceName,
     /// The service that is started when somebody connects.
     pub service: ServiceName,
+    /// Whether it stands in its service's file, and not in one of its own.
+    pub in_service: bool,
     /// All else. Its backend is resolved: it has one unless the service gets the socket itself.
     pub xinit: Arc<Xinit>,
 }
@@ -24,12 +26,8 @@ impl Proxy {
         let xinit = spec.xinit.as_deref().filter(|it| it.enabled)?;
         let mut xinit = xinit.clone();
         xinit.backend = xinit.backend.or_else(|| spec.health.first_address());
-        Some(Self { name: name.clone(), service: name.clone(), xinit: Arc::new(xinit) })
-    }
-
-    /// Whether it stands in its service's file.
-    pub fn is_own(&self) -> bool {
-        self.name == self.service
+        let xinit = Arc::new(xinit);
+        Some(Self { name: name.clone(), service: name.clone(), in_service: true, xinit })
     }
 
     /// Its addresses in one text: `unix:/run/x.sock, tcp:127.0.0.1:80`.
@@ -40,20 +38,46 @@ impl Proxy {
     /// Whether it can stand beside these others.
     ///
     /// # Errors
-    /// When another one of a different name listens at one of its addresses, or when who connects to it
-    /// would come back to it, by way of others or at once.
+    /// When another one of a different name listens at one of its addresses, or passes sockets to the same
+    /// service as this one does, or when who connects to it would come back to it, by way of others or at
+    /// once.
     pub fn vet<'a>(
         &'a self,
         others: impl Iterator<Item = &'a Self> + Clone,
     ) -> Result<(), Refusal> {
         let others = others.filter(|it| it.name != self.name);
         for other in others.clone() {
-            let theirs = |it: &&Address| other.xinit.listen.contains(it);
-            if let Some(at) = self.xinit.listen.iter().find(theirs) {
-                let message = format!("cannot listen at {at}: the proxy `{}` does", other.name);
-                return Err(self.refusal(message).with("address", at.to_string()));
-            }
+            self.vet_beside(other)?;
         }
+        self.vet_way(others)
+    }
+
+    fn vet_beside(&self, other: &Self) -> Result<(), Refusal> {
+        let theirs = |at: &Address| other.xinit.listen.iter().find(|it| it.overlaps(at));
+        if let Some((at, there)) = self.xinit.listen.iter().find_map(|it| Some((it, theirs(it)?))) {
+            let does = match at == there {
+                true => "does".to_owned(),
+                false => format!("listens at {there}"),
+            };
+            let message = format!("cannot listen at {at}: the proxy `{}` {does}", other.name);
+            return Err(self.refusal(message).with("address", at.to_string()));
+        }
+        let passes = |it: &Self| it.xinit.mode == Mode::Pass;
+        if self.service == other.service && passes(self) && passes(other) {
+            let Self { name, service, .. } = self;
+            let message = format!(
+                "`{name}` cannot pass sockets to `{service}`: the proxy `{}` does",
+                other.name
+            );
+            return Err(self.refusal(message).hint("list all addresses under one `listen`"));
+        }
+        Ok(())
+    }
+
+    fn vet_way<'a>(
+        &'a self,
+        others: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Result<(), Refusal> {
         let mut way = vec![self];
         while let Some(backend) = way.last().and_then(|it| it.xinit.backend.as_ref()) {
             let next = std::iter::once(self).chain(others.clone());
@@ -80,40 +104,4 @@ impl Proxy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn proxy(name: &str, listen: &str, backend: &str) -> Proxy {
-        let name = ServiceName::parse(name).expect("a name");
-        let at = |text: &str| Address::parse(text).expect("an address");
-        let xinit = Xinit {
-            enabled: true,
-            listen: vec![at(listen)],
-            backend: Some(at(backend)),
-            ..Xinit::default()
-        };
-        Proxy { service: name.clone(), name, xinit: Arc::new(xinit) }
-    }
-
-    #[test]
-    fn who_would_connect_to_itself_is_told_the_way() {
-        let one = proxy("one", "127.0.0.1:1", "localhost:2");
-        assert_eq!(one.vet([&one].into_iter()), Ok(()));
-        let two = proxy("two", ":2", "/run/three.sock");
-        let three = proxy("three", "/run/three.sock", "127.0.0.1:1");
-        assert_eq!(one.vet([&two].into_iter()), Ok(()));
-        let refused = three.vet([&one, &two].into_iter()).expect_err("a loop");
-        let hint = refused.hint.expect("it says the way");
-        assert!(hint.contains("three -> one -> two -> three"), "{hint}");
-        let own = proxy("own", "127.0.0.1:1", "127.0.0.1:1");
-        assert!(own.vet([].into_iter()).is_err());
-    }
-
-    #[test]
-    fn two_do_not_listen_at_one_address() {
-        let one = proxy("one", "127.0.0.1:1", "localhost:2");
-        let other = proxy("other", "127.0.0.1:1", "localhost:3");
-        let refused = other.vet([&one].into_iter()).expect_err("it is taken");
-        assert!(refused.to_string().contains("the proxy `one` does"), "{refused}");
-    }
-}
+mod tests;

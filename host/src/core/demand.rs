@@ -14,7 +14,7 @@ use crate::event::{Demand, Happening, Tick};
 use crate::graph::Id;
 use crate::name::ServiceName;
 use crate::proxy::Proxy;
-use crate::refusal::{Kind, Refusal, nearest};
+use crate::refusal::{Kind, Refusal};
 use crate::relay::{Gate, Way};
 use crate::spec::{Mode, Spec};
 use crate::state::{Held, Service, Standing, State, Target};
@@ -120,21 +120,20 @@ impl Core {
         Ok(())
     }
 
-    /// Lets a proxy stand.
+    /// Lets a proxy stand that has a file of its own. Whoever read that has vetted it, beside the others as
+    /// they are to be.
     ///
     /// # Errors
-    /// When its service is unknown, or it cannot stand beside the others.
+    /// When its service is unknown, or another one has a proxy of this name in its own file.
     pub fn let_in_by(&mut self, proxy: Proxy) -> Result<(), Refusal> {
         self.find(&proxy.service)?;
-        let own = self.own_proxy(&proxy.name);
-        if own.is_some_and(|it| it != proxy) {
+        if self.doors.proxies.get(&proxy.name).is_some_and(|it| it.in_service) {
             let message = format!(
                 "cannot register the proxy `{0}`: the service of this name has one",
                 proxy.name
             );
             return Err(Refusal::new(Kind::BadConfig, message).hint("give it another name"));
         }
-        proxy.vet(self.doors.proxies.values().map(|it| &**it))?;
         self.let_stand(proxy);
         Ok(())
     }
@@ -145,16 +144,13 @@ impl Core {
             self.let_go_of(name);
             return Ok(());
         }
-        let refusal = Refusal::new(Kind::UnknownService, format!("there is no proxy `{name}`"));
         let all = self.doors.proxies.keys().map(ServiceName::as_str);
-        Err(match nearest(name.as_str(), all) {
-            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-            None => refusal,
-        })
+        Err(Refusal::unknown_proxy(name.as_str(), all))
     }
 
     /// Refuses services whose proxies cannot be beside the others. With `all`, services that are not
-    /// among them are to go.
+    /// among them are to go, and the proxies that have files of their own are others by then: whoever has
+    /// read those vets them beside these.
     pub(super) fn refuse_proxies(
         &self,
         files: &[(ServiceName, Spec)],
@@ -164,20 +160,34 @@ impl Core {
             files.iter().filter_map(|(name, spec)| Proxy::of(name, spec)).collect();
         let changed =
             |it: &&Proxy| self.doors.proxies.get(&it.name).is_none_or(|old| **old != **it);
-        let stays = |it: &&Proxy| {
-            let replaced = it.is_own() && files.iter().any(|(name, _)| *name == it.name);
-            !(replaced || all && it.is_own())
+        let has_file = |it: &Proxy| {
+            !self.service(it.service.as_str()).is_some_and(|service| service.spec.transient)
         };
-        let old: Vec<&Proxy> = self.doors.proxies.values().map(|it| &**it).filter(stays).collect();
+        let replaced = |it: &Proxy| files.iter().any(|(name, _)| *name == it.name);
+        let goes = |it: &Proxy| match it.in_service {
+            true => replaced(it) || all && has_file(it),
+            false => all,
+        };
+        let old = self.doors.proxies.values().map(|it| &**it).filter(|it| !goes(it));
+        let old: Vec<&Proxy> = old.collect();
+        if let Some(taken) = old.iter().find(|it| new.iter().any(|new| new.name == it.name)) {
+            let name = &taken.name;
+            let message =
+                format!("a proxy `{name}` has a file of its own, for `{}`", taken.service);
+            let hint = format!("`zinit xinit remove {name}`, or leave `xinit` out of `{name}`");
+            return Err(Refusal::new(Kind::BadConfig, message)
+                .hint(hint)
+                .with("proxy", name.as_str()));
+        }
         let beside = || old.iter().copied().chain(&new);
-        new.iter().filter(changed).try_for_each(|it| it.vet(beside()))
+        new.iter().filter(changed).try_for_each(|it| it.vet(beside()))?;
+        Ok(())
     }
 
     /// What a service's file says of a proxy counts from now on.
     pub(super) fn open_own_door(&mut self, id: Id) {
         let name = self.nodes[id.index()].name.clone();
-        let is_own = |it: &Arc<Proxy>| it.is_own();
-        let before = self.doors.proxies.get(&name).filter(|it| is_own(it)).cloned();
+        let before = self.doors.proxies.get(&name).filter(|it| it.in_service).cloned();
         match self.own_proxy(&name) {
             Some(proxy) if before.as_deref() != Some(&proxy) => {
                 let others = self.doors.proxies.values().map(|it| &**it);
@@ -200,7 +210,7 @@ impl Core {
         let name = self.nodes[id.index()].name.clone();
         if self.doors.refused.remove(&name) {
             self.effects.push(Effect::Unproxied(name));
-        } else if self.doors.proxies.get(&name).is_some_and(|it| it.is_own()) {
+        } else if self.doors.proxies.get(&name).is_some_and(|it| it.in_service) {
             self.let_go_of(&name);
         }
     }

@@ -1,14 +1,16 @@
 //! From a service to what the keeper is asked to launch.
 
 use std::path::Path;
+use std::rc::Rc;
 
-use zinit_keeper::wire::{Launch, Output, Ready, Sockets};
+use zinit_keeper::wire::{Exit, Launch, Output, Ready, Request, Sockets};
 
-use super::About;
-use crate::event::Task;
+use super::{About, RealMachine};
+use crate::event::{Happening, Task};
 use crate::identity;
 use crate::spec::{LogMode, Readiness, Spec};
 use crate::state::Service;
+use crate::supervise::Wake;
 
 /// The largest launch that fits into a packet with all that belongs to it.
 const LAUNCH_BYTES_MAX: usize =
@@ -19,6 +21,37 @@ const LAUNCH_BYTES_MAX: usize =
 pub(super) struct Prepared {
     pub(super) launch: Launch,
     pub(super) warnings: Vec<String>,
+}
+
+impl RealMachine {
+    /// Has the keeper launch a service with the note of this step; what cannot even be asked for has ended
+    /// at once.
+    pub(super) fn launch(&mut self, service: &Rc<Service>, incarnation: u64, input: bool) {
+        let (name, spec) = (&service.name, &service.spec);
+        self.set_log(name, spec);
+        self.warn_of_unread_output(service);
+        let prepared = self
+            .refuse_shared_log(service)
+            .and_then(|()| self.doors.sockets_of(name))
+            .and_then(|sockets| of_service(service, incarnation, (input, sockets), &self.about));
+        match prepared {
+            Ok(Prepared { launch, warnings }) => {
+                if launch.ready == Ready::Silent {
+                    self.ways.remove(name);
+                } else {
+                    self.ways.insert(name.clone(), launch.ready);
+                }
+                self.launching(name, incarnation, &spec.readiness);
+                self.group.push(Request::Launch(Box::new(launch)));
+                warnings.into_iter().for_each(|it| self.warn(it));
+            }
+            Err(why) => {
+                let exit = Exit::Launch { step: why, errno: 0 };
+                let what = Happening::Exited { incarnation, exit };
+                self.early.push(Wake::Happened(name.clone(), what));
+            }
+        }
+    }
 }
 
 /// What the process of a service is made of; why not, as half a sentence.

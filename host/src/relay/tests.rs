@@ -90,7 +90,8 @@ impl World {
             ..Xinit::default()
         };
         change(&mut xinit);
-        Arc::new(Proxy { name: name("web"), service: name("web"), xinit: Arc::new(xinit) })
+        let xinit = Arc::new(xinit);
+        Arc::new(Proxy { name: name("web"), service: name("web"), in_service: true, xinit })
     }
 
     fn serve(&self, change: impl FnOnce(&mut Xinit)) -> Arc<Vec<OwnedFd>> {

@@ -33,7 +33,9 @@ pub(super) fn delete(office: Arc<Office>, args: Args) -> Pending {
         let names = args.picks(0)?.resolve(&office)?;
         let order = office.files.lock().await;
         let extra = extra_grace(&office, &names).await;
-        xinit::leave(&office, &names).await?;
+        if !args.flag(2) {
+            xinit::leave(&office, &names).await?;
+        }
         remove(&office, names.clone()).await?;
         office.ask(Command::Delete(names.clone())).await?;
         drop(order);
@@ -94,8 +96,10 @@ pub(super) fn register(office: Arc<Office>, args: Args) -> Pending {
         let _order = office.files.lock().await;
         // Nothing is written that would be refused.
         office.ask(Command::Vet(name.clone(), Box::new(spec.clone()))).await?;
+        let proxies = xinit::Plan::beside(&office, &[(name.clone(), spec.clone())]).await?;
         on_disk(move || store.save(&saved.0, &saved.1)).await?;
         office.ask(Command::Define(name, Box::new(spec))).await?;
+        proxies.run(&office, false).await?;
         said(&true)
     })
 }

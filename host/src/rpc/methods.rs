@@ -268,7 +268,16 @@ const ROWS: &[Method] = &[
     later(
         "service.delete",
         "Stops services, forgets them and removes their files. Answers when nothing of them is left.",
-        &[NAMES, WAIT],
+        &[
+            NAMES,
+            WAIT,
+            Param::optional(
+                "keep_proxies",
+                Kind::Flag,
+                "false",
+                "Whether the files of their proxies stay, for services of these names to come.",
+            ),
+        ],
         DONE_TO,
         calls::delete,
     ),

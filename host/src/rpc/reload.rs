@@ -10,7 +10,7 @@ use super::calls::{on_disk, said};
 use super::methods::Pending;
 use super::office::Office;
 use super::picks::Picks;
-use super::xinit::Plan;
+use super::xinit::{Plan, tell_trouble};
 use crate::desk::{Command, Reload, Reply, Step};
 use crate::name::ServiceName;
 use crate::policy::told::strangers;
@@ -62,14 +62,18 @@ pub(super) async fn take_over(
     let (loaded, proxies) = on_disk(look).await?;
     let only = picks.map(|it| named(office, &it, &loaded)).transpose()?;
     let files = fine(loaded, only.as_deref())?;
-    let plan = whole.then(|| Plan::of(office, proxies, &files));
+    let plan = match whole {
+        true => Plan::of(office, proxies, &files),
+        false => Plan::beside(office, &files).await?,
+    };
     let steps = match office.ask(Command::Reload(Reload { files, only, dry_run })).await? {
         Reply::Plan(steps) => steps,
         Reply::Done | Reply::Policy(_) => Vec::new(),
     };
     let mut lines: Vec<Line> = steps.into_iter().map(|step| Line { proxy: None, step }).collect();
-    if let Some(plan) = plan {
-        lines.extend(plan.run(office, dry_run).await?);
+    lines.extend(plan.run(office, dry_run).await?);
+    if !dry_run {
+        tell_trouble(office, &mut lines);
     }
     Ok(lines)
 }

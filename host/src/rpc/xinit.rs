@@ -20,7 +20,7 @@ use crate::name::ServiceName;
 use crate::proxy::Proxy;
 use crate::refusal::{Kind as Refused, Refusal};
 use crate::relay::Face;
-use crate::spec::Spec;
+use crate::spec::{Spec, Xinit};
 
 const PROXY: Param = Param::required("name", Kind::Text, "The proxy's name.");
 
@@ -136,7 +136,7 @@ fn register(office: Arc<Office>, args: Args) -> Pending {
         let written = Proxy::from_config(&args.name(0)?, &config(&args))?;
         let _order = office.files.lock().await;
         let proxy = standing(&office, &written).await?;
-        is_not_of_service(&office, &proxy.name).await?;
+        has_no_service_file(&office, &proxy.name)?;
         let before = office.faces.get(proxy.name.as_str());
         if !args.flag(REPLACE) {
             is_no_other(&office, &proxy, before.as_deref()).await?;
@@ -160,7 +160,7 @@ fn unregister(office: Arc<Office>, args: Args) -> Pending {
     to_the_end(async move {
         let name = args.name(0)?;
         let _order = office.files.lock().await;
-        is_not_of_service(&office, &name).await?;
+        has_no_service_file(&office, &name)?;
         if !forget(&office, &name).await? {
             return Err(unknown(&office, name.as_str()));
         }
@@ -182,8 +182,8 @@ async fn forget(office: &Office, name: &ServiceName) -> Result<bool, Refusal> {
 /// Nobody can be let in to services that are no more: the proxies go that have files of their own.
 pub(super) async fn leave(office: &Office, services: &[ServiceName]) -> Result<(), Refusal> {
     for face in office.faces.all() {
-        let Proxy { name, service, .. } = &*face.proxy;
-        if services.contains(service) && office.store.proxy_path(name).exists() {
+        let Proxy { name, service, in_service, .. } = &*face.proxy;
+        if services.contains(service) && !in_service {
             forget(office, name).await?;
         }
     }
@@ -211,15 +211,8 @@ async fn standing(office: &Office, written: &Proxy) -> Result<Proxy, Refusal> {
 }
 
 /// Refuses to touch a proxy that stands in a service's file.
-async fn is_not_of_service(office: &Office, name: &ServiceName) -> Result<(), Refusal> {
-    let (store, wanted) = (office.store.clone(), name.clone());
-    let look = move || {
-        let has = |spec: Spec| Proxy::of(&wanted, &spec).is_some();
-        Ok((store.read(&wanted).is_ok_and(has), store.proxy_path(&wanted).exists()))
-    };
-    let (in_service, has_file) = on_disk(look).await?;
-    let stands = office.faces.get(name.as_str()).is_some_and(|it| it.proxy.is_own());
-    if !in_service && (has_file || !stands) {
+fn has_no_service_file(office: &Office, name: &ServiceName) -> Result<(), Refusal> {
+    if !office.faces.get(name.as_str()).is_some_and(|it| it.proxy.in_service) {
         return Ok(());
     }
     let message = format!("the proxy `{name}` stands in the configuration of the service `{name}`");
@@ -312,7 +305,7 @@ fn shown(office: &Office, face: &Face) -> Value {
     })
 }
 
-/// What a reload does to the proxies that have files, or had one.
+/// What a reload does to the proxies that have files of their own, or had one.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     changed: Vec<(Proxy, Step)>,
@@ -324,19 +317,12 @@ impl Plan {
     /// What is to be done when the files of proxies and services say this.
     pub(super) fn of(office: &Office, proxies: Vec<Proxy>, specs: &[(ServiceName, Spec)]) -> Self {
         let mut plan = Self::default();
-        let step = |it: &Proxy, verb, why: &str| Step {
-            service: it.service.clone(),
-            verb,
-            why: why.to_owned(),
-        };
-        // One of a service is there, or goes, with the service.
-        let is_of_service = |it: &Proxy| {
-            let spec = specs.iter().find(|(name, _)| *name == it.service);
-            it.is_own() && spec.is_none_or(|(name, spec)| Proxy::of(name, spec).is_some())
-        };
+        // The place of one may be taken by that of a service, which comes with the service.
+        let own = own_proxies(specs);
         for face in office.faces.all() {
             let it = &face.proxy;
-            if !is_of_service(it) && !proxies.iter().any(|new| new.name == it.name) {
+            let stays = own.iter().chain(&proxies).any(|new| new.name == it.name);
+            if !it.in_service && !stays {
                 plan.gone.push((it.name.clone(), step(it, Verb::Delete, "its file is gone")));
             }
         }
@@ -351,10 +337,7 @@ impl Plan {
                     plan.still.push((new.name, step));
                 }
                 Some(face) => {
-                    let mut keys = face.proxy.xinit.changes(&new.xinit);
-                    keys.extend((face.proxy.service != new.service).then_some("service"));
-                    let why = format!("{} changed", keys.join(", "));
-                    let step = step(&new, Verb::Update, &why);
+                    let step = step(&new, Verb::Update, &what_changed(&face.proxy, &new));
                     plan.changed.push((new, step));
                 }
             }
@@ -362,8 +345,39 @@ impl Plan {
         plan
     }
 
+    /// What is to be done when only these services are said to be so: those that have no backend of
+    /// their own have that of their service.
+    ///
+    /// # Errors
+    /// When one of them cannot stand before its service any more.
+    pub(super) async fn beside(
+        office: &Office,
+        specs: &[(ServiceName, Spec)],
+    ) -> Result<Self, Refusal> {
+        let mut faces = office.faces.all();
+        faces.retain(|it| {
+            !specs.iter().any(|(name, _)| it.proxy.in_service && *name == it.proxy.name)
+        });
+        let (mut plan, mut all) = (Self::default(), own_proxies(specs));
+        for face in faces {
+            let old = &*face.proxy;
+            let spec = specs.iter().find(|(name, _)| !old.in_service && *name == old.service);
+            let new = match spec {
+                Some((_, spec)) => led_to(office, old, spec).await?,
+                None => old.clone(),
+            };
+            if new != *old {
+                let step = step(&new, Verb::Update, &what_changed(old, &new));
+                plan.changed.push((new.clone(), step));
+            }
+            all.push(new);
+        }
+        plan.changed.iter().try_for_each(|(it, _)| it.vet(all.iter()))?;
+        Ok(plan)
+    }
+
     /// Does it, unless it is only asked about. Those that go make room for the others first. One that
-    /// cannot listen stands all the same, and says so.
+    /// cannot listen stands all the same.
     pub(super) async fn run(self, office: &Office, dry_run: bool) -> Result<Vec<Line>, Refusal> {
         let mut lines = Vec::new();
         for (name, step) in self.gone {
@@ -374,17 +388,60 @@ impl Plan {
         }
         for (proxy, mut step) in self.changed {
             let name = proxy.name.clone();
-            if !dry_run {
-                office.ask(Command::DefineProxy(Box::new(proxy))).await?;
-                let face = office.faces.get(name.as_str());
-                if let Some(trouble) = face.as_ref().and_then(|it| it.trouble.as_ref()) {
-                    step.why = format!("{}; but {}", step.why, trouble.message);
-                }
+            // The services were reloaded: whatever becomes of one, it is the turn of the next.
+            if !dry_run
+                && let Err(refusal) = office.ask(Command::DefineProxy(Box::new(proxy))).await
+            {
+                step.why = format!("{}; but {}", step.why, refusal.message);
             }
             lines.push(Line { proxy: Some(name), step });
         }
         let still = self.still.into_iter().map(|(name, step)| Line { proxy: Some(name), step });
         lines.extend(still);
         Ok(lines)
+    }
+}
+
+fn step(proxy: &Proxy, verb: Verb, why: &str) -> Step {
+    Step { service: proxy.service.clone(), verb, why: why.to_owned() }
+}
+
+fn own_proxies(specs: &[(ServiceName, Spec)]) -> Vec<Proxy> {
+    specs.iter().filter_map(|(name, spec)| Proxy::of(name, spec)).collect()
+}
+
+fn what_changed(old: &Proxy, new: &Proxy) -> String {
+    let mut keys = old.xinit.changes(&new.xinit);
+    keys.extend((old.service != new.service).then_some("service"));
+    match keys.as_slice() {
+        [] => "it has a file of its own now".to_owned(),
+        keys => format!("{} changed", keys.join(", ")),
+    }
+}
+
+/// A proxy as it stands, with the backend that its service has when that is so.
+async fn led_to(office: &Office, old: &Proxy, spec: &Spec) -> Result<Proxy, Refusal> {
+    let (store, name) = (office.store.clone(), old.name.clone());
+    // What else its file says, or whether it can be read, matters when that is reloaded.
+    let Ok(Some(written)) = on_disk(move || store.read_proxy(&name)).await else {
+        return Ok(old.clone());
+    };
+    let says = written.xinit.backend.is_some() || written.service != old.service;
+    let xinit = Xinit {
+        backend: if says { old.xinit.backend.clone() } else { None },
+        ..(*old.xinit).clone()
+    };
+    Proxy { xinit: Arc::new(xinit), ..old.clone() }.before(spec)
+}
+
+/// Adds to the steps of a reload that was done which proxies do not listen.
+pub(super) fn tell_trouble(office: &Office, lines: &mut [Line]) {
+    for Line { proxy, step } in lines {
+        let quiet = matches!(step.verb, Verb::Unchanged | Verb::Delete);
+        let face = office.faces.get(proxy.as_ref().unwrap_or(&step.service).as_str());
+        let face = face.filter(|it| !quiet && it.proxy.in_service == proxy.is_none());
+        if let Some(trouble) = face.as_ref().and_then(|it| it.trouble.as_ref()) {
+            step.why = format!("{}; but {}", step.why, trouble.message);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! On-demand proxies as they are written: the `xinit` of a service's file, and files of their own.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::map::Map;
 use super::node::{self, At, Fault, Node, Written};
 use super::value::{address, addresses, each, fd_name, flag, mode, name, period, text, who, word};
 use super::write::{Yaml, quoted, seconds};
-use super::{Spec, word_of};
+use super::{Readiness, Spec, word_of};
 use crate::address::Address;
 use crate::name::ServiceName;
 use crate::proxy::Proxy;
@@ -140,6 +141,16 @@ pub(super) fn xinit(node: Node, spec: &Spec) -> Result<Option<Box<Xinit>>, Fault
         let what = "`xinit` is enabled but has no backend";
         return Err(Fault::new(at, "xinit.backend", what).hint(BACKEND));
     }
+    let passed = 3..3 + i32::try_from(xinit.listen.len()).unwrap_or(i32::MAX - 3);
+    if let Readiness::Fd(fd) = spec.readiness
+        && enabled
+        && xinit.mode == Mode::Pass
+        && passed.contains(&fd)
+    {
+        let what = format!("`ready_fd: {fd}` is one of the sockets that `mode: pass` passes on");
+        let hint = format!("take {} or more, or another way to say that it is ready", passed.end);
+        return Err(Fault::new(at, "ready_fd", what).hint(hint));
+    }
     Ok((xinit != Xinit::default()).then(|| Box::new(xinit)))
 }
 
@@ -206,6 +217,9 @@ fn slip(xinit: &Xinit, path: &str) -> Option<Slip> {
         let what = format!("`{path}listen` has more than {LISTEN_MAX} addresses");
         return slip("listen", what, "several proxies can stand before one service");
     }
+    if let Some((at, what, hint)) = listen.iter().find_map(|it| unbound(it, xinit.mode)) {
+        return slip("listen", format!("in `{path}listen`: `{at}` {what}"), &hint);
+    }
     if let Some(Address::Tcp { host, port }) = &xinit.backend
         && host.is_empty()
     {
@@ -234,6 +248,20 @@ fn slip(xinit: &Xinit, path: &str) -> Option<Slip> {
         return slip("fd_names", what, "write one for each address of `listen`");
     }
     None
+}
+
+/// Why nobody can listen at an address, and what to write.
+fn unbound(at: &Address, mode: Mode) -> Option<(&Address, &'static str, String)> {
+    let Address::Tcp { host, port } = at else { return None };
+    if host == "localhost" && mode == Mode::Pass {
+        let what = "would be two sockets, one for IPv4 and one for IPv6";
+        return Some((at, what, format!("write `127.0.0.1:{port}`, `[::1]:{port}`, or both")));
+    }
+    if host.is_empty() || host == "localhost" || host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let what = "has a name for a host; a listener's is an IP address or `localhost`";
+    Some((at, what, format!("`:{port}` listens at all addresses of this machine")))
 }
 
 /// What is said about clients though the service meets them alone.
@@ -338,7 +366,7 @@ fn proxy(own: &ServiceName, root: Node) -> Result<Proxy, Fault> {
     let mut service = own.clone();
     keys.read("service", |it, key| name(it.at, text(it, key)?, key), &mut service)?;
     let xinit = wishes(&mut keys, "", at, true)?;
-    Ok(Proxy { name: own.clone(), service, xinit: Arc::new(xinit) })
+    Ok(Proxy { name: own.clone(), service, in_service: false, xinit: Arc::new(xinit) })
 }
 
 /// The lines of all but `enabled`.

@@ -1,10 +1,14 @@
 //! Proxies that are registered, told of, and taken over from their files.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use zinit_host::desk::Command;
+use zinit_host::name::ServiceName;
+use zinit_host::proxy::Proxy;
+use zinit_host::spec::Spec;
 
 use crate::world::World;
 
@@ -119,6 +123,10 @@ fn what_cannot_listen_leaves_everything_as_it_was() {
 #[test]
 fn what_cannot_stand_is_refused_with_a_way_out() {
     let world = world();
+    let db = fs::read_to_string(world.dir.join("cfg/db.yaml")).unwrap();
+    let spec = Spec::from_yaml(&db, "db.yaml".as_ref()).unwrap();
+    let own = Proxy::of(&ServiceName::parse("db").unwrap(), &spec).unwrap();
+    drop(world.faces.show(Arc::new(own), None));
     let mut client = world.client();
     client.result("xinit.register", json!(["other", "/run/o", "/run/b", "web"]));
     let told_of = [
@@ -149,7 +157,7 @@ fn what_cannot_stand_is_refused_with_a_way_out() {
     }
     let reply = client.ask("xinit.unregister", json!(["db"]));
     assert_eq!(told(&reply).1, "change `xinit` there, then `zinit reload db`");
-    assert_eq!(client.result("xinit.list", json!([])), json!(["other"]));
+    assert_eq!(client.result("xinit.list", json!([])), json!(["db", "other"]));
     assert!(!world.heard().iter().any(|it| matches!(it, Command::ForgetProxy(_))));
 }
 
@@ -204,4 +212,50 @@ fn with_a_service_its_proxies_go() {
     assert_eq!(client.result("service.delete", json!(["web"])), true);
     assert_eq!(client.result("xinit.list", json!([])), json!(["two"]));
     assert!(file(&world, "one").is_none() && file(&world, "two").is_some());
+}
+
+#[test]
+fn a_proxy_moves_between_its_own_file_and_that_of_its_service() {
+    let world = world();
+    let mut client = world.client();
+    client.result("xinit.register", json!(["front", "/run/front", "/run/b", "web"]));
+    client.result("xinit.register", json!(["web", "/run/web", "/run/b"]));
+    let _ = world.heard();
+    let on = "xinit: { enabled: true, listen: [/run/front, /run/web], backend: /run/b }";
+    write(&world, "web", &format!("exec: sleep 1\n{on}\n"));
+    fs::remove_file(world.dir.join("cfg/xinit/front.yaml")).unwrap();
+    fs::remove_file(world.dir.join("cfg/xinit/web.yaml")).unwrap();
+    client.result("service.reload", json!([]));
+    let forgotten = world.heard().into_iter().filter_map(|it| match it {
+        Command::ForgetProxy(name) => Some(name.to_string()),
+        _ => None,
+    });
+    assert_eq!(
+        forgotten.collect::<Vec<_>>(),
+        ["front"],
+        "the service has one in place of the other"
+    );
+}
+
+#[test]
+fn a_service_that_listens_elsewhere_has_its_proxies_go_there() {
+    let world = world();
+    let mut client = world.client();
+    client.result("xinit.register", json!(["front", "/run/front", "", "web"]));
+    client.result("xinit.register", json!(["fixed", "/run/fixed", "localhost:80", "web"]));
+    let backend = |name: &str| {
+        let face = world.faces.get(name).unwrap();
+        face.proxy.xinit.backend.as_ref().unwrap().to_string()
+    };
+    write(&world, "web", "exec: sleep 1\nhealth: { tcp: \"localhost:81\" }\n");
+    client.result("service.reload", json!(["web"]));
+    assert_eq!([backend("front"), backend("fixed")], ["localhost:81", "localhost:80"]);
+    let config = json!({ "exec": "sleep 1", "health": { "tcp": "localhost:82" } });
+    client.result("service.register", json!(["web", config]));
+    assert_eq!(backend("front"), "localhost:82");
+    let reply = client.ask("service.register", json!(["web", { "exec": "sleep 1" }]));
+    assert_eq!(told(&reply).0, "the proxy `front` has no backend");
+    assert!(fs::read_to_string(world.dir.join("cfg/web.yaml")).unwrap().contains(":82"));
+    client.result("service.delete", json!(["web", true, true]));
+    assert!(file(&world, "front").is_some(), "a service of this name is to come");
 }

@@ -16,7 +16,7 @@ impl Dice {
     pub(super) fn xinit(&mut self) -> Xinit {
         let listen = (0..=self.roll(3)).map(|it| match self.roll(2) {
             0 => Address::Unix(format!("/run/{}-{it}.sock", self.roll(9)).into()),
-            _ => Address::Tcp { host: ["", "::1", "a.b"][self.roll(3)].to_owned(), port: 80 },
+            _ => Address::Tcp { host: ["", "::1", "127.0.0.1"][self.roll(3)].to_owned(), port: 80 },
         });
         let mut listen: Vec<Address> = listen.collect();
         listen.sort();
@@ -54,7 +54,7 @@ fn every_key_of_a_proxy_is_read() {
     assert_eq!(xinit.fd_names, ["http", "https"]);
     assert_eq!(parsed(&spec.to_yaml()), spec);
     let own = Proxy::of(&name("web"), &spec).expect("it is enabled");
-    assert!(own.is_own() && own.xinit.backend.is_none());
+    assert!(own.in_service && own.xinit.backend.is_none());
 
     let proxy = proxy(
         "service: web\nlisten: /run/a.sock\nbackend: \"localhost:80\"\nmax_connections: 7\n\
@@ -75,7 +75,7 @@ fn whatever_a_proxy_is_its_file_says_the_same() {
     for _ in 0..1_000 {
         let xinit = Arc::new(Xinit { enabled: true, ..dice.xinit() });
         let service = name(["front", "web"][dice.roll(2)]);
-        let it = Proxy { name: name("front"), service, xinit };
+        let it = Proxy { name: name("front"), service, in_service: false, xinit };
         let yaml = it.to_yaml();
         match proxy(&yaml) {
             Ok(read) => assert_eq!(read, it, "{yaml}"),
@@ -131,10 +131,19 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
         assert_eq!(Spec::from_yaml(&off, Path::new("web.yaml")).is_err(), unread, "{said}");
     }
     says(
-        "exec: ls\nxinit:\n  enabled: true\n  listen: [/a, \"b:80\"]\n  backend: c:1\n  users: root\n",
-        "web.yaml:6:10: `xinit.users` says nothing of clients of b:80\n|  users: root\n|         ^\n\
+        "exec: ls\nxinit:\n  enabled: true\n  listen: [/a, \":80\"]\n  backend: c:1\n  users: root\n",
+        "web.yaml:6:10: `xinit.users` says nothing of clients of :80\n|  users: root\n|         ^\n\
          = who they are is known only at the path of a socket: listen nowhere else",
     );
+    let listens = |at: &str, more: &str| {
+        refused(&format!("exec: ls\n{more}xinit: {{ enabled: true, mode: pass, listen: {at} }}\n"))
+    };
+    let shown = listens("\"localhost:80\"", "");
+    assert!(shown.contains("two sockets") && shown.contains("`[::1]:80`"), "{shown}");
+    assert!(listens("\"myhost:80\"", "").contains("has a name for a host"));
+    let shown = listens("[/a, /b]", "ready_fd: 4\n");
+    assert!(shown.contains("`ready_fd: 4` is one of the sockets"), "{shown}");
+    parsed("exec: ls\nready_fd: 5\nxinit: { enabled: true, mode: pass, listen: [/a, /b] }\n");
     let many: Vec<String> = (0..65).map(|it| format!("/run/{it}")).collect();
     let yaml = format!("listen: [{}]", many.join(", "));
     let no = proxy(&yaml).expect_err("too many").message;
