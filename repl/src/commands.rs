@@ -211,13 +211,17 @@ impl Command {
         match self {
             Self::Ping => ping(cx),
             Self::List => list(cx),
-            Self::Status(names) => cx.each(&names.names, |client, name| {
-                let mut status = client.call("service.status", json!([name]))?;
-                if !cx.flags.json {
-                    status["listens"] = xinit::listens(client, name)?.into();
-                }
-                cx.show(&status, |paint| render::status(&status, paint))
-            }),
+            Self::Status(names) => {
+                let mut proxies = None;
+                cx.each(&names.names, |client, name| {
+                    let mut status = client.call("service.status", json!([name]))?;
+                    if !cx.flags.json {
+                        let proxies = proxies.get_or_insert_with(|| xinit::all(client));
+                        status["listens"] = xinit::listens(proxies, name).into();
+                    }
+                    cx.show(&status, |paint| render::status(&status, paint))
+                })
+            }
             Self::Start(start) => start.run(cx),
             Self::Restart(which) => watch::restart(cx, &which),
             Self::Stop(stop) => stop.run(cx),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use nu_ansi_term::Color;
 use serde_json::{Map, Value, json};
-use zinit_host::refusal::Refusal;
+use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
 use crate::commands::{Context, Outcome};
@@ -60,7 +60,7 @@ pub(crate) struct Add {
     /// Where the service listens [default: its first `test_tcp`]
     #[arg(long, value_name = "ADDRESS")]
     backend: Option<String>,
-    /// Stops the service when nothing has happened for so long [default: never]
+    /// Stops the service after so long without a byte and a client [default: never]
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<String>,
     /// How long a client waits for the service [default: 30s]
@@ -72,13 +72,17 @@ pub(crate) struct Add {
     /// How many clients are served at a time [default: any number]
     #[arg(long, value_name = "N")]
     max_connections: Option<u64>,
+    /// Serves one client at a time, as --max-connections 1 does
+    #[arg(long, conflicts_with = "max_connections")]
+    single_connection: bool,
     /// How many more clients may wait [default: 1024]
     #[arg(long, value_name = "N")]
     max_waiting: Option<u64>,
     /// Tells the service of each client: `none`, `v1` or `v2` of the PROXY protocol
     #[arg(long, value_name = "VERSION")]
     proxy_protocol: Option<String>,
-    /// Who may connect to a socket's path, by name or number; may be repeated [default: everybody]
+    /// Who may connect to a socket's path beside root and the server's user; may be repeated [default:
+    /// everybody]
     #[arg(long = "user", value_name = "USER")]
     users: Vec<String>,
     /// The permissions of a socket's path, in octal digits [default: 0666]
@@ -124,12 +128,21 @@ impl Xinit {
 impl Add {
     fn run(&self, cx: &Context) -> Outcome {
         let mut client = cx.connect()?;
-        client.call("xinit.register", self.params())?;
+        client.call("xinit.register", self.params()).map_err(|it| self.explain(it))?;
         let it = client.call("xinit.status", json!([self.name]))?;
         cx.show(&it, |_| {
             let (listen, service) = (word(&it, "listen"), word(&it, "service"));
             format!("Added proxy: {}, which listens at {listen} for {service}\n", self.name)
         })
+    }
+
+    /// Whoever names no service has perhaps not meant one of the proxy's name.
+    fn explain(&self, refusal: Refusal) -> Refusal {
+        if self.service.is_some() || refusal.kind != Kind::UnknownService {
+            return refusal;
+        }
+        let hint = refusal.hint.as_ref().map_or_else(String::new, |it| format!("; {it}"));
+        refusal.hint(format!("`--service` names another one than that of the proxy's name{hint}"))
     }
 
     /// What was said, and nothing else.
@@ -144,6 +157,7 @@ impl Add {
             ("idle_timeout", text(&self.idle_timeout)),
             ("connect_timeout", text(&self.connect_timeout)),
             ("mode", text(&self.mode)),
+            ("single_connection", self.single_connection.then_some(Value::Bool(true))),
             ("max_connections", self.max_connections.map(|it| json!(it))),
             ("max_waiting", self.max_waiting.map(|it| json!(it))),
             ("proxy_protocol", text(&self.proxy_protocol)),
@@ -276,15 +290,19 @@ fn time(it: &Value, key: &str) -> String {
     }
 }
 
+/// All proxies, where they are only said in passing: none where the server is too old to know of any.
+pub(crate) fn all(client: &mut Client) -> Value {
+    client.call("xinit.status_all", json!([])).unwrap_or_default()
+}
+
 /// Where a service listens on demand, as `zinit status` tells it; empty where it does not.
-pub(crate) fn listens(client: &mut Client, service: &str) -> Result<String, Refusal> {
-    let all = client.call("xinit.status_all", json!([]))?;
-    let own = items(&all).filter(|it| word(it, "service") == service);
+pub(crate) fn listens(all: &Value, service: &str) -> String {
+    let own = items(all).filter(|it| word(it, "service") == service);
     let at = own.map(|it| match word(it, "error") {
         "" => word(it, "listen").to_owned(),
         _ => format!("nowhere (`zinit xinit status {}`)", word(it, "name")),
     });
-    Ok(at.collect::<Vec<_>>().join(", "))
+    at.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ const STATUS: (&str, &str) = (
      (whether the proxy listens) and why not (`error`, or null), `mode`, `total_connections`, \
      `active_connections`, `waiting`, `refused`, `timed_out`, `bytes_to_backend`, \
      `bytes_from_backend`, `starts`, `cold_start_ms` (`last`, `median` and `worst`, or null), \
-     `idle_timeout`, `connect_timeout` and `max_connections`. The counts begin with the server.",
+     `idle_timeout`, `connect_timeout`, `max_connections`, `max_waiting`, `users`, `socket_mode` \
+     and `proxy_protocol`. The counts begin with the server.",
 );
 
 /// The methods, sorted by name.
@@ -75,7 +76,7 @@ const REGISTERED: &[Param] = &[
         "idle_timeout",
         Kind::Period,
         "0",
-        "Time without a byte before the service is stopped; 0 for never.",
+        "Time without a byte and a client before the service is stopped; 0 for never.",
     ),
     Param::optional("connect_timeout", Kind::Period, "30", "How long a client waits for it."),
     Param::optional(
@@ -102,7 +103,7 @@ const REGISTERED: &[Param] = &[
         "users",
         Kind::Texts,
         "[]",
-        "Who may connect to a socket's path; all if empty.",
+        "Who may connect to a socket's path, beside root and the server's user; all if empty.",
     ),
     Param::optional("socket_mode", Kind::Text, "\"0666\"", "Permissions of a socket's path."),
     Param::optional("fd_names", Kind::Texts, "[]", "What sockets that are passed on are called."),
@@ -238,9 +239,10 @@ async fn is_no_other(office: &Office, proxy: &Proxy, before: Option<&Face>) -> R
     Err(Refusal::new(Refused::BadConfig, message).hint(hint).with("proxy", name.as_str()))
 }
 
-const REPLACES: &str = "`.reset()` or `--replace` puts this one in its place";
-const RELOADS: &str =
-    "`zinit check` tells why; `.reset()` or `--replace` puts this one in its place";
+const REPLACES: &str =
+    "`--replace`, in a script `.reset()`, in a call `replace: true`, puts this one in its place";
+const RELOADS: &str = "`zinit check` tells why; `--replace`, in a script `.reset()`, in a call \
+                       `replace: true`, puts this one in its place";
 
 /// Lets it stand, if it listens; else all is as before.
 async fn listen(office: &Office, proxy: Proxy, before: Option<&Face>) -> Result<(), Refusal> {
@@ -300,6 +302,10 @@ fn shown(office: &Office, face: &Face) -> Value {
         "idle_timeout": seconds(xinit.idle_timeout_ms),
         "connect_timeout": seconds(xinit.connect_timeout_ms),
         "max_connections": xinit.max_connections,
+        "max_waiting": xinit.max_waiting,
+        "users": xinit.users,
+        "socket_mode": format!("{:04o}", xinit.socket_mode),
+        "proxy_protocol": xinit.proxy_protocol.word(),
         "state": office.board.get(service).map(|it| it.state.clone()),
         "error": face.trouble.as_ref().map(|it| &it.message),
     })

@@ -313,7 +313,7 @@ pub(super) const XINIT: &[Key] = &[
         "idle_timeout",
         Kind::Time,
         "0",
-        "time without a byte before the service is stopped; 0 for never",
+        "time without a byte and a client before the service is stopped; 0 for never",
     ),
     key("single_connection", Kind::Flag, "false", "whether one client at a time is served"),
     key(
@@ -333,7 +333,7 @@ pub(super) const XINIT: &[Key] = &[
         "users",
         Kind::Several(WHO),
         "[]",
-        "who may connect to the path of a socket, by name or number; everybody if empty",
+        "who may connect to the path of a socket, by name or number, beside root and the server's user; everybody if empty",
     ),
     key(
         "socket_mode",

@@ -65,7 +65,8 @@ fn what_is_registered_listens_has_a_file_and_is_told_of() {
         "total_connections": 7, "active_connections": 0, "bytes_to_backend": 1_u64 << 40,
         "bytes_from_backend": 0, "mode": "proxy", "waiting": 0, "refused": 0, "timed_out": 0,
         "starts": 1, "cold_start_ms": { "last": 250, "median": 250, "worst": 250 },
-        "idle_timeout": 300, "connect_timeout": 10, "max_connections": 0, "state": "Stopped",
+        "idle_timeout": 300, "connect_timeout": 10, "max_connections": 0, "max_waiting": 1024,
+        "users": [], "socket_mode": "0666", "proxy_protocol": "none", "state": "Stopped",
         "error": null,
     });
     assert_eq!(client.result("xinit.status", json!(["front"])), status);

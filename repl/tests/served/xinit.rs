@@ -79,7 +79,7 @@ fn what_cannot_be_is_told_with_a_way_out() {
     );
     let (code, _, err) = world.run(&["xinit", "add", "web", "--listen", "/run/b"]);
     let told = "error: there is already a proxy `web`, with another listen, backend, mode, fd_names\n\
-        hint: `.reset()` or `--replace` puts this one in its place\n";
+        hint: `--replace`, in a script `.reset()`, in a call `replace: true`, puts this one in its place\n";
     assert_eq!((code, err.as_str()), (1, told));
     let (code, out, err) = world.run(&["xinit", "remove", "nobody", "web"]);
     assert_eq!((code, out.as_str()), (1, "Removed proxy: web\n"));
@@ -89,5 +89,7 @@ fn what_cannot_be_is_told_with_a_way_out() {
         (code, err.as_str()),
         (1, "error: there is no service `wbe`\nhint: did you mean `web`?\n")
     );
+    let (_, _, err) = world.run(&["xinit", "add", "wbe", "--listen", "/f", "--single-connection"]);
+    assert!(err.contains("`--service` names another") && err.contains("mean `web`"), "{err}");
     assert_eq!(world.run(&["xinit", "add", "f"]).0, 2, "it listens nowhere");
 }
