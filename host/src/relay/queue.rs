@@ -386,12 +386,11 @@ impl Room {
     }
 
     /// Sends all away who wait.
-    pub(super) fn send_away(&mut self, proxy: Key, why: &str) {
+    pub(super) fn send_away(&mut self, proxy: Key) {
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        for key in proxied.queue.clone().into_values() {
-            self.in_vain(proxy, why.to_owned());
-            self.dismiss(key);
-        }
+        let all = proxied.queue.clone();
+        self.have_sent_away(proxy, all.len() as u64);
+        all.into_values().for_each(|it| self.dismiss(it));
     }
 
     fn in_vain(&mut self, proxy: Key, why: String) {

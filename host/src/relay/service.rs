@@ -127,13 +127,7 @@ impl Room {
                 self.drains.push(Drain { service: key, turn, looks: 0 });
                 self.knock_for_waiting(key);
             }
-            Way::Failed => {
-                let why = format!("`{name}` has failed");
-                for proxy in proxies {
-                    self.shut(proxy);
-                    self.send_away(proxy, &why);
-                }
-            }
+            Way::Failed => proxies.iter().for_each(|it| self.fail(*it)),
         }
     }
 
