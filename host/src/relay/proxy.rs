@@ -58,6 +58,7 @@ pub(super) struct Proxied {
     forbidden: Episode,
     unaccepted: Episode,
     unwelcome: Episode,
+    pub(super) hopeless: Episode,
 }
 
 /// A listening socket.
@@ -104,6 +105,7 @@ impl Proxied {
             forbidden: Episode::default(),
             unaccepted: Episode::default(),
             unwelcome: Episode::default(),
+            hopeless: Episode::default(),
         }
     }
 
@@ -378,8 +380,8 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         let most = proxied.config.xinit.max_waiting;
         if proxied.queue.len() < most as usize {
-            let serial = self.serial();
-            return self.wait(proxy, client, serial, false);
+            let ticket = self.next_ticket(proxy);
+            return self.wait(proxy, client, ticket, false);
         }
         Counts::add(&proxied.counts.refused, 1);
         let is_new = proxied.crowded.tell(self.now);

@@ -10,36 +10,45 @@ use super::face::Counts;
 use super::pair::{Moved, Outcome, Pair, Side};
 use super::preface::preface;
 use super::proxy::reset;
-use super::room::{Guest, Joined, Room, Stage};
+use super::room::{Guest, Joined, Room, Stage, Ticket};
 use super::slots::{Key, Part};
 use super::timers::Due;
 
 /// How long what a client says is kept for another service when this one says nothing.
 const PATIENCE_MS: i64 = 10_000;
 
+/// How often a client goes on to the next service when one has ended before its first byte.
+const RETURNS_MAX: u8 = 3;
+
 impl Room {
     /// Connects one who has waited.
     pub(super) fn join(&mut self, key: Key, backend: OwnedFd) {
-        if let Some((proxy, serial, client)) = self.end_wait(key) {
+        if let Some((proxy, ticket, client)) = self.end_wait(key) {
             self.has_started(proxy);
-            self.join_new(proxy, serial, client, backend);
+            self.join_new(proxy, ticket, client, backend);
         }
     }
 
     /// Connects a client to its service.
-    pub(super) fn join_new(&mut self, proxy: Key, serial: u64, client: OwnedFd, backend: OwnedFd) {
+    pub(super) fn join_new(
+        &mut self,
+        proxy: Key,
+        ticket: Ticket,
+        client: OwnedFd,
+        backend: OwnedFd,
+    ) {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.in_vain.over();
         let greeting = preface(&client, proxied.config.xinit.proxy_protocol);
         let pair = Pair::begin(&self.epoll, client, backend, self.tokens(), &greeting);
-        self.has_joined(proxy, serial, pair);
+        self.has_joined(proxy, ticket, pair);
     }
 
     /// Goes on with a client and its service, who were joined by an earlier server.
-    pub(super) fn join_again(&mut self, proxy: Key, serial: u64, sockets: [OwnedFd; 2]) {
+    pub(super) fn join_again(&mut self, proxy: Key, ticket: Ticket, sockets: [OwnedFd; 2]) {
         let [client, backend] = sockets;
         let pair = Pair::resume(&self.epoll, client, backend, self.tokens());
-        self.has_joined(proxy, serial, pair);
+        self.has_joined(proxy, ticket, pair);
     }
 
     /// What epoll says about the next guest.
@@ -48,7 +57,7 @@ impl Room {
         [key.token(Part::Client), key.token(Part::Backend)]
     }
 
-    fn has_joined(&mut self, proxy: Key, serial: u64, pair: io::Result<Pair>) {
+    fn has_joined(&mut self, proxy: Key, ticket: Ticket, pair: io::Result<Pair>) {
         let Ok(pair) = pair else {
             // The process is out of something, and both are closed by now.
             return self.note(proxy, "a client was closed: it cannot be watched".to_owned());
@@ -62,7 +71,7 @@ impl Room {
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
         let joined = Joined { pair, turn, asks: false, asks_since: None, has_more: false };
-        self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
+        self.guests.insert(Guest { proxy, ticket, stage: Stage::Joined(Box::new(joined)) });
     }
 
     /// One side of a connection has something, or can take something.
@@ -160,17 +169,34 @@ impl Room {
         // A descriptor of it may be elsewhere, so it does not leave by itself.
         let _ = self.epoll.delete(&client);
         let Some(guest) = self.guests.remove(key) else { return };
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, mut ticket) = (guest.proxy, guest.ticket);
         let turn = if let Stage::Joined(it) = &guest.stage { it.turn } else { 0 };
         drop(guest);
         self.has_parted(proxy);
-        if self.is_unwanted(proxy, turn) {
+        ticket.returns += 1;
+        let is_hopeless = ticket.returns > RETURNS_MAX;
+        if is_hopeless {
+            self.gives_up(proxy);
+        }
+        if is_hopeless || self.is_unwanted(proxy, turn) {
             reset(client);
             self.admit(proxy);
         } else {
-            self.wait(proxy, client, serial, false);
+            self.wait(proxy, client, ticket, false);
         }
         self.forget_if_over(proxy);
+    }
+
+    /// Nobody else is to be ended by what this client says, if it was that.
+    fn gives_up(&mut self, proxy: Key) {
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        Counts::add(&proxied.counts.timed_out, 1);
+        if proxied.hopeless.tell(self.now) {
+            let service = &proxied.config.service;
+            let times = u32::from(RETURNS_MAX) + 1;
+            let why = format!("`{service}` has ended {times} times before its first byte to it");
+            self.note(proxy, format!("a client is sent away: {why}"));
+        }
     }
 
     fn is_unwanted(&mut self, proxy: Key, turn: u64) -> bool {

@@ -144,19 +144,67 @@ fn who_was_reset_by_a_service_that_has_died_unnoticed_waits_for_the_next_one() {
     reads(accept(&backend), "question");
 }
 
+impl World {
+    /// A service that is stopped while it has a client's question unread: a reset. Returns what is said
+    /// before it is drained.
+    fn dies_with_a_question(&self) -> Said {
+        let before = self.count(|it| &it.to_backend);
+        let backend = self.backend();
+        self.gate(Way::Open);
+        let served = accept(&backend);
+        self.comes_to(before + 8, |it| &it.to_backend);
+        self.gate(Way::Shut);
+        self.hears_nothing();
+        drop((served, backend));
+        let said = self.hear();
+        assert!(matches!(self.hear(), Said::Drained { .. }));
+        said
+    }
+}
+
+#[test]
+fn who_ends_every_service_that_it_asks_is_sent_away_after_the_fourth() {
+    let world = World::new("poison");
+    world.serve(|_| {});
+    let client = world.connect();
+    say(&client, "question");
+    let knock = Said::Knocked { service: name("web") };
+    assert_eq!(world.hear(), knock);
+    (0..3).for_each(|_| assert_eq!(world.dies_with_a_question(), knock));
+    let why = "`web` has ended 4 times before its first byte to it";
+    let why = format!("a client is sent away: {why}");
+    assert_eq!(world.dies_with_a_question(), Said::Noted { proxy: name("web"), why });
+    ends_somehow(&client);
+    assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.timed_out)), (0, 1));
+}
+
+#[test]
+fn who_comes_back_waits_no_longer_than_it_may_wait_all_in_all() {
+    let world = World::new("all-in-all");
+    world.serve(|it| it.connect_timeout_ms = 1_000);
+    let begin = crate::clock::instant();
+    let client = world.connect();
+    say(&client, "question");
+    world.hears_a_knock();
+    assert!(world.said.recv_timeout(Duration::from_millis(600)).is_err());
+    world.dies_with_a_question();
+    ends_somehow(&client);
+    let took = begin.elapsed();
+    assert!((900..1_400).contains(&took.as_millis()), "{took:?}");
+}
+
 #[test]
 fn a_reset_by_a_service_that_is_up_is_passed_on() {
     let world = World::new("unwanted");
     world.serve(|_| {});
     let backend = world.backend();
     world.gate(Way::Open);
-    let mut client = world.connect();
+    let client = world.connect();
     say(&client, "question");
     let served = accept(&backend);
     world.comes_to(8, |it| &it.to_backend);
     drop(served);
-    // A Unix client with unread bytes is reset, too.
-    assert!(client.read(&mut [0]).map_or(true, |it| it == 0));
+    ends_somehow(&client);
     assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 0));
 }
 
