@@ -7,7 +7,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::backend::{Dialed, dial};
 use super::face::Counts;
-use super::pair::{Moved, Outcome, Pair, Side};
+use super::pair::{Moved, Outcome, Pair, Return, Side};
 use super::preface::preface;
 use super::proxy::reset;
 use super::room::{Guest, Joined, Room, Stage, Ticket};
@@ -80,8 +80,14 @@ impl Room {
         let proxy = guest.proxy;
         let Stage::Joined(joined) = &mut guest.stage else { return };
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        let may_return = !proxied.is_withdrawn;
-        let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, may_return);
+        let service = self.services.get(proxied.service);
+        let is_up = service.is_some_and(|it| it.is_open() && it.turn() == joined.turn);
+        let returns = match proxied.is_withdrawn {
+            true => Return::Never,
+            false if is_up => Return::Reset,
+            false => Return::AnyEnd,
+        };
+        let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, returns);
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
             let asked = std::mem::replace(&mut joined.asks, asks);
@@ -163,7 +169,7 @@ impl Room {
         }
     }
 
-    /// The service was reset before it has said anything: it goes to the next one, unless this one
+    /// The service has ended before it has said anything: it goes to the next one, unless this one
     /// is up and takes clients, for then it did not want this one.
     fn unheard(&mut self, key: Key, client: OwnedFd) {
         // A descriptor of it may be elsewhere, so it does not leave by itself.

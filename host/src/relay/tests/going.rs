@@ -194,6 +194,45 @@ fn who_comes_back_waits_no_longer_than_it_may_wait_all_in_all() {
 }
 
 #[test]
+fn who_has_said_nothing_when_a_service_is_stopped_goes_to_the_next_one() {
+    let world = World::new("silent");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let (client, done) = (world.connect(), world.connect());
+    let served = [accept(&backend), accept(&backend)];
+    done.shutdown(std::net::Shutdown::Write).expect("half of it ends");
+    ends(&served[1]);
+    let turn = world.gate(Way::Shut);
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+    drop((served, backend));
+    ends(&done);
+    world.hears_a_knock();
+    say(&client, "question");
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let served = accept(&backend);
+    reads(&served, "question");
+    say(&served, "answer");
+    reads(&client, "answer");
+}
+
+#[test]
+fn an_orderly_end_of_a_service_that_is_up_is_passed_on() {
+    let world = World::new("half");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    served.shutdown(std::net::Shutdown::Write).expect("half of it ends");
+    ends(&client);
+    world.gate(Way::Shut);
+    say(&client, "all the same");
+    reads(&served, "all the same");
+}
+
+#[test]
 fn a_reset_by_a_service_that_is_up_is_passed_on() {
     let world = World::new("unwanted");
     world.serve(|_| {});

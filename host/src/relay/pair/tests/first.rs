@@ -56,7 +56,7 @@ fn a_client_that_said_nothing_is_given_back() {
 #[test]
 fn a_client_that_may_not_return_is_reset_with_its_service() {
     let (client, service, mut rig) = joined([Tcp, Tcp], b"");
-    rig.may_return = false;
+    rig.returns = Return::Never;
     (&client).write_all(b"anybody there?").unwrap();
     rig.brings(&service, b"anybody there?");
     drop_hard(service);
@@ -75,6 +75,25 @@ fn an_orderly_end_without_a_word_is_passed_on_as_such() {
         assert!(!rig.pair().asks());
         drop(client);
         assert!(matches!(rig.end(), Outcome::Over));
+    }
+}
+
+#[test]
+fn an_orderly_end_of_a_service_that_is_stopped_gives_back_who_has_said_nothing() {
+    for families in ALL {
+        let (client, service, mut rig) = joined(families, b"");
+        rig.returns = Return::AnyEnd;
+        drop(service);
+        // What it says at the same moment is not lost either.
+        (&client).write_all(b"hello").unwrap();
+        rig.turn(Side::Client, EpollFlags::EPOLLIN);
+        let given_back = rig.unheard();
+        assert_eq!(rig.moved, Moved::default());
+        let (backend, service) = connection(families[1]);
+        rig.join(given_back, backend, b"");
+        rig.brings(&service, b"hello");
+        drop(service);
+        rig.is_ended(&client);
     }
 }
 
