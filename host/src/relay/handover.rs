@@ -116,7 +116,7 @@ impl Room {
                 note: proxied.config.service.to_string(),
                 fds: Held(Arc::new(vec![it.client])),
             }),
-            Stage::Joined(it) if it.pair.is_still() && !it.pair.asks() => {
+            Stage::Joined(it) if it.pair.is_still() && !it.pair.is_unanswered() => {
                 let sockets = it.pair.into_sockets();
                 Some(pair_to_hold(&proxied.config.name, guest.ticket.serial, sockets))
             }

@@ -100,6 +100,8 @@ pub(super) struct Pair {
     returns: Return,
     asked: bool,
     heard: bool,
+    /// Whether the client has said something since the latest byte of the service.
+    owed: bool,
     /// Whether the end of what one side says was passed on to the other.
     asking_shut: bool,
     answering_shut: bool,
@@ -139,6 +141,7 @@ impl Pair {
             returns: Return::Never,
             asked: false,
             heard: false,
+            owed: false,
             asking_shut: false,
             answering_shut: false,
         })
@@ -176,6 +179,8 @@ impl Pair {
             moved.to_backend = self.ask(scratch);
             moved.from_backend += self.answer(scratch);
         }
+        // Where both have said something, what the service has said was there before.
+        self.owed = moved.to_backend > 0 || self.owed && moved.from_backend == 0;
         (self.outcome(), moved)
     }
 
@@ -215,9 +220,15 @@ impl Pair {
         self.asking.can_move() || self.answering.can_move()
     }
 
+    /// Whether the client has said something since the latest byte of the service, which has not ended
+    /// what it says.
+    pub(super) fn asks(&self) -> bool {
+        self.owed && self.answering.over().is_none()
+    }
+
     /// Whether the client has said something, and the service has neither answered with its first byte
     /// yet nor ended what it says.
-    pub(super) fn asks(&self) -> bool {
+    pub(super) fn is_unanswered(&self) -> bool {
         self.asked && !self.heard && self.answering.over().is_none()
     }
 
@@ -238,7 +249,7 @@ impl Pair {
     /// Until then it lies in the client's socket, and a client at a Unix socket that has made some hundred
     /// tiny writes can make no more (the kernel counts what each of them costs it, and nobody can see that
     /// from here). A service that answers only when it has heard more would wait for ever: so this
-    /// is to be called when a client [asks](Self::asks) for long.
+    /// is to be called when a client is [unanswered](Self::is_unanswered) for long.
     pub(super) fn waive(&mut self, scratch: &mut Scratch) {
         if self.protected {
             self.consume(&mut scratch.waste);

@@ -131,8 +131,8 @@ pub(super) struct Joined {
     /// The word about the service under which it was passed on.
     pub(super) turn: u64,
     pub(super) asks: bool,
-    /// Since when, unless what it says was taken from it for that.
-    pub(super) asks_since: Option<i64>,
+    /// Since when it waits for its first answer, unless what it says was taken from it for that.
+    pub(super) unanswered_since: Option<i64>,
     /// It is in the list of those who have more to do.
     pub(super) has_more: bool,
 }

@@ -70,7 +70,7 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
-        let joined = Joined { pair, turn, asks: false, asks_since: None, has_more: false };
+        let joined = Joined { pair, turn, asks: false, unanswered_since: None, has_more: false };
         self.guests.insert(Guest { proxy, ticket, stage: Stage::Joined(Box::new(joined)) });
     }
 
@@ -91,8 +91,8 @@ impl Room {
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
             let asked = std::mem::replace(&mut joined.asks, asks);
-            if asks && !asked {
-                joined.asks_since = Some(self.now);
+            if asks && !asked && joined.pair.is_unanswered() {
+                joined.unanswered_since = Some(self.now);
                 if !std::mem::replace(&mut self.minds_askers, true) {
                     self.timers.set(self.now + PATIENCE_MS, Due::Askers);
                 }
@@ -136,9 +136,10 @@ impl Room {
         for key in self.guests.keys() {
             let Some(guest) = self.guests.get_mut(key) else { continue };
             let Stage::Joined(joined) = &mut guest.stage else { continue };
-            let Some(since) = joined.asks_since.filter(|_| joined.asks) else { continue };
+            let is_unanswered = joined.pair.is_unanswered();
+            let Some(since) = joined.unanswered_since.filter(|_| is_unanswered) else { continue };
             if since <= late {
-                joined.asks_since = None;
+                joined.unanswered_since = None;
                 joined.pair.waive(&mut self.scratch);
                 self.turn(key, Side::Client, EpollFlags::empty());
             } else {

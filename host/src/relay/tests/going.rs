@@ -80,6 +80,25 @@ fn a_service_may_be_stopped_when_everybody_has_got_an_answer() {
 }
 
 #[test]
+fn a_service_is_not_stopped_while_a_later_question_is_open() {
+    let world = World::new("query");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    say(&served, "welcome");
+    reads(&client, "welcome");
+    say(&client, "query");
+    reads(&served, "query");
+    let turn = world.gate(Way::Shut);
+    world.hears_nothing();
+    say(&served, "rows");
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+    reads(&client, "rows");
+}
+
+#[test]
 fn a_drain_is_over_when_who_asked_has_gone_or_another_word_came() {
     let world = World::new("undrained");
     world.serve(|_| {});

@@ -11,7 +11,7 @@ fn a_service_that_dies_before_it_answers_gives_its_client_back() {
             (&client).write_all(word.as_bytes()).unwrap();
             rig.until(|it| it.moved.to_backend == before + word.len() as u64);
         }
-        assert!(rig.pair().asks());
+        assert!(rig.pair().is_unanswered());
         drop(service);
         let its_end = rig.unheard();
         let (backend, service) = connection(families[1]);
@@ -72,7 +72,7 @@ fn an_orderly_end_without_a_word_is_passed_on_as_such() {
         rig.brings(&service, b"hello");
         drop(service);
         rig.is_ended(&client);
-        assert!(!rig.pair().asks());
+        assert!(!rig.pair().is_unanswered());
         drop(client);
         assert!(matches!(rig.end(), Outcome::Over));
     }
@@ -139,7 +139,7 @@ fn a_client_that_says_much_before_it_is_answered_is_protected_no_longer() {
         rig.until(|it| it.moved.to_backend == MUCH && it.pair().is_still());
         rig.until(|it| it.pair().asking_shut);
         let (client, service) = (writer.join().unwrap(), reader.join().unwrap());
-        assert!(rig.pair().asks() && !rig.pair().protected);
+        assert!(rig.pair().is_unanswered() && !rig.pair().protected);
         (&service).write_all(b"got it").unwrap();
         rig.brings(&client, b"got it");
     }
@@ -175,7 +175,7 @@ fn a_client_that_waits_for_an_answer_with_much_in_its_socket_is_relieved() {
         said += 1;
     }
     rig.until(|it| it.moved.to_backend == said);
-    assert!((&client).write(b"x").is_err() && rig.pair().asks());
+    assert!((&client).write(b"x").is_err() && rig.pair().is_unanswered());
     let Rig { pair, scratch, .. } = &mut rig;
     pair.as_mut().unwrap().waive(scratch);
     (&client).write_all(b"xxx").unwrap();
