@@ -126,6 +126,12 @@ impl Room {
         waiting.hold == Hold::No
     }
 
+    /// Whether the keeper still has a client whose turn has come.
+    fn is_kept(&self, key: Key) -> bool {
+        let stage = self.guests.get(key).map(|it| &it.stage);
+        matches!(stage, Some(Stage::Waiting(it)) if it.hold == Hold::Leaving)
+    }
+
     /// The keeper has let go of a client.
     pub(super) fn let_go_of(&mut self, serial: u64) {
         let Some(key) = self.held.get(&serial).copied() else { return };
@@ -143,7 +149,10 @@ impl Room {
 
     /// Passes a new client on at once, if nothing is in the way.
     pub(super) fn pass_on(&mut self, proxy: Key, client: OwnedFd) -> Option<OwnedFd> {
-        let is_free = |it: &Proxied| it.queue.is_empty() && it.has_room();
+        // Nobody overtakes who still waits for the keeper.
+        let is_free = |it: &Proxied| {
+            it.queue.is_empty() && it.has_room() && !it.leaving.values().any(|it| self.is_kept(*it))
+        };
         if !self.is_open(proxy) || !self.proxies.get(proxy).is_some_and(is_free) {
             return Some(client);
         }

@@ -141,6 +141,25 @@ fn who_hangs_up_waits_no_more_and_who_has_only_said_all_does() {
 }
 
 #[test]
+fn nobody_overtakes_who_is_still_in_the_hands_of_the_keeper() {
+    let world = World::new("overtake");
+    world.serve(|_| {});
+    let (one, two) = (world.connect(), world.connect());
+    say(&one, "one");
+    say(&two, "two");
+    world.holds(2);
+    let backend = world.backend();
+    let keeper = world.keeper.lock().expect("no panic");
+    world.gate(Way::Open);
+    world.comes_to(2, |it| &it.total);
+    let new = world.connect();
+    say(&new, "new");
+    world.comes_to(3, |it| &it.total);
+    drop(keeper);
+    ["one", "two", "new"].map(|it| reads(accept(&backend), it));
+}
+
+#[test]
 fn a_service_that_listens_late_is_tried_until_it_does() {
     let world = World::new("late");
     world.serve(|_| {});
