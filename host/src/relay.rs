@@ -73,8 +73,8 @@ pub struct Gate {
 pub enum Way {
     /// It is up: whoever waits is passed on.
     Open,
-    /// It is not, or not for long: whoever comes waits. [`Said::Drained`] is to be told as soon as every
-    /// client that was passed on and has said something has got an answer, or is gone.
+    /// It is not, or not for long: whoever comes waits. [`Said::Drained`] is to be told as soon as no client
+    /// that was passed on has said something since the service has: each has an answer, or is gone.
     Shut,
     /// It has failed and is not tried again: whoever waits is sent away, and whoever comes knocks.
     Failed,

@@ -59,12 +59,12 @@ impl Room {
         for it in ready {
             match it {
                 Arriving::Waiting { serial, client, .. } => {
-                    self.next_serial = self.next_serial.max(serial);
-                    self.wait(proxy, client, serial, true);
+                    let ticket = self.ticket(proxy, serial);
+                    self.wait(proxy, client, ticket, true);
                 }
                 Arriving::Pair { serial, sockets, .. } => {
-                    self.next_serial = self.next_serial.max(serial);
-                    self.join_again(proxy, serial, sockets);
+                    let ticket = self.ticket(proxy, serial);
+                    self.join_again(proxy, ticket, sockets);
                 }
             }
         }
@@ -112,13 +112,13 @@ impl Room {
         match guest.stage {
             // Also one that the keeper may have: who tells it so may not have come to that.
             Stage::Waiting(it) => Some(Said::Hold {
-                key: key_of(proxied, guest.serial),
+                key: key_of(proxied, guest.ticket.serial),
                 note: proxied.config.service.to_string(),
                 fds: Held(Arc::new(vec![it.client])),
             }),
-            Stage::Joined(it) if it.pair.is_still() && !it.pair.asks() => {
+            Stage::Joined(it) if it.pair.is_still() && !it.pair.is_unanswered() => {
                 let sockets = it.pair.into_sockets();
-                Some(pair_to_hold(&proxied.config.name, guest.serial, sockets))
+                Some(pair_to_hold(&proxied.config.name, guest.ticket.serial, sockets))
             }
             Stage::Joined(_) => None,
         }

@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal};
 
 /// How many clients the kernel lets wait at a socket.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 

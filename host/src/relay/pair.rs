@@ -4,7 +4,8 @@
 //! they leave the client's socket when the first byte of the answer comes. A service that dies before it
 //! has reset its connection, and then the client is given back as it came, to be passed on to the next
 //! one. The protection ends early when more was said than can safely lie unread, and when the service ends
-//! the connection in an orderly way without a word, which is passed on.
+//! the connection in an orderly way without a word, which is passed on: unless the service is being stopped
+//! and the client has said nothing either, for then it is given back, too.
 //!
 //! **The end** of one direction is passed on when everything is delivered, and the other one goes on. A reset
 //! becomes a reset of the other side, after what was received before it is delivered. A Unix socket cannot
@@ -35,6 +36,17 @@ pub(super) enum Side {
     Backend,
 }
 
+/// After which end of a service that has said nothing its client is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// None.
+    Never,
+    /// A reset.
+    Reset,
+    /// A reset, and an orderly end if the client has said nothing: the service is being stopped.
+    AnyEnd,
+}
+
 /// How a connection is after a turn.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -42,7 +54,7 @@ pub(super) enum Outcome {
     Open,
     /// It has ended, both ways: it is to be dropped, which closes both sockets.
     Over,
-    /// The service was reset before its first byte. The client is as it came, with everything it has said,
+    /// The service has ended before its first byte. The client is as it came, with everything it has said,
     /// and no epoll knows it; the rest is to be dropped.
     Unheard(OwnedFd),
 }
@@ -85,8 +97,11 @@ pub(super) struct Pair {
     from: From,
     /// Whether what the client says stays in its socket.
     protected: bool,
+    returns: Return,
     asked: bool,
     heard: bool,
+    /// Whether the client has said something since the latest byte of the service.
+    owed: bool,
     /// Whether the end of what one side says was passed on to the other.
     asking_shut: bool,
     answering_shut: bool,
@@ -123,8 +138,10 @@ impl Pair {
             looks: 0,
             from: From::Start,
             protected: true,
+            returns: Return::Never,
             asked: false,
             heard: false,
+            owed: false,
             asking_shut: false,
             answering_shut: false,
         })
@@ -145,22 +162,42 @@ impl Pair {
         Ok(Self { protected: false, heard: true, ..begun })
     }
 
-    /// Does what an event of one side calls for; without events, what is left to do. The client is given
-    /// back only if it `may_return`; otherwise a service's reset is passed on to it.
+    /// Does what an event of one side calls for; without events, what is left to do. An end of the service
+    /// that does not give the client back, as `returns` says, is passed on to it.
     pub(super) fn turn(
         &mut self,
         side: Side,
         events: EpollFlags,
         scratch: &mut Scratch,
-        may_return: bool,
+        returns: Return,
     ) -> (Outcome, Moved) {
+        self.returns = returns;
         self.hear_of(side, events);
         let mut moved = Moved::default();
         if self.client.is_some() {
+            moved.from_backend = self.hear_first(scratch);
             moved.to_backend = self.ask(scratch);
-            moved.from_backend = self.answer(scratch);
+            moved.from_backend += self.answer(scratch);
         }
-        (self.outcome(may_return), moved)
+        // Where both have said something, what the service has said was there before.
+        self.owed = moved.to_backend > 0 || self.owed && moved.from_backend == 0;
+        (self.outcome(), moved)
+    }
+
+    /// Sees whether a service that is being stopped has gone, before it is asked for the first time.
+    fn hear_first(&mut self, scratch: &mut Scratch) -> u64 {
+        if self.returns != Return::AnyEnd || self.asked || self.heard || !self.protected {
+            return 0;
+        }
+        self.answering.rouse(false);
+        self.answer(scratch)
+    }
+
+    /// Whether the service is being stopped, and neither has said anything.
+    fn is_left_in_silence(&self) -> bool {
+        let has_ended = self.answering.over() == Some(End::Orderly);
+        let is_silent = !self.asked && !self.heard && self.asking.over().is_none();
+        self.returns == Return::AnyEnd && self.protected && has_ended && is_silent
     }
 
     fn hear_of(&mut self, side: Side, events: EpollFlags) {
@@ -183,9 +220,15 @@ impl Pair {
         self.asking.can_move() || self.answering.can_move()
     }
 
+    /// Whether the client has said something since the latest byte of the service, which has not ended
+    /// what it says.
+    pub(super) fn asks(&self) -> bool {
+        self.owed && self.answering.over().is_none()
+    }
+
     /// Whether the client has said something, and the service has neither answered with its first byte
     /// yet nor ended what it says.
-    pub(super) fn asks(&self) -> bool {
+    pub(super) fn is_unanswered(&self) -> bool {
         self.asked && !self.heard && self.answering.over().is_none()
     }
 
@@ -206,7 +249,7 @@ impl Pair {
     /// Until then it lies in the client's socket, and a client at a Unix socket that has made some hundred
     /// tiny writes can make no more (the kernel counts what each of them costs it, and nobody can see that
     /// from here). A service that answers only when it has heard more would wait for ever: so this
-    /// is to be called when a client [asks](Self::asks) for long.
+    /// is to be called when a client is [unanswered](Self::is_unanswered) for long.
     pub(super) fn waive(&mut self, scratch: &mut Scratch) {
         if self.protected {
             self.consume(&mut scratch.waste);
@@ -218,6 +261,7 @@ impl Pair {
         let mut read = 0;
         while self.protected && self.asking.can_move() {
             match self.asking.keeps() {
+                _ if self.is_left_in_silence() => return read,
                 true => read += self.asking.flush(&self.backend, scratch),
                 false => read += self.look(scratch),
             }
@@ -281,7 +325,7 @@ impl Pair {
         let length = self.answering.take(&self.backend, &mut scratch.buffer, MsgFlags::empty());
         self.heard = length > 0;
         let ended = self.answering.over() == Some(End::Orderly) && !self.is_refused();
-        if self.protected && (self.heard || ended) {
+        if self.protected && (self.heard || ended && !self.is_left_in_silence()) {
             self.consume(&mut scratch.waste);
         }
         let client = self.client.as_ref().expect("it was not given back");
@@ -311,16 +355,19 @@ impl Pair {
     }
 
     /// Draws the conclusion of what both directions have come to.
-    fn outcome(&mut self, may_return: bool) -> Outcome {
+    fn outcome(&mut self) -> Outcome {
         let (asking, answering) = (self.asking.over(), self.answering.over());
         let refused = |it| it == Some(End::Refused);
         let client_gone = asking == Some(End::Reset) || asking.is_some() && refused(answering);
         let backend_gone = answering == Some(End::Reset) || answering.is_some() && refused(asking);
         match (client_gone, backend_gone) {
             (true, true) => {}
-            (false, true) if self.protected && may_return => return self.give_back(),
+            (false, true) if self.protected && self.returns != Return::Never => {
+                return self.give_back();
+            }
             (false, true) => self.client.as_ref().map_or((), reset),
             (true, false) => reset(&self.backend),
+            (false, false) if self.is_left_in_silence() => return self.give_back(),
             (false, false) if asking.is_some() && answering.is_some() => {}
             (false, false) => {
                 self.pass_ends_on(asking, answering);

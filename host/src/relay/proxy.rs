@@ -1,10 +1,12 @@
 //! A proxy: its listening sockets, and how its clients come in.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::socket::sockopt::Linger;
 use nix::sys::socket::{SockFlag, accept4, setsockopt};
@@ -12,6 +14,7 @@ use nix::sys::socket::{SockFlag, accept4, setsockopt};
 use super::Said;
 use super::backend::Backend;
 use super::face::Counts;
+use super::listen::BACKLOG;
 use super::peer::Users;
 use super::room::{BySerial, Episode, Room, Stand};
 use super::slots::{Key, Part};
@@ -54,6 +57,8 @@ pub(super) struct Proxied {
     crowded: Episode,
     forbidden: Episode,
     unaccepted: Episode,
+    unwelcome: Episode,
+    pub(super) hopeless: Episode,
 }
 
 /// A listening socket.
@@ -99,6 +104,8 @@ impl Proxied {
             crowded: Episode::default(),
             forbidden: Episode::default(),
             unaccepted: Episode::default(),
+            unwelcome: Episode::default(),
+            hopeless: Episode::default(),
         }
     }
 
@@ -218,6 +225,7 @@ impl Room {
         (proxied.is_reached, proxied.trouble) = (false, None);
         (proxied.retry_at, proxied.retry_ms) = (self.now, RETRY_MS);
         proxied.in_vain.over();
+        proxied.unwelcome.over();
         if proxied.config.xinit.mode == Mode::Pass {
             self.has_started(key);
         }
@@ -231,6 +239,38 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(key) else { return };
         if !proxied.queue.is_empty() {
             proxied.cold_since.get_or_insert(self.now);
+        }
+    }
+
+    /// The service is down and stays so: whoever has come is sent away, and whoever comes knocks.
+    pub(super) fn fail(&mut self, key: Key) {
+        self.turn_away(key);
+        self.shut(key);
+        self.send_away(key);
+    }
+
+    /// Sends those away who wait in the kernel for a service that has the sockets itself: it is down, and
+    /// they would knock for ever.
+    fn turn_away(&mut self, key: Key) {
+        let Some(proxied) = self.proxies.get_mut(key) else { return };
+        if proxied.config.xinit.mode != Mode::Pass {
+            return;
+        }
+        proxied.cold_since = None;
+        let listeners = proxied.listeners.iter().filter_map(|it| self.listeners.get(*it));
+        let count = listeners.map(|it| clear_backlog(&it.sockets[it.index])).sum();
+        Counts::add(&proxied.counts.total, count);
+        self.have_sent_away(key, count);
+    }
+
+    /// So many were sent away, as nobody is started for them.
+    pub(super) fn have_sent_away(&mut self, key: Key, count: u64) {
+        let Some(proxied) = self.proxies.get_mut(key).filter(|_| count > 0) else { return };
+        Counts::add(&proxied.counts.refused, count);
+        if proxied.unwelcome.tell(self.now) {
+            let service = &proxied.config.service;
+            let why = format!("`{service}` is down and is not started for them");
+            self.note(key, format!("clients are sent away: {why}"));
         }
     }
 
@@ -284,9 +324,7 @@ impl Room {
         let Some(proxy) = self.listeners.get(key).map(|it| it.proxy) else { return };
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         if proxied.config.xinit.mode == Mode::Pass {
-            proxied.cold_since.get_or_insert(self.now);
-            let service = proxied.service;
-            return self.knock(service);
+            return self.accept_none(key, proxy);
         }
         for _ in 0..BATCH {
             let Some(listener) = self.listeners.get(key) else { return };
@@ -297,6 +335,18 @@ impl Room {
                 Err(errno) => return self.accept_later(key, proxy, errno),
             }
         }
+    }
+
+    /// Somebody connects to a service that has the socket itself.
+    fn accept_none(&mut self, key: Key, proxy: Key) {
+        let Some(listener) = self.listeners.get(key) else { return };
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        if !has_backlog(&listener.sockets[listener.index]) {
+            return self.watch_passed(proxy); // It was sent away meanwhile.
+        }
+        proxied.cold_since.get_or_insert(self.now);
+        let service = proxied.service;
+        self.knock(service);
     }
 
     fn accept_later(&mut self, key: Key, proxy: Key, errno: Errno) {
@@ -330,8 +380,8 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         let most = proxied.config.xinit.max_waiting;
         if proxied.queue.len() < most as usize {
-            let serial = self.serial();
-            return self.wait(proxy, client, serial, false);
+            let ticket = self.next_ticket(proxy);
+            return self.wait(proxy, client, ticket, false);
         }
         Counts::add(&proxied.counts.refused, 1);
         let is_new = proxied.crowded.tell(self.now);
@@ -347,6 +397,37 @@ impl Room {
             it.crowded.over();
         }
     }
+}
+
+/// Accepts and closes whoever waits at a socket, which blocks whoever has it at other times. How many
+/// they were; of those who keep coming so many as a backlog can have.
+fn clear_backlog(listener: &OwnedFd) -> u64 {
+    let Ok(flags) = fcntl(listener, FcntlArg::F_GETFL).map(OFlag::from_bits_retain) else {
+        return 0;
+    };
+    if fcntl(listener, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).is_err() {
+        return 0;
+    }
+    let mut count = 0;
+    for _ in 0..BACKLOG {
+        match accepted(listener) {
+            Ok(client) => {
+                reset(client);
+                count += 1;
+            }
+            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+            Err(_) => break,
+        }
+    }
+    // The descriptor is as it was, which cannot be refused.
+    let _ = fcntl(listener, FcntlArg::F_SETFL(flags));
+    count
+}
+
+/// Whether somebody waits at a socket.
+fn has_backlog(listener: &OwnedFd) -> bool {
+    let mut look = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut look, PollTimeout::ZERO).is_ok_and(|it| it > 0)
 }
 
 #[expect(unsafe_code, reason = "what is accepted has a number and no owner yet")]

@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::backend::{Backend, Dial, Dialed, dial};
 use super::face::Counts;
 use super::proxy::{Proxied, RETRY_MS, named, reset};
-use super::room::{Guest, Room, Stage};
+use super::room::{Guest, Room, Stage, Ticket};
 use super::slots::{Key, Part};
 use super::timers::Due;
 use super::{Held, Said};
@@ -55,24 +55,23 @@ pub(super) fn key_of(proxied: &Proxied, serial: u64) -> String {
 
 impl Room {
     /// A client waits from now on; `held` by the keeper already, if it has waited before.
-    pub(super) fn wait(&mut self, proxy: Key, client: OwnedFd, serial: u64, held: bool) {
+    pub(super) fn wait(&mut self, proxy: Key, client: OwnedFd, ticket: Ticket, held: bool) {
         let hold = if held { Hold::Yes } else { Hold::No };
-        let guest = Guest { proxy, serial, stage: self.waiting(proxy, client, hold, Line::None) };
-        let key = self.guests.insert(guest);
+        let stage = self.waiting(client, &ticket, hold);
+        let key = self.guests.insert(Guest { proxy, ticket, stage });
         self.queue(key);
     }
 
-    fn waiting(&self, proxy: Key, client: OwnedFd, hold: Hold, line: Line) -> Stage {
-        let config = self.proxies.get(proxy).map(|it| it.config.xinit.connect_timeout_ms);
-        let deadline = self.now + config.unwrap_or_default().max(1);
-        Stage::Waiting(Box::new(Waiting { client, deadline, hold, line }))
+    fn waiting(&self, client: OwnedFd, ticket: &Ticket, hold: Hold) -> Stage {
+        let deadline = self.now + ticket.patience_ms.max(1);
+        Stage::Waiting(Box::new(Waiting { client, deadline, hold, line: Line::None }))
     }
 
     /// One who waits is counted, watched and put into the queue.
     fn queue(&mut self, key: Key) {
         let Some(proxy) = self.begin_wait(key) else { return };
         let Some(guest) = self.guests.get(key) else { return };
-        let (serial, is_open) = (guest.serial, self.is_open(proxy));
+        let (serial, is_open) = (guest.ticket.serial, self.is_open(proxy));
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.queue.insert(serial, key);
         if !is_open {
@@ -101,14 +100,15 @@ impl Room {
         let Some(guest) = self.guests.get_mut(key) else { return };
         let Stage::Waiting(waiting) = &mut guest.stage else { return };
         let Some(proxied) = self.proxies.get(guest.proxy) else { return };
-        self.held.insert(guest.serial, key);
+        self.held.insert(guest.ticket.serial, key);
         if waiting.hold != Hold::No {
             return;
         }
         // Without a descriptor for it, it waits unprotected.
         let Ok(copy) = waiting.client.try_clone() else { return };
         waiting.hold = Hold::Yes;
-        let (key, note) = (key_of(proxied, guest.serial), proxied.config.service.to_string());
+        let (key, note) =
+            (key_of(proxied, guest.ticket.serial), proxied.config.service.to_string());
         self.say(Said::Hold { key, note, fds: Held(Arc::new(vec![copy])) });
     }
 
@@ -119,11 +119,17 @@ impl Room {
         let Some(proxied) = self.proxies.get(guest.proxy) else { return true };
         if waiting.hold == Hold::Yes {
             waiting.hold = Hold::Leaving;
-            let key = key_of(proxied, guest.serial);
+            let key = key_of(proxied, guest.ticket.serial);
             self.say(Said::Drop { key });
             return false;
         }
         waiting.hold == Hold::No
+    }
+
+    /// Whether the keeper still has a client whose turn has come.
+    fn is_kept(&self, key: Key) -> bool {
+        let stage = self.guests.get(key).map(|it| &it.stage);
+        matches!(stage, Some(Stage::Waiting(it)) if it.hold == Hold::Leaving)
     }
 
     /// The keeper has let go of a client.
@@ -143,14 +149,17 @@ impl Room {
 
     /// Passes a new client on at once, if nothing is in the way.
     pub(super) fn pass_on(&mut self, proxy: Key, client: OwnedFd) -> Option<OwnedFd> {
-        let is_free = |it: &Proxied| it.queue.is_empty() && it.has_room();
+        // Nobody overtakes who still waits for the keeper.
+        let is_free = |it: &Proxied| {
+            it.queue.is_empty() && it.has_room() && !it.leaving.values().any(|it| self.is_kept(*it))
+        };
         if !self.is_open(proxy) || !self.proxies.get(proxy).is_some_and(is_free) {
             return Some(client);
         }
         match self.dial(proxy) {
             Dialed::Connected(backend) => {
-                let serial = self.serial();
-                self.join_new(proxy, serial, client, backend);
+                let ticket = self.next_ticket(proxy);
+                self.join_new(proxy, ticket, client, backend);
                 None
             }
             Dialed::UnderWay(dial) => {
@@ -166,13 +175,13 @@ impl Room {
 
     /// A new client whose connection takes a while.
     fn wait_for_line(&mut self, proxy: Key, client: OwnedFd, dial: Dial) {
-        let serial = self.serial();
-        let stage = self.waiting(proxy, client, Hold::No, Line::None);
-        let key = self.guests.insert(Guest { proxy, serial, stage });
+        let ticket = self.next_ticket(proxy);
+        let stage = self.waiting(client, &ticket, Hold::No);
+        let key = self.guests.insert(Guest { proxy, ticket, stage });
         if self.begin_wait(key).is_some() {
             let proxied = self.proxies.get_mut(proxy);
             if let Some(proxied) = proxied {
-                proxied.leaving.insert(serial, key);
+                proxied.leaving.insert(ticket.serial, key);
             }
             self.keep_line(key, dial);
         }
@@ -269,7 +278,7 @@ impl Room {
     /// It is decided whether a client is connected.
     pub(super) fn dialed(&mut self, key: Key) {
         let Some(guest) = self.guests.get_mut(key) else { return };
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, serial) = (guest.proxy, guest.ticket.serial);
         let Stage::Waiting(waiting) = &mut guest.stage else { return };
         let Line::Dialing(dial) = std::mem::replace(&mut waiting.line, Line::None) else { return };
         let _ = self.epoll.delete(&dial.socket);
@@ -304,7 +313,7 @@ impl Room {
     /// A client's turn has come.
     fn leave(&mut self, key: Key, line: Line) {
         let Some(guest) = self.guests.get(key) else { return };
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, serial) = (guest.proxy, guest.ticket.serial);
         if let Some(proxied) = self.proxies.get_mut(proxy) {
             proxied.queue.remove(&serial);
             proxied.leaving.insert(serial, key);
@@ -348,7 +357,7 @@ impl Room {
     fn call_back(&mut self, key: Key) {
         self.set_line(key, Line::None);
         let Some(guest) = self.guests.get(key) else { return };
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, serial) = (guest.proxy, guest.ticket.serial);
         if let Some(proxied) = self.proxies.get_mut(proxy)
             && proxied.leaving.remove(&serial).is_some()
         {
@@ -386,12 +395,11 @@ impl Room {
     }
 
     /// Sends all away who wait.
-    pub(super) fn send_away(&mut self, proxy: Key, why: &str) {
+    pub(super) fn send_away(&mut self, proxy: Key) {
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        for key in proxied.queue.clone().into_values() {
-            self.in_vain(proxy, why.to_owned());
-            self.dismiss(key);
-        }
+        let all = proxied.queue.clone();
+        self.have_sent_away(proxy, all.len() as u64);
+        all.into_values().for_each(|it| self.dismiss(it));
     }
 
     fn in_vain(&mut self, proxy: Key, why: String) {
@@ -433,9 +441,9 @@ impl Room {
     }
 
     /// Takes one who waits out of everything. What is left of it waits no longer.
-    pub(super) fn end_wait(&mut self, key: Key) -> Option<(Key, u64, OwnedFd)> {
+    pub(super) fn end_wait(&mut self, key: Key) -> Option<(Key, Ticket, OwnedFd)> {
         let guest = self.guests.get(key)?;
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, serial) = (guest.proxy, guest.ticket.serial);
         let Stage::Waiting(waiting) = &guest.stage else { return None };
         // The keeper may still have it open, so it does not leave by itself.
         let _ = self.epoll.delete(&waiting.client);
@@ -447,9 +455,10 @@ impl Room {
             Counts::take(&proxied.counts.waiting, 1);
         }
         self.service_of(proxy)?.waits_no_more();
-        let guest = self.guests.remove(key)?;
-        let Stage::Waiting(waiting) = guest.stage else { return None };
-        Some((guest.proxy, guest.serial, waiting.client))
+        let Guest { mut ticket, stage, .. } = self.guests.remove(key)?;
+        let Stage::Waiting(waiting) = stage else { return None };
+        ticket.patience_ms = waiting.deadline - self.now;
+        Some((proxy, ticket, waiting.client))
     }
 
     /// Hands those who wait over to the proxy that stands in place of this one, before another service.

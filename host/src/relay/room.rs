@@ -104,9 +104,19 @@ pub(super) struct Room {
 /// A client of a proxy.
 pub(super) struct Guest {
     pub(super) proxy: Key,
+    pub(super) ticket: Ticket,
+    pub(super) stage: Stage,
+}
+
+/// What stays with a client, whether it waits or is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
     /// Clients that have come earlier have smaller ones.
     pub(super) serial: u64,
-    pub(super) stage: Stage,
+    /// For how long it may still wait, all in all.
+    pub(super) patience_ms: i64,
+    /// How often a service has ended before it has said anything to it.
+    pub(super) returns: u8,
 }
 
 /// How far a client has come.
@@ -121,8 +131,8 @@ pub(super) struct Joined {
     /// The word about the service under which it was passed on.
     pub(super) turn: u64,
     pub(super) asks: bool,
-    /// Since when, unless what it says was taken from it for that.
-    pub(super) asks_since: Option<i64>,
+    /// Since when it waits for its first answer, unless what it says was taken from it for that.
+    pub(super) unanswered_since: Option<i64>,
     /// It is in the list of those who have more to do.
     pub(super) has_more: bool,
 }
@@ -304,10 +314,17 @@ impl Room {
         }
     }
 
-    /// The next serial.
-    pub(super) fn serial(&mut self) -> u64 {
+    /// For one who comes new.
+    pub(super) fn next_ticket(&mut self, proxy: Key) -> Ticket {
         self.next_serial += 1;
-        self.next_serial
+        self.ticket(proxy, self.next_serial)
+    }
+
+    /// For one who has come as this one.
+    pub(super) fn ticket(&mut self, proxy: Key, serial: u64) -> Ticket {
+        self.next_serial = self.next_serial.max(serial);
+        let patience_ms = self.proxies.get(proxy).map(|it| it.config.xinit.connect_timeout_ms);
+        Ticket { serial, patience_ms: patience_ms.unwrap_or_default(), returns: 0 }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A service as its proxies see it: the way to it, how long nothing has happened, and whether anybody
-//! waits for its first answer.
+//! waits for an answer.
 
 use super::room::Room;
 use super::slots::Key;
@@ -22,7 +22,7 @@ pub(super) struct Service {
     pub(super) waiting: u64,
     /// How many were passed on.
     pub(super) joined: u64,
-    /// How many of those wait for their first answer.
+    /// How many of those have said something since the latest byte of the service.
     pub(super) asking: u64,
     /// When something has happened last.
     pub(super) active_ms: i64,
@@ -31,7 +31,7 @@ pub(super) struct Service {
     pub(super) proxies: Vec<Key>,
 }
 
-/// Somebody wants to know when no client waits for its first answer.
+/// Somebody wants to know when no client waits for an answer.
 #[derive(Debug)]
 pub(super) struct Drain {
     service: Key,
@@ -127,13 +127,7 @@ impl Room {
                 self.drains.push(Drain { service: key, turn, looks: 0 });
                 self.knock_for_waiting(key);
             }
-            Way::Failed => {
-                let why = format!("`{name}` has failed");
-                for proxy in proxies {
-                    self.shut(proxy);
-                    self.send_away(proxy, &why);
-                }
-            }
+            Way::Failed => proxies.iter().for_each(|it| self.fail(*it)),
         }
     }
 

@@ -220,6 +220,11 @@ fn ends(mut from: impl Read) {
     assert_eq!(rest, b"");
 }
 
+/// A Unix client of whom something is unread is reset.
+fn ends_somehow(mut from: impl Read) {
+    assert!(from.read(&mut [0]).map_or(true, |it| it == 0));
+}
+
 fn accept(listener: &UnixListener) -> UnixStream {
     let (stream, _) = listener.accept().expect("somebody comes");
     stream.set_read_timeout(Some(LIMIT)).expect("a socket has time limits");

@@ -7,39 +7,48 @@ use nix::sys::epoll::EpollFlags;
 
 use super::backend::{Dialed, dial};
 use super::face::Counts;
-use super::pair::{Moved, Outcome, Pair, Side};
+use super::pair::{Moved, Outcome, Pair, Return, Side};
 use super::preface::preface;
 use super::proxy::reset;
-use super::room::{Guest, Joined, Room, Stage};
+use super::room::{Guest, Joined, Room, Stage, Ticket};
 use super::slots::{Key, Part};
 use super::timers::Due;
 
 /// How long what a client says is kept for another service when this one says nothing.
 const PATIENCE_MS: i64 = 10_000;
 
+/// How often a client goes on to the next service when one has ended before its first byte.
+const RETURNS_MAX: u8 = 3;
+
 impl Room {
     /// Connects one who has waited.
     pub(super) fn join(&mut self, key: Key, backend: OwnedFd) {
-        if let Some((proxy, serial, client)) = self.end_wait(key) {
+        if let Some((proxy, ticket, client)) = self.end_wait(key) {
             self.has_started(proxy);
-            self.join_new(proxy, serial, client, backend);
+            self.join_new(proxy, ticket, client, backend);
         }
     }
 
     /// Connects a client to its service.
-    pub(super) fn join_new(&mut self, proxy: Key, serial: u64, client: OwnedFd, backend: OwnedFd) {
+    pub(super) fn join_new(
+        &mut self,
+        proxy: Key,
+        ticket: Ticket,
+        client: OwnedFd,
+        backend: OwnedFd,
+    ) {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.in_vain.over();
         let greeting = preface(&client, proxied.config.xinit.proxy_protocol);
         let pair = Pair::begin(&self.epoll, client, backend, self.tokens(), &greeting);
-        self.has_joined(proxy, serial, pair);
+        self.has_joined(proxy, ticket, pair);
     }
 
     /// Goes on with a client and its service, who were joined by an earlier server.
-    pub(super) fn join_again(&mut self, proxy: Key, serial: u64, sockets: [OwnedFd; 2]) {
+    pub(super) fn join_again(&mut self, proxy: Key, ticket: Ticket, sockets: [OwnedFd; 2]) {
         let [client, backend] = sockets;
         let pair = Pair::resume(&self.epoll, client, backend, self.tokens());
-        self.has_joined(proxy, serial, pair);
+        self.has_joined(proxy, ticket, pair);
     }
 
     /// What epoll says about the next guest.
@@ -48,7 +57,7 @@ impl Room {
         [key.token(Part::Client), key.token(Part::Backend)]
     }
 
-    fn has_joined(&mut self, proxy: Key, serial: u64, pair: io::Result<Pair>) {
+    fn has_joined(&mut self, proxy: Key, ticket: Ticket, pair: io::Result<Pair>) {
         let Ok(pair) = pair else {
             // The process is out of something, and both are closed by now.
             return self.note(proxy, "a client was closed: it cannot be watched".to_owned());
@@ -61,8 +70,8 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
-        let joined = Joined { pair, turn, asks: false, asks_since: None, has_more: false };
-        self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
+        let joined = Joined { pair, turn, asks: false, unanswered_since: None, has_more: false };
+        self.guests.insert(Guest { proxy, ticket, stage: Stage::Joined(Box::new(joined)) });
     }
 
     /// One side of a connection has something, or can take something.
@@ -71,13 +80,19 @@ impl Room {
         let proxy = guest.proxy;
         let Stage::Joined(joined) = &mut guest.stage else { return };
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        let may_return = !proxied.is_withdrawn;
-        let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, may_return);
+        let service = self.services.get(proxied.service);
+        let is_up = service.is_some_and(|it| it.is_open() && it.turn() == joined.turn);
+        let returns = match proxied.is_withdrawn {
+            true => Return::Never,
+            false if is_up => Return::Reset,
+            false => Return::AnyEnd,
+        };
+        let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, returns);
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
             let asked = std::mem::replace(&mut joined.asks, asks);
-            if asks && !asked {
-                joined.asks_since = Some(self.now);
+            if asks && !asked && joined.pair.is_unanswered() {
+                joined.unanswered_since = Some(self.now);
                 if !std::mem::replace(&mut self.minds_askers, true) {
                     self.timers.set(self.now + PATIENCE_MS, Due::Askers);
                 }
@@ -121,9 +136,10 @@ impl Room {
         for key in self.guests.keys() {
             let Some(guest) = self.guests.get_mut(key) else { continue };
             let Stage::Joined(joined) = &mut guest.stage else { continue };
-            let Some(since) = joined.asks_since.filter(|_| joined.asks) else { continue };
+            let is_unanswered = joined.pair.is_unanswered();
+            let Some(since) = joined.unanswered_since.filter(|_| is_unanswered) else { continue };
             if since <= late {
-                joined.asks_since = None;
+                joined.unanswered_since = None;
                 joined.pair.waive(&mut self.scratch);
                 self.turn(key, Side::Client, EpollFlags::empty());
             } else {
@@ -154,23 +170,40 @@ impl Room {
         }
     }
 
-    /// The service was reset before it has said anything: it goes to the next one, unless this one
+    /// The service has ended before it has said anything: it goes to the next one, unless this one
     /// is up and takes clients, for then it did not want this one.
     fn unheard(&mut self, key: Key, client: OwnedFd) {
         // A descriptor of it may be elsewhere, so it does not leave by itself.
         let _ = self.epoll.delete(&client);
         let Some(guest) = self.guests.remove(key) else { return };
-        let (proxy, serial) = (guest.proxy, guest.serial);
+        let (proxy, mut ticket) = (guest.proxy, guest.ticket);
         let turn = if let Stage::Joined(it) = &guest.stage { it.turn } else { 0 };
         drop(guest);
         self.has_parted(proxy);
-        if self.is_unwanted(proxy, turn) {
+        ticket.returns += 1;
+        let is_hopeless = ticket.returns > RETURNS_MAX;
+        if is_hopeless {
+            self.gives_up(proxy);
+        }
+        if is_hopeless || self.is_unwanted(proxy, turn) {
             reset(client);
             self.admit(proxy);
         } else {
-            self.wait(proxy, client, serial, false);
+            self.wait(proxy, client, ticket, false);
         }
         self.forget_if_over(proxy);
+    }
+
+    /// Nobody else is to be ended by what this client says, if it was that.
+    fn gives_up(&mut self, proxy: Key) {
+        let Some(proxied) = self.proxies.get_mut(proxy) else { return };
+        Counts::add(&proxied.counts.timed_out, 1);
+        if proxied.hopeless.tell(self.now) {
+            let service = &proxied.config.service;
+            let times = u32::from(RETURNS_MAX) + 1;
+            let why = format!("`{service}` has ended {times} times before its first byte to it");
+            self.note(proxy, format!("a client is sent away: {why}"));
+        }
     }
 
     fn is_unwanted(&mut self, proxy: Key, turn: u64) -> bool {

@@ -24,7 +24,7 @@ struct Rig {
     moved: Moved,
     /// The most that one turn has moved in one direction.
     longest: u64,
-    may_return: bool,
+    returns: Return,
 }
 
 /// A socket of either family, and how it was made.
@@ -68,7 +68,7 @@ impl Rig {
         let scratch = Scratch::new().unwrap();
         let (outcome, moved) = (Outcome::Open, Moved::default());
         let mut it =
-            Self { epoll, scratch, pair: None, outcome, moved, longest: 0, may_return: true };
+            Self { epoll, scratch, pair: None, outcome, moved, longest: 0, returns: Return::Reset };
         it.join(client.into(), backend, greeting);
         it
     }
@@ -102,7 +102,7 @@ impl Rig {
 
     fn turn(&mut self, side: Side, events: EpollFlags) {
         let Some(pair) = &mut self.pair else { return };
-        let (outcome, moved) = pair.turn(side, events, &mut self.scratch, self.may_return);
+        let (outcome, moved) = pair.turn(side, events, &mut self.scratch, self.returns);
         self.moved.to_backend += moved.to_backend;
         self.moved.from_backend += moved.from_backend;
         self.longest = self.longest.max(moved.to_backend).max(moved.from_backend);

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::net::Shutdown;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 use super::*;
 
 #[test]
@@ -80,8 +82,9 @@ fn of_a_service_that_has_failed_everybody_is_sent_away_and_the_next_one_knocks()
     world.hears_a_knock();
     world.gate(Way::Failed);
     ends(&client);
-    let why = "clients have waited in vain: `web` has failed".to_owned();
+    let why = "clients are sent away: `web` is down and is not started for them".to_owned();
     assert_eq!(world.hear(), Said::Noted { proxy: name("web"), why });
+    assert_eq!((world.count(|it| &it.refused), world.count(|it| &it.timed_out)), (1, 0));
     let _next = world.connect();
     world.hears_a_knock();
 }
@@ -138,6 +141,25 @@ fn who_hangs_up_waits_no_more_and_who_has_only_said_all_does() {
 }
 
 #[test]
+fn nobody_overtakes_who_is_still_in_the_hands_of_the_keeper() {
+    let world = World::new("overtake");
+    world.serve(|_| {});
+    let (one, two) = (world.connect(), world.connect());
+    say(&one, "one");
+    say(&two, "two");
+    world.holds(2);
+    let backend = world.backend();
+    let keeper = world.keeper.lock().expect("no panic");
+    world.gate(Way::Open);
+    world.comes_to(2, |it| &it.total);
+    let new = world.connect();
+    say(&new, "new");
+    world.comes_to(3, |it| &it.total);
+    drop(keeper);
+    ["one", "two", "new"].map(|it| reads(accept(&backend), it));
+}
+
+#[test]
 fn a_service_that_listens_late_is_tried_until_it_does() {
     let world = World::new("late");
     world.serve(|_| {});
@@ -180,6 +202,29 @@ fn a_service_that_has_the_socket_itself_is_knocked_for_once_per_word() {
     assert!(said.contains(&drained), "{said:?}");
     assert!(said.contains(&Said::Knocked { service: name("web") }), "{said:?}");
     drop((clients, sockets));
+}
+
+#[test]
+fn who_has_come_to_a_socket_of_a_service_that_has_failed_does_not_knock_for_ever() {
+    let world = World::new("pass-failed");
+    let sockets = world.serve(|it| (it.mode, it.backend) = (crate::spec::Mode::Pass, None));
+    let blocks = OFlag::empty();
+    sockets.iter().for_each(|it| drop(fcntl(it, FcntlArg::F_SETFL(blocks)).expect("it is open")));
+    let clients = [world.connect(), world.connect()];
+    world.hears_a_knock();
+    world.gate(Way::Failed);
+    clients.iter().for_each(ends);
+    let why = "clients are sent away: `web` is down and is not started for them".to_owned();
+    assert_eq!(world.hear(), Said::Noted { proxy: name("web"), why });
+    world.hears_nothing();
+    assert_eq!((world.count(|it| &it.refused), world.count(|it| &it.starts)), (2, 0));
+    let flags = fcntl(&sockets[0], FcntlArg::F_GETFL).expect("it is open");
+    assert!(!OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK), "its service waits at it");
+    let next = world.connect();
+    world.hears_a_knock();
+    world.gate(Way::Failed);
+    ends(next);
+    world.hears_nothing();
 }
 
 #[test]

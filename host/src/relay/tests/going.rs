@@ -80,6 +80,25 @@ fn a_service_may_be_stopped_when_everybody_has_got_an_answer() {
 }
 
 #[test]
+fn a_service_is_not_stopped_while_a_later_question_is_open() {
+    let world = World::new("query");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    say(&served, "welcome");
+    reads(&client, "welcome");
+    say(&client, "query");
+    reads(&served, "query");
+    let turn = world.gate(Way::Shut);
+    world.hears_nothing();
+    say(&served, "rows");
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+    reads(&client, "rows");
+}
+
+#[test]
 fn a_drain_is_over_when_who_asked_has_gone_or_another_word_came() {
     let world = World::new("undrained");
     world.serve(|_| {});
@@ -144,19 +163,106 @@ fn who_was_reset_by_a_service_that_has_died_unnoticed_waits_for_the_next_one() {
     reads(accept(&backend), "question");
 }
 
+impl World {
+    /// A service that is stopped while it has a client's question unread: a reset. Returns what is said
+    /// before it is drained.
+    fn dies_with_a_question(&self) -> Said {
+        let before = self.count(|it| &it.to_backend);
+        let backend = self.backend();
+        self.gate(Way::Open);
+        let served = accept(&backend);
+        self.comes_to(before + 8, |it| &it.to_backend);
+        self.gate(Way::Shut);
+        self.hears_nothing();
+        drop((served, backend));
+        let said = self.hear();
+        assert!(matches!(self.hear(), Said::Drained { .. }));
+        said
+    }
+}
+
+#[test]
+fn who_ends_every_service_that_it_asks_is_sent_away_after_the_fourth() {
+    let world = World::new("poison");
+    world.serve(|_| {});
+    let client = world.connect();
+    say(&client, "question");
+    let knock = Said::Knocked { service: name("web") };
+    assert_eq!(world.hear(), knock);
+    (0..3).for_each(|_| assert_eq!(world.dies_with_a_question(), knock));
+    let why = "`web` has ended 4 times before its first byte to it";
+    let why = format!("a client is sent away: {why}");
+    assert_eq!(world.dies_with_a_question(), Said::Noted { proxy: name("web"), why });
+    ends_somehow(&client);
+    assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.timed_out)), (0, 1));
+}
+
+#[test]
+fn who_comes_back_waits_no_longer_than_it_may_wait_all_in_all() {
+    let world = World::new("all-in-all");
+    world.serve(|it| it.connect_timeout_ms = 1_000);
+    let begin = crate::clock::instant();
+    let client = world.connect();
+    say(&client, "question");
+    world.hears_a_knock();
+    assert!(world.said.recv_timeout(Duration::from_millis(600)).is_err());
+    world.dies_with_a_question();
+    ends_somehow(&client);
+    let took = begin.elapsed();
+    assert!((900..1_400).contains(&took.as_millis()), "{took:?}");
+}
+
+#[test]
+fn who_has_said_nothing_when_a_service_is_stopped_goes_to_the_next_one() {
+    let world = World::new("silent");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let (client, done) = (world.connect(), world.connect());
+    let served = [accept(&backend), accept(&backend)];
+    done.shutdown(std::net::Shutdown::Write).expect("half of it ends");
+    ends(&served[1]);
+    let turn = world.gate(Way::Shut);
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
+    drop((served, backend));
+    ends(&done);
+    world.hears_a_knock();
+    say(&client, "question");
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let served = accept(&backend);
+    reads(&served, "question");
+    say(&served, "answer");
+    reads(&client, "answer");
+}
+
+#[test]
+fn an_orderly_end_of_a_service_that_is_up_is_passed_on() {
+    let world = World::new("half");
+    world.serve(|_| {});
+    let backend = world.backend();
+    world.gate(Way::Open);
+    let client = world.connect();
+    let served = accept(&backend);
+    served.shutdown(std::net::Shutdown::Write).expect("half of it ends");
+    ends(&client);
+    world.gate(Way::Shut);
+    say(&client, "all the same");
+    reads(&served, "all the same");
+}
+
 #[test]
 fn a_reset_by_a_service_that_is_up_is_passed_on() {
     let world = World::new("unwanted");
     world.serve(|_| {});
     let backend = world.backend();
     world.gate(Way::Open);
-    let mut client = world.connect();
+    let client = world.connect();
     say(&client, "question");
     let served = accept(&backend);
     world.comes_to(8, |it| &it.to_backend);
     drop(served);
-    // A Unix client with unread bytes is reset, too.
-    assert!(client.read(&mut [0]).map_or(true, |it| it == 0));
+    ends_somehow(&client);
     assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 0));
 }
 

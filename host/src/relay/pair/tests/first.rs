@@ -11,7 +11,7 @@ fn a_service_that_dies_before_it_answers_gives_its_client_back() {
             (&client).write_all(word.as_bytes()).unwrap();
             rig.until(|it| it.moved.to_backend == before + word.len() as u64);
         }
-        assert!(rig.pair().asks());
+        assert!(rig.pair().is_unanswered());
         drop(service);
         let its_end = rig.unheard();
         let (backend, service) = connection(families[1]);
@@ -56,7 +56,7 @@ fn a_client_that_said_nothing_is_given_back() {
 #[test]
 fn a_client_that_may_not_return_is_reset_with_its_service() {
     let (client, service, mut rig) = joined([Tcp, Tcp], b"");
-    rig.may_return = false;
+    rig.returns = Return::Never;
     (&client).write_all(b"anybody there?").unwrap();
     rig.brings(&service, b"anybody there?");
     drop_hard(service);
@@ -72,9 +72,28 @@ fn an_orderly_end_without_a_word_is_passed_on_as_such() {
         rig.brings(&service, b"hello");
         drop(service);
         rig.is_ended(&client);
-        assert!(!rig.pair().asks());
+        assert!(!rig.pair().is_unanswered());
         drop(client);
         assert!(matches!(rig.end(), Outcome::Over));
+    }
+}
+
+#[test]
+fn an_orderly_end_of_a_service_that_is_stopped_gives_back_who_has_said_nothing() {
+    for families in ALL {
+        let (client, service, mut rig) = joined(families, b"");
+        rig.returns = Return::AnyEnd;
+        drop(service);
+        // What it says at the same moment is not lost either.
+        (&client).write_all(b"hello").unwrap();
+        rig.turn(Side::Client, EpollFlags::EPOLLIN);
+        let given_back = rig.unheard();
+        assert_eq!(rig.moved, Moved::default());
+        let (backend, service) = connection(families[1]);
+        rig.join(given_back, backend, b"");
+        rig.brings(&service, b"hello");
+        drop(service);
+        rig.is_ended(&client);
     }
 }
 
@@ -120,7 +139,7 @@ fn a_client_that_says_much_before_it_is_answered_is_protected_no_longer() {
         rig.until(|it| it.moved.to_backend == MUCH && it.pair().is_still());
         rig.until(|it| it.pair().asking_shut);
         let (client, service) = (writer.join().unwrap(), reader.join().unwrap());
-        assert!(rig.pair().asks() && !rig.pair().protected);
+        assert!(rig.pair().is_unanswered() && !rig.pair().protected);
         (&service).write_all(b"got it").unwrap();
         rig.brings(&client, b"got it");
     }
@@ -156,7 +175,7 @@ fn a_client_that_waits_for_an_answer_with_much_in_its_socket_is_relieved() {
         said += 1;
     }
     rig.until(|it| it.moved.to_backend == said);
-    assert!((&client).write(b"x").is_err() && rig.pair().asks());
+    assert!((&client).write(b"x").is_err() && rig.pair().is_unanswered());
     let Rig { pair, scratch, .. } = &mut rig;
     pair.as_mut().unwrap().waive(scratch);
     (&client).write_all(b"xxx").unwrap();
