@@ -101,6 +101,11 @@ impl KeeperLink {
         Ok(())
     }
 
+    /// Whether something is queued.
+    pub fn is_behind(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
     /// Sends what is queued, and waits while the keeper's buffer is full.
     pub fn flush(&mut self) -> io::Result<()> {
         while let Some(packet) = self.packets.front() {

@@ -415,10 +415,10 @@ impl Machine for RealMachine {
             if !wakes.is_empty() {
                 return wakes;
             }
-            // A command was asked for, and nothing is to be decided.
+            // Something is asked of the keeper, and nothing is to be decided.
             let group = std::mem::take(&mut self.group);
-            if !group.is_empty() || self.doors.is_in_a_hurry() {
-                self.ask(group);
+            self.ask(group);
+            if self.keeper.is_behind() {
                 self.send_off();
             }
         }

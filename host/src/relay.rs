@@ -31,6 +31,7 @@ mod pair;
 mod peer;
 mod preface;
 mod proxy;
+mod pump;
 mod queue;
 mod room;
 mod service;

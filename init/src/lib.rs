@@ -33,6 +33,8 @@
 //! - Whoever runs was written down before its program began, unless the disk is full, and nobody is taken
 //!   for it by its number.
 //! - What a service writes never breaks its pipe, whoever is dead, and what fits there is kept.
+//! - What a brain gives to hold stays open until one drops it, and each new one is told of it. No
+//!   descriptor becomes that of another request.
 //! - A packet is handled whole before the next; nothing that a brain sends or does not read makes the
 //!   keeper wait, end, or grow without bound.
 //! - Between fork and exec there are only system calls.

@@ -1,10 +1,11 @@
 //! Proxies, as far as this thread has a part in them: it opens their sockets and gives them to the
 //! keeper, before anything is launched that is to get them, and passes words on to the relay and from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use zinit_keeper::wire::{Request, Sockets};
 
 use super::{RealMachine, complain, complain_of};
@@ -27,6 +28,8 @@ pub(super) struct Doors {
     pub(super) relay: Relay,
     /// What an earlier brain has left of a proxy's sockets, each with its address.
     left: HashMap<ServiceName, Vec<(String, OwnedFd)>>,
+    /// The proxies whose clients an earlier brain has left.
+    guests: BTreeSet<ServiceName>,
     open: HashMap<ServiceName, Open>,
     /// What each service that answers its clients itself is launched with, or why it cannot be.
     passed: HashMap<ServiceName, Result<Sockets, String>>,
@@ -42,13 +45,14 @@ struct Open {
 
 impl Doors {
     pub(super) fn new(relay: Relay) -> Self {
-        let (left, open) = (HashMap::new(), HashMap::new());
-        Self { relay, left, open, passed: HashMap::new(), released: Vec::new() }
-    }
-
-    /// Whether somebody waits until the keeper has heard all.
-    pub(super) fn is_in_a_hurry(&self) -> bool {
-        !self.released.is_empty()
+        Self {
+            relay,
+            left: HashMap::new(),
+            guests: BTreeSet::new(),
+            open: HashMap::new(),
+            passed: HashMap::new(),
+            released: Vec::new(),
+        }
     }
 
     /// What a service is launched with; why it cannot be, as half a sentence.
@@ -87,7 +91,9 @@ impl RealMachine {
 
     fn opened(&mut self, proxy: Arc<Proxy>, sockets: Arc<Vec<OwnedFd>>) {
         let (key, note) = (key_of(&proxy.name), listen::note(&proxy, &sockets));
-        if proxy.xinit.mode == Mode::Pass {
+        let waits = proxy.xinit.mode == Mode::Pass;
+        sockets.iter().for_each(|it| set_waiting(it, waits));
+        if waits {
             let passed = match self.about.version {
                 HOLDS.. => Ok(Sockets { key: key.clone(), names: names(&proxy, &note) }),
                 _ => Err("the keeper is of an older version until the next start of everything"
@@ -168,9 +174,11 @@ impl RealMachine {
             }
             (Some(name), Some("wait"), Some(serial), Some(client), None) => {
                 self.doors.relay.inherit_waiting(&name, serial, client);
+                self.doors.guests.insert(name);
             }
             (Some(name), Some("pair"), Some(serial), Some(client), Some(backend)) => {
                 self.doors.relay.inherit_pair(&name, serial, client, backend, note);
+                self.doors.guests.insert(name);
             }
             // It was lost on the way, or is of a newer version.
             _ => self.drop_held(key.to_owned()),
@@ -182,6 +190,11 @@ impl RealMachine {
         for (proxy, sockets) in std::mem::take(&mut self.doors.left) {
             listen::remove_files(sockets.iter().map(|(at, _)| at.as_str()));
             self.drop_held(key_of(&proxy));
+        }
+        for proxy in std::mem::take(&mut self.doors.guests) {
+            if self.doors.relay.faces().get(proxy.as_str()).is_none() {
+                self.doors.relay.withdraw(&proxy);
+            }
         }
     }
 
@@ -221,6 +234,13 @@ impl RealMachine {
             self.doors.relay.released(&key);
         }
     }
+}
+
+/// Whether who accepts clients at a socket waits when there are none, which services are used to.
+fn set_waiting(socket: &OwnedFd, waits: bool) {
+    let flags = if waits { OFlag::empty() } else { OFlag::O_NONBLOCK };
+    // Setting flags of an open description cannot fail.
+    let _ = fcntl(socket, FcntlArg::F_SETFL(flags));
 }
 
 fn key_of(proxy: &ServiceName) -> String {

@@ -172,7 +172,8 @@ mod tests {
     fn a_keeper_of_an_older_version_is_asked_for_nothing_that_it_does_not_know() {
         let about = About { version: 3, ..About::default() };
         let led = service(Some("logger"));
-        let Prepared { launch, warnings } = of_service(&led, 1, false, &about).expect("it can be");
+        let Prepared { launch, warnings } =
+            of_service(&led, 1, (false, None), &about).expect("it can be");
         assert_eq!((launch.output, warnings.len()), (Output::Pipes, 1));
         assert_eq!(task(&service(None), Task::Stop, &about), Output::Null);
         assert_eq!(task(&led, Task::Stop, &about), Output::Null);

@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::queue::{Hold, key_of};
+use super::queue::key_of;
 use super::room::{Room, Stage};
 use super::slots::Key;
 use super::{Held, Said};
@@ -64,8 +64,7 @@ impl Room {
                 }
                 Arriving::Pair { serial, sockets, .. } => {
                     self.next_serial = self.next_serial.max(serial);
-                    // It may have been answered long ago, so nobody else can take it over.
-                    self.begin_pair(proxy, serial, sockets, &[], false);
+                    self.join_again(proxy, serial, sockets);
                 }
             }
         }
@@ -93,7 +92,7 @@ impl Room {
         }
     }
 
-    /// What the keeper is to hold for the next server, and does not already.
+    /// What the keeper is to hold for the next server.
     pub(super) fn left(&mut self) -> Vec<Said> {
         let keys = self.guests.keys();
         let guests = keys.into_iter().filter_map(|it| self.left_of(it));
@@ -111,7 +110,7 @@ impl Room {
         let guest = self.guests.remove(key)?;
         let proxied = self.proxies.get(guest.proxy)?;
         match guest.stage {
-            Stage::Waiting(it) if it.hold == Hold::Yes => None,
+            // Also one that the keeper may have: who tells it so may not have come to that.
             Stage::Waiting(it) => Some(Said::Hold {
                 key: key_of(proxied, guest.serial),
                 note: proxied.config.service.to_string(),

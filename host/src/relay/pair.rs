@@ -1,51 +1,101 @@
-//! Two connections that are one: a client's and the one to its service.
+//! One client and its connection to the service: two directions, and how they begin and end.
+//!
+//! **Before the first answer** the client's bytes are only looked at (`MSG_PEEK`) and sent to the service;
+//! they leave the client's socket when the first byte of the answer comes. A service that dies before it
+//! has reset its connection, and then the client is given back as it came, to be passed on to the next
+//! one. The protection ends early when more was said than can safely lie unread, and when the service ends
+//! the connection in an orderly way without a word, which is passed on.
+//!
+//! **The end** of one direction is passed on when everything is delivered, and the other one goes on. A reset
+//! becomes a reset of the other side, after what was received before it is delivered. A Unix socket cannot
+//! be made to reset its peer: closing it does so when something unread is in it, and is an orderly
+//! end otherwise.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::sockopt::Linger;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown};
 
-pub(super) struct Scratch(Vec<u8>);
+use super::pump::{End, Flow, Scratch, Socket};
 
-impl Scratch {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(vec![0; 65536]))
-    }
-}
+/// After so many looks at what a client says before it is answered, it is taken from it: where the kernel
+/// looks from the front each time, every look costs more than the one before.
+const LOOKS_MAX: u8 = 128;
 
+/// One of the two ends of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
+    /// Who has connected.
     Client,
+    /// The service.
     Backend,
 }
 
+/// How a connection is after a turn.
+#[derive(Debug)]
 pub(super) enum Outcome {
+    /// It goes on.
     Open,
+    /// It has ended, both ways: it is to be dropped, which closes both sockets.
     Over,
-    /// The backend was reset before its first byte; the client is as it came.
+    /// The service was reset before its first byte. The client is as it came, with everything it has said,
+    /// and no epoll knows it; the rest is to be dropped.
     Unheard(OwnedFd),
 }
 
-#[derive(Default)]
+/// How many bytes were received in a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Moved {
+    /// From the client. What is sent again to another service counts again.
     pub(super) to_backend: u64,
+    /// From the service.
     pub(super) from_backend: u64,
 }
 
+/// From where on the client's bytes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// From the first one on, and nobody has asked for anything else yet.
+    Start,
+    /// From the first unknown one on: the socket remembers.
+    Unknown,
+    /// From the first one on each time: the kernel knows nothing else.
+    Front,
+}
+
+/// One client and its connection to the service.
 pub(super) struct Pair {
-    client: Option<OwnedFd>,
-    backend: OwnedFd,
-    answered: bool,
-    peeked: usize,
-    /// Unsent bytes to backend / to client.
-    rest: [Vec<u8>; 2],
-    ended: [bool; 2],
-    closed: [bool; 2],
+    /// `None` once it was given back.
+    client: Option<Socket>,
+    backend: Socket,
+    asking: Flow,
+    answering: Flow,
+    epoll: RawFd,
+    /// How much of what the client has said went to the service and is still in the client's socket.
+    peeked: u32,
+    looks: u8,
+    from: From,
+    /// Whether what the client says stays in its socket.
+    protected: bool,
+    asked: bool,
+    heard: bool,
+    /// Whether the end of what one side says was passed on to the other.
+    asking_shut: bool,
+    answering_shut: bool,
 }
 
 impl Pair {
+    /// Joins two connected sockets that do not block, under these tokens. They are registered once, for
+    /// edges, and never again. `greeting` goes to the service before all else.
+    ///
+    /// `epoll` has to be open as long as the pair is.
+    ///
+    /// # Errors
+    /// When they cannot be registered; both are closed then.
     pub(super) fn begin(
         epoll: &Epoll,
         client: OwnedFd,
@@ -53,116 +103,276 @@ impl Pair {
         tokens: [u64; 2],
         greeting: &[u8],
     ) -> io::Result<Self> {
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLET;
-        epoll.add(&client, EpollEvent::new(flags, tokens[0]))?;
-        epoll.add(&backend, EpollEvent::new(flags, tokens[1]))?;
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
+        let edges = edges | EpollFlags::EPOLLET;
+        epoll.add(&client, EpollEvent::new(edges, tokens[0]))?;
+        epoll.add(&backend, EpollEvent::new(edges, tokens[1]))?;
         Ok(Self {
-            client: Some(client),
-            backend,
-            answered: false,
+            client: Some(Socket::new(client)),
+            backend: Socket::new(backend),
+            asking: Flow::new(greeting),
+            answering: Flow::new(&[]),
+            epoll: epoll.0.as_raw_fd(),
             peeked: 0,
-            rest: [greeting.to_vec(), Vec::new()],
-            ended: [false; 2],
-            closed: [false; 2],
+            looks: 0,
+            from: From::Start,
+            protected: true,
+            asked: false,
+            heard: false,
+            asking_shut: false,
+            answering_shut: false,
         })
     }
 
+    /// Joins two sockets that were joined before, maybe by another process: nothing is protected, for
+    /// nobody knows any more what the client has said.
+    ///
+    /// # Errors
+    /// When they cannot be registered; both are closed then.
+    pub(super) fn resume(
+        epoll: &Epoll,
+        client: OwnedFd,
+        backend: OwnedFd,
+        tokens: [u64; 2],
+    ) -> io::Result<Self> {
+        let begun = Self::begin(epoll, client, backend, tokens, &[])?;
+        Ok(Self { protected: false, heard: true, ..begun })
+    }
+
+    /// Does what an event of one side calls for; without events, what is left to do. The client is given
+    /// back only if it `may_return`; otherwise a service's reset is passed on to it.
     pub(super) fn turn(
         &mut self,
-        _side: Side,
-        _events: EpollFlags,
+        side: Side,
+        events: EpollFlags,
         scratch: &mut Scratch,
         may_return: bool,
     ) -> (Outcome, Moved) {
+        self.hear_of(side, events);
         let mut moved = Moved::default();
-        match self.step(&mut scratch.0, &mut moved) {
-            Ok(()) if self.closed == [true; 2] => (Outcome::Over, moved),
-            Ok(()) => (Outcome::Open, moved),
-            Err(_) if !self.answered && may_return => {
-                (self.client.take().map_or(Outcome::Over, Outcome::Unheard), moved)
-            }
-            Err(_) => (Outcome::Over, moved),
+        if self.client.is_some() {
+            moved.to_backend = self.ask(scratch);
+            moved.from_backend = self.answer(scratch);
+        }
+        (self.outcome(may_return), moved)
+    }
+
+    fn hear_of(&mut self, side: Side, events: EpollFlags) {
+        let dead = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        let last = dead | EpollFlags::EPOLLRDHUP;
+        let (from, to) = match side {
+            Side::Client => (&mut self.asking, &mut self.answering),
+            Side::Backend => (&mut self.answering, &mut self.asking),
+        };
+        if events.intersects(last | EpollFlags::EPOLLIN) {
+            from.rouse(events.intersects(last));
+        }
+        if events.intersects(dead | EpollFlags::EPOLLOUT) {
+            to.relieve();
         }
     }
 
-    fn step(&mut self, buffer: &mut [u8], moved: &mut Moved) -> Result<(), Errno> {
-        let client = self.client.as_ref().ok_or(Errno::EBADF)?.as_raw_fd();
-        let backend = self.backend.as_raw_fd();
-        loop {
-            flush(backend, &mut self.rest[0])?;
-            let got = peek(backend, buffer, MsgFlags::empty())?;
-            if let Some(count) = got {
-                if !self.answered && self.peeked > 0 {
-                    let _ = recv(client, &mut buffer[count..][..self.peeked], MsgFlags::empty());
-                }
-                self.answered |= count > 0;
-                self.ended[1] |= count == 0;
-                self.rest[1].extend(&buffer[..count]);
-                moved.from_backend += count as u64;
-            }
-            flush(client, &mut self.rest[1])?;
-            let said = if self.answered {
-                peek(client, buffer, MsgFlags::empty())?.map(|it| (0, it))
-            } else {
-                let seen = peek(client, buffer, MsgFlags::MSG_PEEK)?;
-                seen.map(|it| (std::mem::replace(&mut self.peeked, it), it))
-            };
-            let mut quiet = true;
-            if let Some((from, to)) = said {
-                self.ended[0] |= to == 0;
-                quiet = from == to;
-                self.rest[0].extend(&buffer[from..to]);
-                moved.to_backend += (to - from) as u64;
-            }
-            flush(backend, &mut self.rest[0])?;
-            for (index, to) in [(0, backend), (1, client)] {
-                if self.ended[index] && self.rest[index].is_empty() && !self.closed[index] {
-                    let _ = shutdown(to, Shutdown::Write);
-                    self.closed[index] = true;
-                }
-            }
-            if quiet && got.is_none_or(|it| it == 0) {
-                return Ok(());
-            }
-        }
-    }
-
+    /// Whether it has more to do without another event: its budget for one turn was used up.
     pub(super) fn wants_more(&self) -> bool {
-        false
+        self.asking.can_move() || self.answering.can_move()
     }
 
+    /// Whether the client has said something, and the service has neither answered with its first byte
+    /// yet nor ended what it says.
     pub(super) fn asks(&self) -> bool {
-        !self.answered && self.peeked > 0
+        self.asked && !self.heard && self.answering.over().is_none()
     }
 
+    /// Whether nothing of it is in this process: it may be handed over to another one.
     pub(super) fn is_still(&self) -> bool {
-        self.rest.iter().all(Vec::is_empty) && self.closed == [false; 2]
+        !self.asking.keeps() && !self.answering.keeps()
     }
 
-    pub(super) fn into_sockets(self) -> [OwnedFd; 2] {
-        [self.client.expect("it was not given back"), self.backend]
+    /// The two sockets, the client's first. What was passed on does not come again, so who goes on with
+    /// them [resumes](Self::resume).
+    pub(super) fn into_sockets(mut self) -> [OwnedFd; 2] {
+        self.consume(&mut vec![0; self.peeked as usize]);
+        [self.client.expect("it was not given back").fd, self.backend.fd]
     }
-}
 
-fn peek(from: i32, buffer: &mut [u8], flags: MsgFlags) -> Result<Option<usize>, Errno> {
-    let half = buffer.len() / 2;
-    match recv(from, &mut buffer[..half], flags) {
-        Ok(count) => Ok(Some(count)),
-        Err(Errno::EAGAIN) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn flush(to: i32, rest: &mut Vec<u8>) -> Result<(), Errno> {
-    while !rest.is_empty() {
-        match send(to, rest, MsgFlags::MSG_NOSIGNAL) {
-            Ok(count) => drop(rest.drain(..count)),
-            Err(Errno::EAGAIN) => return Ok(()),
-            Err(errno) => return Err(errno),
+    /// Takes what the client has said from it, which ends the protection.
+    ///
+    /// Until then it lies in the client's socket, and a client at a Unix socket that has made some hundred
+    /// tiny writes can make no more (the kernel counts what each of them costs it, and nobody can see that
+    /// from here). A service that answers only when it has heard more would wait for ever: so this
+    /// is to be called when a client [asks](Self::asks) for long.
+    pub(super) fn waive(&mut self, scratch: &mut Scratch) {
+        if self.protected {
+            self.consume(&mut scratch.waste);
         }
     }
-    Ok(())
+
+    /// Passes on what the client says.
+    fn ask(&mut self, scratch: &mut Scratch) -> u64 {
+        let mut read = 0;
+        while self.protected && self.asking.can_move() {
+            match self.asking.keeps() {
+                true => read += self.asking.flush(&self.backend, scratch),
+                false => read += self.look(scratch),
+            }
+        }
+        if self.protected {
+            return read;
+        }
+        let client = self.client.as_ref().expect("it was not given back");
+        let more = self.asking.run(client, &self.backend, scratch);
+        self.asked |= more > 0;
+        read + more
+    }
+
+    /// Looks at what the client has said since the last look, and passes it on.
+    fn look(&mut self, scratch: &mut Scratch) -> u64 {
+        self.look_beyond();
+        let client = self.client.as_ref().expect("it was not given back");
+        let peeked = self.peeked as usize;
+        let known = if self.from == From::Front { peeked } else { 0 };
+        let into = &mut scratch.buffer[..scratch.peek_max - peeked + known];
+        let length = self.asking.take(client, into, MsgFlags::MSG_PEEK);
+        if length == known {
+            if known > 0 {
+                self.asking.is_dry();
+            }
+            return 0;
+        }
+        self.asking.give(&self.backend, &scratch.buffer[known..length]);
+        let new = length - known;
+        self.asked = true;
+        self.looks += 1;
+        self.peeked += u32::try_from(new).expect("less than the buffer's length");
+        if peeked + new == scratch.peek_max || self.looks == LOOKS_MAX {
+            self.consume(&mut scratch.waste);
+        }
+        new as u64
+    }
+
+    /// Has the second look, and every later one, begin behind what is known, if the kernel can do that.
+    fn look_beyond(&mut self) {
+        if self.looks == 0 || self.from != From::Start {
+            return;
+        }
+        let client = self.client.as_ref().expect("it was not given back");
+        let known = i32::try_from(self.peeked).expect("less than the buffer's length");
+        let set = look_from(client.fd.as_fd(), known);
+        self.from = if set.is_ok() { From::Unknown } else { From::Front };
+    }
+
+    /// Passes on what the service says.
+    fn answer(&mut self, scratch: &mut Scratch) -> u64 {
+        let mut first = 0;
+        if !self.heard && self.answering.can_move() {
+            first = self.first_answer(scratch);
+        }
+        let client = self.client.as_ref().expect("it was not given back");
+        first + self.answering.run(&self.backend, client, scratch)
+    }
+
+    fn first_answer(&mut self, scratch: &mut Scratch) -> u64 {
+        let length = self.answering.take(&self.backend, &mut scratch.buffer, MsgFlags::empty());
+        self.heard = length > 0;
+        let ended = self.answering.over() == Some(End::Orderly) && !self.is_refused();
+        if self.protected && (self.heard || ended) {
+            self.consume(&mut scratch.waste);
+        }
+        let client = self.client.as_ref().expect("it was not given back");
+        self.answering.give(client, &scratch.buffer[..length]);
+        length as u64
+    }
+
+    fn is_refused(&self) -> bool {
+        self.asking.over() == Some(End::Refused)
+    }
+
+    /// Takes from the client's socket what was only looked at.
+    fn consume(&mut self, waste: &mut [u8]) {
+        self.protected = false;
+        let Some(client) = &self.client else { return };
+        // TCP can forget without copying.
+        let forget = if client.is_unix { MsgFlags::empty() } else { MsgFlags::MSG_TRUNC };
+        let mut left = std::mem::take(&mut self.peeked) as usize;
+        while left > 0 {
+            let part = left.min(waste.len());
+            let flags = forget | MsgFlags::MSG_DONTWAIT;
+            match recv(client.fd.as_raw_fd(), &mut waste[..part], flags) {
+                Ok(length) if length > 0 => left -= length,
+                _ => break,
+            }
+        }
+    }
+
+    /// Draws the conclusion of what both directions have come to.
+    fn outcome(&mut self, may_return: bool) -> Outcome {
+        let (asking, answering) = (self.asking.over(), self.answering.over());
+        let refused = |it| it == Some(End::Refused);
+        let client_gone = asking == Some(End::Reset) || asking.is_some() && refused(answering);
+        let backend_gone = answering == Some(End::Reset) || answering.is_some() && refused(asking);
+        match (client_gone, backend_gone) {
+            (true, true) => {}
+            (false, true) if self.protected && may_return => return self.give_back(),
+            (false, true) => self.client.as_ref().map_or((), reset),
+            (true, false) => reset(&self.backend),
+            (false, false) if asking.is_some() && answering.is_some() => {}
+            (false, false) => {
+                self.pass_ends_on(asking, answering);
+                return Outcome::Open;
+            }
+        }
+        Outcome::Over
+    }
+
+    /// The other direction goes on. A socket that is gone says so by other means.
+    fn pass_ends_on(&mut self, asking: Option<End>, answering: Option<End>) {
+        if asking == Some(End::Orderly) && !self.asking_shut {
+            self.asking_shut = true;
+            shutdown(self.backend.fd.as_raw_fd(), Shutdown::Write).ok();
+        }
+        if answering == Some(End::Orderly) && !self.answering_shut {
+            self.answering_shut = true;
+            let client = self.client.as_ref().map(|it| it.fd.as_raw_fd());
+            client.map(|it| shutdown(it, Shutdown::Write));
+        }
+    }
+
+    fn give_back(&mut self) -> Outcome {
+        let Some(client) = self.client.take() else { return Outcome::Over };
+        if self.from == From::Unknown {
+            look_from(client.fd.as_fd(), -1).ok();
+        }
+        forget(self.epoll, client.fd.as_fd());
+        Outcome::Unheard(client.fd)
+    }
 }
+
+/// Makes its closing a reset.
+fn reset(socket: &Socket) {
+    if !socket.is_unix {
+        setsockopt(&socket.fd, Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).ok();
+    }
+}
+
+#[expect(unsafe_code, reason = "a reference to the epoll would bind every connection to it")]
+fn forget(epoll: RawFd, fd: BorrowedFd) {
+    // SAFETY: nothing is read but numbers. `begin` asks for an epoll that is open as long as the pair is.
+    unsafe {
+        libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut());
+    }
+}
+
+/// Has `MSG_PEEK` look from there on, or from the front again: -1. Unix sockets know that since Linux 3.4,
+/// TCP since 6.9.
+#[expect(unsafe_code, reason = "the option has no wrapper")]
+fn look_from(fd: BorrowedFd, known: i32) -> nix::Result<()> {
+    let (option, length) = (&raw const known, size_of::<i32>() as libc::socklen_t);
+    // SAFETY: the option is an int, and lives during the call.
+    let set = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEEK_OFF, option.cast(), length)
+    };
+    Errno::result(set).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,13 +25,13 @@ pub(super) struct Waiting {
     pub(super) client: OwnedFd,
     /// When it is sent away.
     deadline: i64,
-    pub(super) hold: Hold,
+    hold: Hold,
     line: Line,
 }
 
 /// Whether the keeper has a client too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
+enum Hold {
     No,
     Yes,
     /// It was said that it need not any more.

@@ -16,9 +16,10 @@ use nix::time::ClockId;
 use super::backend::Names;
 use super::face::Counts;
 use super::handover::Arriving;
-use super::pair::{Pair, Scratch, Side};
+use super::pair::{Pair, Side};
 use super::peer::Users;
 use super::proxy::{Listener, Proxied};
+use super::pump::Scratch;
 use super::queue::Waiting;
 use super::service::{Drain, Service};
 use super::slots::{BELL, Key, Part, Slots};
@@ -93,6 +94,10 @@ pub(super) struct Room {
     /// Connections that have used up their turn and have more to do.
     pub(super) more: Vec<Key>,
     pub(super) drains: Vec<Drain>,
+    /// Whatever had come when it was looked last has been seen.
+    pub(super) has_seen_all: bool,
+    /// It is looked from time to time who still waits for a first answer.
+    pub(super) minds_askers: bool,
     pub(super) next_serial: u64,
 }
 
@@ -115,9 +120,9 @@ pub(super) struct Joined {
     pub(super) pair: Pair,
     /// The word about the service under which it was passed on.
     pub(super) turn: u64,
-    /// Whether it may go back to the queue.
-    pub(super) may_return: bool,
     pub(super) asks: bool,
+    /// Since when, unless what it says was taken from it for that.
+    pub(super) asks_since: Option<i64>,
     /// It is in the list of those who have more to do.
     pub(super) has_more: bool,
 }
@@ -178,6 +183,8 @@ impl Room {
             arriving: Vec::new(),
             more: Vec::new(),
             drains: Vec::new(),
+            has_seen_all: true,
+            minds_askers: false,
             next_serial: u64::try_from(now).unwrap_or(0) * SERIALS_PER_MS,
         }
     }
@@ -187,34 +194,29 @@ impl Room {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
             let timeout = self.timeout();
-            self.drains.iter_mut().for_each(|it| it.has_looked = true);
+            self.drains.iter_mut().for_each(|it| it.looks += 1);
             let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(_) => return,
             };
             self.now = now_ms();
-            let mut rings = false;
-            for event in &events[..count] {
-                match event.data() {
-                    BELL => rings = true,
-                    token => self.heed(token, event.events()),
-                }
-            }
-            self.go_on();
-            // Whatever else was there has been seen: nobody is overlooked who has just said something.
-            if count < EVENTS {
-                self.settle_drains();
-                self.look_at_timers();
-            }
-            if rings && !self.take_orders() {
+            // Whoever connects after a word was given is treated as it says.
+            if events[..count].iter().any(|it| it.data() == BELL) && !self.take_orders() {
                 return;
             }
+            for event in events[..count].iter().filter(|it| it.data() != BELL) {
+                self.heed(event.data(), event.events());
+            }
+            self.go_on();
+            self.has_seen_all = count < EVENTS;
+            self.settle_drains();
+            self.look_at_timers();
         }
     }
 
     fn timeout(&self) -> EpollTimeout {
-        if !self.more.is_empty() || self.drains.iter().any(|it| !it.has_looked) {
+        if !self.more.is_empty() || self.drains.iter().any(Drain::is_new) {
             return EpollTimeout::ZERO;
         }
         let wait = self.timers.wait_ms(self.now);
@@ -251,6 +253,7 @@ impl Room {
                 Due::Accept(key) => self.accept_again(key),
                 Due::Listen(key) => self.listen_again(key),
                 Due::Idle(key) => self.look_at_idle(key, at),
+                Due::Askers => self.mind_askers(),
             }
         }
     }

@@ -36,8 +36,17 @@ pub(super) struct Service {
 pub(super) struct Drain {
     service: Key,
     turn: u64,
-    /// Everything that had come when it was asked for has been looked at.
-    pub(super) has_looked: bool,
+    /// How often it was looked what has come.
+    pub(super) looks: u32,
+}
+
+/// After so many looks everybody has had a turn, however many they are.
+const LOOKS_MAX: u32 = 256;
+
+impl Drain {
+    pub(super) fn is_new(&self) -> bool {
+        self.looks == 0
+    }
 }
 
 impl Service {
@@ -115,7 +124,7 @@ impl Room {
             }
             Way::Shut => {
                 proxies.iter().for_each(|it| self.shut(*it));
-                self.drains.push(Drain { service: key, turn, has_looked: false });
+                self.drains.push(Drain { service: key, turn, looks: 0 });
                 self.knock_for_waiting(key);
             }
             Way::Failed => {
@@ -148,8 +157,10 @@ impl Room {
     pub(super) fn settle_drains(&mut self) {
         let drains = std::mem::take(&mut self.drains);
         for drain in drains {
+            // Nobody is overlooked who had said something when the way was shut.
+            let has_looked = !drain.is_new() && (self.has_seen_all || drain.looks > LOOKS_MAX);
             match self.services.get(drain.service) {
-                Some(it) if drain.has_looked && it.asking == 0 => {
+                Some(it) if has_looked && it.asking == 0 => {
                     let (service, turn) = (it.name.clone(), drain.turn);
                     self.say(Said::Drained { service, turn });
                 }
@@ -189,7 +200,7 @@ impl Room {
         let Some(idle_ms) = idle_ms.filter(|_| service.idle_at == at && service.is_open()) else {
             return;
         };
-        if service.waiting > 0 {
+        if service.waiting > 0 || !self.has_seen_all {
             service.active_ms = self.now;
         }
         let quiet_ms = self.now - service.active_ms;

@@ -4,6 +4,7 @@ mod coming;
 mod going;
 mod handing;
 mod listening;
+mod storm;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -142,6 +143,15 @@ impl World {
         let begin = crate::clock::instant();
         while self.count(&of) != want {
             assert!(begin.elapsed() < LIMIT, "it is {}, not {want}", self.count(&of));
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until the keeper holds so many.
+    fn holds(&self, want: usize) {
+        let begin = crate::clock::instant();
+        while self.held() != want {
+            assert!(begin.elapsed() < LIMIT, "{} are held, not {want}", self.held());
             thread::yield_now();
         }
     }

@@ -1,5 +1,6 @@
 //! Clients that are passed on: they begin, have their turns, end, or come back.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollFlags;
@@ -11,6 +12,10 @@ use super::preface::preface;
 use super::proxy::reset;
 use super::room::{Guest, Joined, Room, Stage};
 use super::slots::{Key, Part};
+use super::timers::Due;
+
+/// How long what a client says is kept for another service when this one says nothing.
+const PATIENCE_MS: i64 = 10_000;
 
 impl Room {
     /// Connects one who has waited.
@@ -26,23 +31,25 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.in_vain.over();
         let greeting = preface(&client, proxied.config.xinit.proxy_protocol);
-        self.begin_pair(proxy, serial, [client, backend], &greeting, true);
+        let pair = Pair::begin(&self.epoll, client, backend, self.tokens(), &greeting);
+        self.has_joined(proxy, serial, pair);
     }
 
-    /// Joins the two from now on.
-    pub(super) fn begin_pair(
-        &mut self,
-        proxy: Key,
-        serial: u64,
-        sockets: [OwnedFd; 2],
-        greeting: &[u8],
-        may_return: bool,
-    ) {
-        let key = self.guests.next_key();
-        let tokens = [key.token(Part::Client), key.token(Part::Backend)];
+    /// Goes on with a client and its service, who were joined by an earlier server.
+    pub(super) fn join_again(&mut self, proxy: Key, serial: u64, sockets: [OwnedFd; 2]) {
         let [client, backend] = sockets;
-        let begun = Pair::begin(&self.epoll, client, backend, tokens, greeting);
-        let Ok(pair) = begun else {
+        let pair = Pair::resume(&self.epoll, client, backend, self.tokens());
+        self.has_joined(proxy, serial, pair);
+    }
+
+    /// What epoll says about the next guest.
+    fn tokens(&self) -> [u64; 2] {
+        let key = self.guests.next_key();
+        [key.token(Part::Client), key.token(Part::Backend)]
+    }
+
+    fn has_joined(&mut self, proxy: Key, serial: u64, pair: io::Result<Pair>) {
+        let Ok(pair) = pair else {
             // The process is out of something, and both are closed by now.
             return self.note(proxy, "a client was closed: it cannot be watched".to_owned());
         };
@@ -54,7 +61,7 @@ impl Room {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         proxied.joined += 1;
         Counts::add(&proxied.counts.active, 1);
-        let joined = Joined { pair, turn, may_return, asks: false, has_more: false };
+        let joined = Joined { pair, turn, asks: false, asks_since: None, has_more: false };
         self.guests.insert(Guest { proxy, serial, stage: Stage::Joined(Box::new(joined)) });
     }
 
@@ -64,11 +71,17 @@ impl Room {
         let proxy = guest.proxy;
         let Stage::Joined(joined) = &mut guest.stage else { return };
         let Some(proxied) = self.proxies.get(proxy) else { return };
-        let may_return = joined.may_return && !proxied.is_withdrawn;
+        let may_return = !proxied.is_withdrawn;
         let (outcome, moved) = joined.pair.turn(side, events, &mut self.scratch, may_return);
         if matches!(outcome, Outcome::Open) {
             let asks = joined.pair.asks();
             let asked = std::mem::replace(&mut joined.asks, asks);
+            if asks && !asked {
+                joined.asks_since = Some(self.now);
+                if !std::mem::replace(&mut self.minds_askers, true) {
+                    self.timers.set(self.now + PATIENCE_MS, Due::Askers);
+                }
+            }
             if joined.pair.wants_more() && !std::mem::replace(&mut joined.has_more, true) {
                 self.more.push(key);
             }
@@ -98,6 +111,28 @@ impl Room {
             service.active_ms = now;
         }
         service.asking = service.asking + u64::from(asks) - u64::from(asked);
+    }
+
+    /// Takes what they say from those who have waited for a first answer for long: what lies unread may
+    /// keep them from saying the rest.
+    pub(super) fn mind_askers(&mut self) {
+        let late = self.now - PATIENCE_MS;
+        self.minds_askers = false;
+        for key in self.guests.keys() {
+            let Some(guest) = self.guests.get_mut(key) else { continue };
+            let Stage::Joined(joined) = &mut guest.stage else { continue };
+            let Some(since) = joined.asks_since.filter(|_| joined.asks) else { continue };
+            if since <= late {
+                joined.asks_since = None;
+                joined.pair.waive(&mut self.scratch);
+                self.turn(key, Side::Client, EpollFlags::empty());
+            } else {
+                self.minds_askers = true;
+            }
+        }
+        if self.minds_askers {
+            self.timers.set(self.now + PATIENCE_MS, Due::Askers);
+        }
     }
 
     /// A connection has ended.

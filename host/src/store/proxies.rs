@@ -70,6 +70,10 @@ impl Store {
         }
         match specs.iter().find(|(name, _)| *name == proxy.service) {
             Some((_, spec)) => proxy.before(spec),
+            None if self.found(&proxy.service).exists() => {
+                let message = format!("the file of the service `{}` is not fine", proxy.service);
+                Err(Refusal::new(Kind::BadConfig, message))
+            }
             None => {
                 let known = specs.iter().map(|(name, _)| name.as_str());
                 Err(Refusal::unknown_service(proxy.service.as_str(), known))
@@ -160,6 +164,8 @@ mod tests {
         scratch.write("xinit/e.yaml", "service: web\nlisten: :85\nbackend: localhost:85\n");
         scratch.write("xinit/own.yaml", "service: web\nlisten: :86\n");
         scratch.write("xinit/f.yaml", "service: job\nlisten: :87\nbackend: /b\n");
+        scratch.write("xinit/g.yaml", "service: broken\nlisten: :90\nbackend: /b\n");
+        scratch.write("broken.yaml", "exce: ls\n");
         scratch.write("xinit/z.yaml", "service: web\nlisten: :88\nmode: pass\n");
         let specs = specs(&[
             ("web", "exec: ls\nhealth: { tcp: \"localhost:80\" }\n"),
@@ -177,6 +183,7 @@ mod tests {
             "d.yaml: cannot listen at :81: the proxy `a` does",
             "e.yaml: the proxy `e` would connect to itself",
             "f.yaml: `job` cannot stand behind the proxy `f`: a oneshot ends before anybody is served",
+            "g.yaml: the file of the service `broken` is not fine",
             "own.yaml: the service `own` has a proxy in its own file",
         ];
         assert_eq!(messages(&scratch, &problems), told);

@@ -152,7 +152,7 @@ fn ping_discover_and_shutdown() {
     let pong = json!({ "message": "pong", "version": version, "pid": pid });
     assert_eq!(client.result("system.ping", json!([])), pong);
     let document = client.result("rpc.discover", json!([]));
-    assert_eq!(document["methods"].as_array().unwrap().len(), 38);
+    assert_eq!(document["methods"].as_array().unwrap().len(), 43);
     assert_eq!(client.result("system.shutdown", json!([])), true);
     assert_eq!(client.line(), "", "the server closes its connections");
     world.stop();

@@ -29,12 +29,10 @@ fn who_waits_outlives_a_server_that_is_killed() {
     let sockets = world.serve(|_| {});
     let clients = [world.connect(), world.connect()];
     clients.iter().zip(["one", "two"]).for_each(|(it, text)| say(it, text));
-    world.comes_to(2, |it| &it.waiting);
-    while world.held() < 2 {
-        thread::yield_now();
-    }
+    world.holds(2);
+    // What is left is lost, as when it is killed.
+    drop(world.relay.retire());
     let next = world.next();
-    drop(Relay::clone(&world.relay));
     next.relay.serve(next.proxy(|_| {}), sockets);
     next.hears_a_knock();
     let third = next.connect();
@@ -76,9 +74,7 @@ fn a_server_that_is_replaced_leaves_who_waits_and_who_is_silent() {
     }
     // Its end shows, as an end or as a reset: it has not read the question.
     assert!((&asking).read(&mut [0]).map_or(true, |it| it == 0));
-    while world.held() < 2 {
-        thread::yield_now();
-    }
+    world.holds(2);
     let next = world.next();
     next.relay.serve(next.proxy(|_| {}), sockets);
     next.hears_a_knock();
@@ -96,7 +92,7 @@ fn who_is_inherited_waits_until_its_proxy_stands_or_is_withdrawn() {
     let world = World::new("orphan");
     world.serve(|_| {});
     let (client, other) = (world.connect(), world.connect());
-    world.comes_to(2, |it| &it.waiting);
+    world.holds(2);
     let next = World::in_dir(world.path("next"), Keeper::default());
     for (index, fds) in world.keeper.lock().expect("no panic").values().enumerate() {
         let fd = fds.0[0].try_clone().expect("a descriptor");
