@@ -8,7 +8,7 @@ use zinit_host::engine::{self, Words};
 use zinit_host::hooks::HOOKS;
 use zinit_host::interrupt::Interrupt;
 use zinit_host::native::Session;
-use zinit_host::spec::KEYS;
+use zinit_host::spec::{KEYS, PROXY};
 use zinit_host::state::State;
 use zinit_host::words::{Word, words};
 use zinit_tests::daemon::Home;
@@ -122,9 +122,14 @@ fn the_keys_are_those_of_a_service_file_and_the_methods_those_of_the_server() {
     let keys: Names = keys.as_object().expect("a map").keys().cloned().collect();
     let mut listed = rows("## Services");
     listed.retain(|it| !rows("### States").contains(it));
+    let of_proxies = rows("### On demand");
+    listed.retain(|it| !of_proxies.contains(it));
     same(&listed, &keys);
     let table = KEYS.iter().map(|it| it.name.to_owned()).filter(|it| it != "signal");
     same(&listed, &table.collect());
+
+    let proxy = PROXY.iter().map(|it| it.name.to_owned()).filter(|it| it != "service");
+    same(&of_proxies, &proxy.collect());
 
     let described = home.ask("rpc.discover", json!([]));
     let methods = described["methods"].as_array().expect("a list").iter();

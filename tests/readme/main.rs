@@ -9,7 +9,7 @@
 //! | `rhai` | run as a script |
 //! | `text` | nothing |
 //!
-//! `~` is a directory of the test's own, and the ports 8080, 8081 and 9123 are free ones.
+//! `~` is a directory of the test's own, and the ports 8080 to 8084 and 9123 are free ones.
 
 mod lists;
 mod session;

@@ -10,7 +10,7 @@ use zinit_host::trial;
 use zinit_tests::daemon::{Home, programs, text};
 
 /// The ports that the README speaks of.
-const PORTS: [&str; 3] = ["8080", "8081", "9123"];
+const PORTS: [&str; 6] = ["8080", "8081", "8082", "8083", "8084", "9123"];
 
 /// Finds the server of this home alone: there are others on the machine.
 const PGREP: &str = r#"#!/bin/sh
@@ -29,7 +29,7 @@ type Done = Result<(), String>;
 pub(crate) struct Session {
     home: Home,
     root: PathBuf,
-    ports: [u16; 3],
+    ports: [u16; 6],
 }
 
 impl Session {

