@@ -28,8 +28,6 @@ struct Stand {
     home: Home,
     /// Where clients connect to.
     front: String,
-    /// Where the service listens.
-    back: String,
 }
 
 /// Where a proxy and its service listen.
@@ -65,7 +63,7 @@ impl Stand {
         {
             yaml.push_str(&format!("  {line}\n"));
         }
-        Self { home: home.service(NAME, &yaml).start(), front, back }
+        Self { home: home.service(NAME, &yaml).start(), front }
     }
 
     /// A client that is connected.

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a client waits for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A port that nobody has just now.
 pub fn free_port() -> u16 {
@@ -142,13 +142,13 @@ impl AsFd for Client {
     }
 }
 
-/// What becomes of a client that says 64 bytes and wants them back: `served`, `refused`, `reset` or
-/// `ended` before its first byte, `cut` after it, or `silence`.
+/// What becomes of a client that says 64 bytes and wants them back: `served`, `refused`, `unheard` when it
+/// could not say them, `reset` or `ended` before its first byte, `cut` after it, or `silence`.
 pub fn outcome(address: &str) -> &'static str {
     let (said, mut heard) = ([b'x'; 64], [0; 64]);
     let Ok(mut client) = Client::connect(address) else { return "refused" };
     if client.write_all(&said).is_err() {
-        return "reset";
+        return "unheard";
     }
     let mut count = 0;
     while count < said.len() {

@@ -20,7 +20,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,16 +118,24 @@ fn variable(name: &str) -> String {
 fn say_ready() {
     let path = variable("NOTIFY_SOCKET");
     if !path.is_empty() {
+        let address = match path.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name),
+            None => SocketAddr::from_pathname(&path),
+        };
         let socket = UnixDatagram::unbound().expect("there are sockets");
-        socket.send_to(b"READY=1", path).expect("somebody hears it");
+        let said = socket.send_to_addr(b"READY=1", &address.expect("it is one"));
+        said.expect("somebody hears it");
     }
 }
 
 impl Backend {
     fn serve(&mut self) {
         loop {
-            let mut fds: Vec<_> =
-                self.listeners.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)).collect();
+            let mut fds: Vec<_> = self
+                .listeners
+                .iter()
+                .map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN))
+                .collect();
             fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
             let ready = poll(&mut fds, self.idle).unwrap_or(1);
             let is_told = is_told(&self.signals, PollTimeout::ZERO);

@@ -107,7 +107,8 @@ fn postgres_answers_its_first_client_and_the_one_after_it_was_idle() {
     );
     let home = home.service(NAME, &yaml).start();
     let host = front.display().to_string();
-    let ask = ["-h", &host, "-U", "postgres", "-Atc", "select sum(n) from generate_series(1, 100) n"];
+    let ask =
+        ["-h", &host, "-U", "postgres", "-Atc", "select sum(n) from generate_series(1, 100) n"];
     is_there_on_demand(&home, &|| run("psql", &ask), "5050");
 }
 

@@ -138,9 +138,9 @@ fn who_is_killed_with_the_keeper_loses_clients_and_no_sockets() {
     let keeper = stand.home.keeper();
     kill(Pid::from_raw(keeper), Signal::SIGKILL).expect("it lives");
     // Its brain becomes the next one.
-    stand.home.until("another keeper", || {
-        stand.home.brain().is_some() && stand.home.keeper() != keeper
-    });
+    stand
+        .home
+        .until("another keeper", || stand.home.brain().is_some() && stand.home.keeper() != keeper);
     assert_eq!(stand.client().asks("pid"), pid);
     kill_brain(&stand.home);
     assert_eq!(stand.client().asks("pid"), pid);

@@ -42,7 +42,7 @@ fn who_comes_while_it_is_stopping_waits_for_the_next_start() {
     let mut first = stand.client();
     let pid = first.asks("pid");
     // It ends when nobody is connected, which is not yet so.
-    stand.home.ask("service.stop", json!([NAME]));
+    stand.home.ask("service.stop", json!([NAME, false]));
     stand.home.until("it stops", || stand.home.status(NAME).state == "Stopping");
     let mut second = stand.client();
     second.say("pid\n");

@@ -124,7 +124,8 @@ fn only_these_users_may_connect() {
     for (user, answer) in [("daemon", ""), ("65534", "hello\n"), ("nobody", "hello\n")] {
         let users = format!("users: [{user}]");
         let stand = Stand::new(Family::Unix, "", "notify: true\n", &[&users]);
-        fs::set_permissions(&stand.home.root, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::set_permissions(&stand.home.root, fs::Permissions::from_mode(0o755))
+            .expect("it is ours");
         assert_eq!(as_another_user(&stand.front), answer, "{users}");
         if answer.is_empty() {
             until_told(&stand.home, "user 65534 may not connect: `users` does not name them");

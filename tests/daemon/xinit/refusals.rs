@@ -42,7 +42,10 @@ fn an_address_that_somebody_has_is_refused_with_who() {
     assert_eq!(home.ask("xinit.list", json!([])), json!([]));
     assert!(!home.root.join("cfg/zinit/xinit/door.yaml").exists());
     // The same in a service's file: it stands, and listens as soon as it can.
-    let yaml = format!("exec: {} {back}\nxinit:\n  enabled: true\n  listen: {at}\n  backend: {back}\n", backend());
+    let yaml = format!(
+        "exec: {} {back}\nxinit:\n  enabled: true\n  listen: {at}\n  backend: {back}\n",
+        backend()
+    );
     let home = home.service(NAME, &yaml);
     home.zinit(["reload"]);
     let proxy = home.ask("xinit.status", json!([NAME]));

@@ -13,11 +13,7 @@ const AT_ONCE: usize = 32;
 
 /// Lets clients come during so many ends of their service, at least a hundred for each, and says what has
 /// become of them.
-fn come_during(
-    stand: &Stand,
-    ends: usize,
-    end: &dyn Fn(&Stand),
-) -> BTreeMap<&'static str, usize> {
+fn come_during(stand: &Stand, ends: usize, end: &dyn Fn(&Stand)) -> BTreeMap<&'static str, usize> {
     let crowd = Crowd::of(AT_ONCE, &stand.front);
     for k in 1..=ends {
         stand.home.until("clients come", || crowd.count() >= k * 100);

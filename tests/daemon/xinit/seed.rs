@@ -135,7 +135,9 @@ fn its_builder_runs_and_the_functions_beside_it() {
     home.write("use.rhai", &script);
     assert_eq!(
         home.zinit(["use.rhai"]),
-        "[\"echo_proxy\"]\necho_proxy\n1\n[\"echo_proxy\"]\n[]\n"
+        "[\"echo_proxy\"]\necho_proxy\n1\nUnregistered xinit proxy: echo_proxy\n\
+         Registered xinit proxy: echo_proxy\n[\"echo_proxy\"]\n\
+         Unregistered xinit proxy: echo_proxy\n[]\n"
     );
     assert!(!fs::exists(&path).expect("the home can be read"));
 }
