@@ -241,6 +241,9 @@ impl Room {
     /// Those who have used up their turn get another one, as everybody else has had theirs.
     fn go_on(&mut self) {
         for key in std::mem::take(&mut self.more) {
+            if let Some(Stage::Joined(it)) = self.guests.get_mut(key).map(|it| &mut it.stage) {
+                it.has_more = false;
+            }
             self.turn(key, Side::Client, EpollFlags::empty());
         }
     }

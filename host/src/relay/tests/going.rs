@@ -207,3 +207,31 @@ fn who_waits_stays_when_the_proxy_is_changed() {
     assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 1));
     UnixStream::connect(other).expect("it listens there");
 }
+
+#[test]
+fn who_says_more_than_a_turn_is_for_gets_all_of_it_through_without_saying_more() {
+    const LENGTH: usize = 64 << 20;
+    let world = World::new("bulk");
+    let (front, back) = (free_port(), TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let to = back.local_addr().expect("it has one").port();
+    world.serve(|it| {
+        it.listen = vec![at(&format!("127.0.0.1:{front}"))];
+        it.backend = Some(at(&format!("127.0.0.1:{to}")));
+    });
+    world.gate(Way::Open);
+    let client = tcp(front);
+    let (mut served, _) = back.accept().expect("it is passed on");
+    served.set_read_timeout(Some(LIMIT)).expect("a socket has time limits");
+    let says = thread::spawn(move || {
+        (&client).write_all(&vec![b'x'; LENGTH]).expect("all of it is taken");
+        client
+    });
+    let (mut all, mut buffer) = (0, vec![0; 1 << 20]);
+    while all < LENGTH {
+        match served.read(&mut buffer).expect("it goes on") {
+            0 => panic!("it ends after {all} bytes"),
+            length => all += length,
+        }
+    }
+    says.join().expect("it has said all");
+}
