@@ -16,6 +16,8 @@ mod seed;
 use std::fs;
 use std::path::PathBuf;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use zinit_tests::clients::{Client, free_address};
 use zinit_tests::daemon::{Home, programs};
@@ -96,10 +98,25 @@ fn starts(home: &Home) -> usize {
     fs::read_to_string(home.root.join("starts")).unwrap_or_default().lines().count()
 }
 
+/// Stops the brain, so that it does nothing more until it is killed.
+fn freeze_brain(home: &Home) -> Pid {
+    let brain = home.brain().expect("it runs");
+    kill(Pid::from_raw(brain), Signal::SIGSTOP).expect("it lives");
+    let is_stopped = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|it| it.starts_with(" T"))
+    };
+    home.until("each of its threads has stopped", || {
+        let mut tasks = fs::read_dir(format!("/proc/{brain}/task")).expect("it lives").flatten();
+        tasks.all(is_stopped)
+    });
+    Pid::from_raw(brain)
+}
+
 /// Kills the brain, and waits for the next one.
 fn kill_brain(home: &Home) {
     let brain = home.brain();
-    home.signal_brain(nix::sys::signal::Signal::SIGKILL);
+    home.signal_brain(Signal::SIGKILL);
     until_another_brain(home, brain);
 }
 

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use zinit_tests::clients::Client;
 
-use super::{Family, NAME, Stand, kill_brain, until_another_brain};
+use super::{Family, NAME, Stand, freeze_brain, kill_brain, until_another_brain};
 
 const CLIENTS: usize = 50;
 
@@ -49,17 +49,15 @@ fn nobody_who_waits_is_lost(family: Family) {
     let stand = Stand::new(family, "delay=2500 greet", "notify: true\n", &[]);
     let (mut connected, front) = with_connected(&stand);
     let mut waiting = with_waiting(&stand);
-    let brain = stand.home.brain().expect("it runs");
-    let pid = Pid::from_raw(brain);
-    kill(pid, Signal::SIGSTOP).expect("it lives");
+    let brain = freeze_brain(&stand.home);
     let mut late: Vec<Client> = (0..CLIENTS).map(|_| stand.client()).collect();
     for (number, client) in late.iter_mut().enumerate() {
         client.say(&format!("client {number}\n"));
     }
     let mut other = Client::to(&front);
     other.say("anybody there?\n");
-    kill(pid, Signal::SIGKILL).expect("it lives");
-    until_another_brain(&stand.home, Some(brain));
+    kill(brain, Signal::SIGKILL).expect("it lives");
+    until_another_brain(&stand.home, Some(brain.as_raw()));
     are_served_in_order(&mut waiting, 0);
     are_served_in_order(&mut late, CLIENTS);
     assert_eq!(other.line(), "anybody there?");

@@ -6,7 +6,7 @@ use serde_json::json;
 use zinit_tests::clients::{Client, free_address};
 use zinit_tests::daemon::Home;
 
-use super::{Family, NAME, Stand, backend, kill_brain};
+use super::{Family, NAME, Stand, backend, freeze_brain, kill_brain};
 
 /// A server with a proxy that was registered while it ran.
 fn registered() -> (Home, [String; 2]) {
@@ -64,8 +64,7 @@ fn one_that_was_registered_is_there_after_everything_was_killed() {
 #[test]
 fn clients_that_come_while_no_brain_is_there_are_served_by_the_next() {
     let (home, fronts) = registered();
-    let brain = Pid::from_raw(home.brain().expect("it runs"));
-    kill(brain, Signal::SIGSTOP).expect("it lives");
+    let brain = freeze_brain(&home);
     let mut clients: Vec<Client> = (0..20).map(|k| Client::to(&fronts[k % 2])).collect();
     for client in &mut clients {
         client.say("hello\n");
