@@ -15,3 +15,4 @@ mod strategies;
 mod successions;
 mod trust;
 mod words;
+mod xinit;

@@ -1,5 +1,6 @@
 //! What the tests stand on: a simulated machine under the real core, and real servers in homes of
 //! their own.
 
+pub mod clients;
 pub mod daemon;
 pub use zinit_host::sim;
