@@ -354,6 +354,7 @@ pub static PROXY: [Key; XINIT.len()] = {
     let mut keys =
         [key("service", Kind::Shaped(NAME), "", "the service; the file's name when left out");
             XINIT.len()];
+    assert!(matches!(XINIT[0].name.as_bytes(), b"enabled"), "it is what `service` stands for");
     let mut at = 1;
     while at < keys.len() {
         keys[at] = XINIT[at];
