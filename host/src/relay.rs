@@ -176,7 +176,8 @@ enum Line {
 }
 
 impl Relay {
-    /// Tells there what it has to say, and shows proxies in `faces`. Nothing runs before there is one.
+    /// Tells there what it has to say, and shows proxies in `faces`. Nothing runs before there is one, or
+    /// somebody who has come to one.
     pub fn new(teller: Teller, faces: Faces) -> Self {
         let line = Mutex::new(Line::Quiet(Vec::new()));
         Self(Arc::new(Handle { teller, faces, files: Mutex::default(), line }))
@@ -219,6 +220,7 @@ impl Relay {
 
     /// Takes a client that has waited in an earlier server; the keeper holds it.
     pub fn inherit_waiting(&self, proxy: &ServiceName, serial: u64, client: OwnedFd) {
+        self.begin();
         self.order(Order::Waiting { proxy: proxy.clone(), serial, client });
     }
 
@@ -230,8 +232,8 @@ impl Relay {
         serial: u64,
         client: OwnedFd,
         backend: OwnedFd,
-        _note: &str,
     ) {
+        self.begin();
         self.order(Order::Pair { proxy: proxy.clone(), serial, sockets: [client, backend] });
     }
 

@@ -284,7 +284,7 @@ impl Room {
 
     /// Lets a proxy go.
     pub(super) fn withdraw(&mut self, name: &crate::name::ServiceName) {
-        self.arriving.retain(|it| it.proxy() != name);
+        self.forget_arriving(name);
         let Some(key) = self.proxies_by_name.remove(name) else { return };
         self.let_go(key);
     }

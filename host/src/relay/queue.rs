@@ -18,6 +18,7 @@ use super::room::{Guest, Room, Stage, Ticket};
 use super::slots::{Key, Part};
 use super::timers::Due;
 use super::{Held, Said};
+use crate::name::ServiceName;
 
 /// A client that waits.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ enum Line {
 const RETRY_MS_MAX: i64 = 100;
 
 /// The key under which the keeper holds a client that waits.
-pub(super) fn key_of(proxied: &Proxied, serial: u64) -> String {
-    format!("xinit/{}/wait/{serial}", proxied.config.name)
+pub(super) fn key_of(proxy: &ServiceName, serial: u64) -> String {
+    format!("xinit/{proxy}/wait/{serial}")
 }
 
 impl Room {
@@ -108,7 +109,7 @@ impl Room {
         let Ok(copy) = waiting.client.try_clone() else { return };
         waiting.hold = Hold::Yes;
         let (key, note) =
-            (key_of(proxied, guest.ticket.serial), proxied.config.service.to_string());
+            (key_of(&proxied.config.name, guest.ticket.serial), proxied.config.service.to_string());
         self.say(Said::Hold { key, note, fds: Held(Arc::new(vec![copy])) });
     }
 
@@ -119,7 +120,7 @@ impl Room {
         let Some(proxied) = self.proxies.get(guest.proxy) else { return true };
         if waiting.hold == Hold::Yes {
             waiting.hold = Hold::Leaving;
-            let key = key_of(proxied, guest.ticket.serial);
+            let key = key_of(&proxied.config.name, guest.ticket.serial);
             self.say(Said::Drop { key });
             return false;
         }
