@@ -306,8 +306,10 @@ impl Room {
 
     /// Forgets a proxy that was withdrawn when its last client is gone.
     pub(super) fn forget_if_over(&mut self, key: Key) {
-        if self.proxies.get(key).is_some_and(|it| it.is_withdrawn && it.joined == 0) {
+        let is_over = |it: &&Proxied| it.is_withdrawn && it.joined == 0;
+        if let Some(service) = self.proxies.get(key).filter(is_over).map(|it| it.service) {
             self.proxies.remove(key);
+            self.forget_if_unused(service);
         }
     }
 
