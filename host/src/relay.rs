@@ -280,7 +280,7 @@ impl Relay {
                 *line = Line::Closed;
                 complain(
                     "clients are not passed on any more: the thread `relay` has ended, which is a \
-                     fault of the server (`zinit server renew` begins it anew)",
+                     fault of the server (`zinit server renew` has another one take over)",
                 );
             }
             Line::Closed => {} // It has retired, or that was told.

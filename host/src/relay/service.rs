@@ -75,9 +75,9 @@ impl Service {
         self.gate.as_ref().map_or(0, |it| it.turn)
     }
 
-    /// One client less waits.
-    pub(super) fn waits_no_more(&mut self) {
-        self.waiting -= 1;
+    /// So many clients less wait.
+    pub(super) fn wait_no_more(&mut self, count: u64) {
+        self.waiting -= count;
         self.knocked &= self.waiting > 0;
     }
 }

@@ -320,7 +320,9 @@ fn words_about_a_service_whose_proxy_comes_back_may_be_counted_anew() {
     world.gate(Way::Open);
     assert!(matches!(&*world.relay.line(), super::super::Line::Quiet(early) if early.is_empty()));
     world.serve(|_| {});
-    (0..3).for_each(|_| drop(world.gate(Way::Open)));
+    for _ in 0..3 {
+        world.gate(Way::Open);
+    }
     world.relay.withdraw(&name("web"));
     world.serve(|_| {});
     world.relay.gate(&name("web"), Gate { turn: 1, way: Way::Open });
@@ -335,8 +337,9 @@ fn a_relay_whose_thread_has_ended_by_itself_gives_up_once() {
     let world = World::new("gone");
     world.serve(|_| {});
     let mut line = world.relay.line();
-    if let super::super::Line::Open { orders, .. } = &mut *line {
+    if let super::super::Line::Open { orders, bell, .. } = &mut *line {
         *orders = Arc::new(mpsc::channel().0);
+        bell.write(1).expect("it is heard");
     }
     drop(line);
     world.gate(Way::Open);
