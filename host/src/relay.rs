@@ -176,7 +176,8 @@ enum Line {
 }
 
 impl Relay {
-    /// Tells there what it has to say, and shows proxies in `faces`. Nothing runs before there is one.
+    /// Tells there what it has to say, and shows proxies in `faces`. Nothing runs before there is one, or
+    /// somebody who has come to one.
     pub fn new(teller: Teller, faces: Faces) -> Self {
         let line = Mutex::new(Line::Quiet(Vec::new()));
         Self(Arc::new(Handle { teller, faces, files: Mutex::default(), line }))
@@ -219,6 +220,7 @@ impl Relay {
 
     /// Takes a client that has waited in an earlier server; the keeper holds it.
     pub fn inherit_waiting(&self, proxy: &ServiceName, serial: u64, client: OwnedFd) {
+        self.begin();
         self.order(Order::Waiting { proxy: proxy.clone(), serial, client });
     }
 
@@ -230,8 +232,8 @@ impl Relay {
         serial: u64,
         client: OwnedFd,
         backend: OwnedFd,
-        _note: &str,
     ) {
+        self.begin();
         self.order(Order::Pair { proxy: proxy.clone(), serial, sockets: [client, backend] });
     }
 
@@ -272,10 +274,16 @@ impl Relay {
 
     fn order(&self, order: Order) {
         match &mut *self.line() {
-            Line::Quiet(early) => early.push(order),
-            // A thread that has panicked, or that retires, does nothing more.
+            Line::Quiet(early) => keep(early, order),
             Line::Open { orders, bell, .. } if orders.send(order).is_ok() => drop(bell.write(1)),
-            Line::Open { .. } | Line::Closed => {}
+            line @ Line::Open { .. } => {
+                *line = Line::Closed;
+                complain(
+                    "clients are not passed on any more: the thread `relay` has ended, which is a \
+                     fault of the server (`zinit server renew` has another one take over)",
+                );
+            }
+            Line::Closed => {} // It has retired, or that was told.
         }
     }
 
@@ -285,6 +293,19 @@ impl Relay {
 
     fn files(&self) -> MutexGuard<'_, HashMap<ServiceName, Files>> {
         self.0.files.lock().expect("nothing panics while it holds the files")
+    }
+}
+
+/// Keeps an order for a thread that could not be started. Before there is a proxy, nothing is to be known of
+/// services.
+fn keep(early: &mut Vec<Order>, order: Order) {
+    if let Order::Gate(name, _) = &order {
+        early.retain(|it| !matches!(it, Order::Gate(of, _) if of == name));
+    }
+    if matches!(order, Order::Stand(_) | Order::Waiting { .. } | Order::Pair { .. })
+        || !early.is_empty()
+    {
+        early.push(order);
     }
 }
 

@@ -18,7 +18,8 @@ use nix::sys::socket::{
     socket,
 };
 
-use super::room::Order;
+use super::room::{Order, Room};
+use super::slots::Key;
 use crate::address::Address;
 use crate::native::net::plainly;
 
@@ -189,7 +190,7 @@ enum Name {
 }
 
 /// What was found, or why nothing was, as half a sentence.
-pub(super) type Found = Result<Vec<IpAddr>, String>;
+type Found = Result<Vec<IpAddr>, String>;
 
 impl Names {
     /// What is found is told as an order.
@@ -214,7 +215,7 @@ impl Names {
         }
     }
 
-    pub(super) fn learn(&mut self, host: String, found: Found, now: i64) {
+    fn learn(&mut self, host: String, found: Found, now: i64) {
         self.known.insert(host, Name::Known { found, at: now });
     }
 
@@ -239,5 +240,22 @@ impl Names {
             }
         };
         self.known.insert(host.to_owned(), state);
+    }
+}
+
+impl Room {
+    /// A name is known: whoever waits for that tries again at once.
+    pub(super) fn found(&mut self, name: String, found: Found) {
+        let proxies = self.proxies_by_name.values().copied();
+        let is_of = |it: &Key| {
+            let backend = self.proxies.get(*it).map(|it| &it.backend);
+            matches!(backend, Some(Backend::Name(host, _)) if *host == name)
+        };
+        let proxies: Vec<_> = proxies.filter(is_of).collect();
+        self.names.learn(name, found, self.now);
+        for proxy in proxies {
+            self.proxies.get_mut(proxy).into_iter().for_each(|it| it.retry_at = self.now);
+            self.admit(proxy);
+        }
     }
 }

@@ -70,6 +70,17 @@ impl Room {
         }
     }
 
+    /// Closes those who have come for a proxy that will not stand. The keeper has been told already to let
+    /// go of connections.
+    pub(super) fn forget_arriving(&mut self, name: &ServiceName) {
+        let gone: Vec<_> = self.arriving.extract_if(.., |it| it.proxy() == name).collect();
+        for it in gone {
+            if let Arriving::Waiting { proxy, serial, .. } = it {
+                self.say(Said::Drop { key: key_of(&proxy, serial) });
+            }
+        }
+    }
+
     /// The keeper has let go of what it held under this key.
     pub(super) fn released(&mut self, key: &str) {
         let mut words = key.rsplit('/');
@@ -112,7 +123,7 @@ impl Room {
         match guest.stage {
             // Also one that the keeper may have: who tells it so may not have come to that.
             Stage::Waiting(it) => Some(Said::Hold {
-                key: key_of(proxied, guest.ticket.serial),
+                key: key_of(&proxied.config.name, guest.ticket.serial),
                 note: proxied.config.service.to_string(),
                 fds: Held(Arc::new(vec![it.client])),
             }),

@@ -284,7 +284,7 @@ impl Room {
 
     /// Lets a proxy go.
     pub(super) fn withdraw(&mut self, name: &crate::name::ServiceName) {
-        self.arriving.retain(|it| it.proxy() != name);
+        self.forget_arriving(name);
         let Some(key) = self.proxies_by_name.remove(name) else { return };
         self.let_go(key);
     }
@@ -306,8 +306,10 @@ impl Room {
 
     /// Forgets a proxy that was withdrawn when its last client is gone.
     pub(super) fn forget_if_over(&mut self, key: Key) {
-        if self.proxies.get(key).is_some_and(|it| it.is_withdrawn && it.joined == 0) {
+        let is_over = |it: &&Proxied| it.is_withdrawn && it.joined == 0;
+        if let Some(service) = self.proxies.get(key).filter(is_over).map(|it| it.service) {
             self.proxies.remove(key);
+            self.forget_if_unused(service);
         }
     }
 

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockaddrLike, SockaddrStorage, getsockname, recv};
 
-use super::backend::{Backend, Dial, Dialed, dial};
+use super::backend::{Dial, Dialed, dial};
 use super::face::Counts;
 use super::proxy::{Proxied, RETRY_MS, named, reset};
 use super::room::{Guest, Room, Stage, Ticket};
 use super::slots::{Key, Part};
 use super::timers::Due;
 use super::{Held, Said};
+use crate::name::ServiceName;
 
 /// A client that waits.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ enum Line {
 const RETRY_MS_MAX: i64 = 100;
 
 /// The key under which the keeper holds a client that waits.
-pub(super) fn key_of(proxied: &Proxied, serial: u64) -> String {
-    format!("xinit/{}/wait/{serial}", proxied.config.name)
+pub(super) fn key_of(proxy: &ServiceName, serial: u64) -> String {
+    format!("xinit/{proxy}/wait/{serial}")
 }
 
 impl Room {
@@ -108,7 +109,7 @@ impl Room {
         let Ok(copy) = waiting.client.try_clone() else { return };
         waiting.hold = Hold::Yes;
         let (key, note) =
-            (key_of(proxied, guest.ticket.serial), proxied.config.service.to_string());
+            (key_of(&proxied.config.name, guest.ticket.serial), proxied.config.service.to_string());
         self.say(Said::Hold { key, note, fds: Held(Arc::new(vec![copy])) });
     }
 
@@ -119,7 +120,7 @@ impl Room {
         let Some(proxied) = self.proxies.get(guest.proxy) else { return true };
         if waiting.hold == Hold::Yes {
             waiting.hold = Hold::Leaving;
-            let key = key_of(proxied, guest.ticket.serial);
+            let key = key_of(&proxied.config.name, guest.ticket.serial);
             self.say(Said::Drop { key });
             return false;
         }
@@ -187,7 +188,7 @@ impl Room {
         }
     }
 
-    fn dial(&mut self, proxy: Key) -> Dialed {
+    pub(super) fn dial(&mut self, proxy: Key) -> Dialed {
         match self.proxies.get(proxy) {
             Some(it) => dial(&it.backend, &mut self.names, self.now),
             None => Dialed::Failed(None),
@@ -211,21 +212,6 @@ impl Room {
         proxied.retry_at = self.now + proxied.retry_ms;
         proxied.retry_ms = (proxied.retry_ms * 2).min(RETRY_MS_MAX);
         self.timers.set(proxied.retry_at, Due::Backend(proxy));
-    }
-
-    /// A name is known: whoever waits for that tries again at once.
-    pub(super) fn found(&mut self, name: String, found: super::backend::Found) {
-        let proxies = self.proxies_by_name.values().copied();
-        let is_of = |it: &Key| {
-            let backend = self.proxies.get(*it).map(|it| &it.backend);
-            matches!(backend, Some(Backend::Name(host, _)) if *host == name)
-        };
-        let proxies: Vec<_> = proxies.filter(is_of).collect();
-        self.names.learn(name, found, self.now);
-        for proxy in proxies {
-            self.proxies.get_mut(proxy).into_iter().for_each(|it| it.retry_at = self.now);
-            self.admit(proxy);
-        }
     }
 
     /// Has as many of those who wait go on as can.
@@ -257,6 +243,19 @@ impl Room {
             other => self.retry_later(proxy, other),
         }
         false
+    }
+
+    /// Gives a connection that was made to see whether the service can be reached to the first who waits. If
+    /// nobody does it is reset, so that the service has nothing to read from it and nothing to answer.
+    pub(super) fn use_or_reset(&mut self, proxy: Key, backend: OwnedFd) {
+        let Some(proxied) = self.proxies.get(proxy).filter(|it| it.has_room()) else {
+            return reset(backend);
+        };
+        let Some(key) = proxied.queue.first_key_value().map(|it| *it.1) else {
+            return reset(backend);
+        };
+        self.has_reached(proxy);
+        self.leave(key, Line::Connected(backend));
     }
 
     fn has_reached(&mut self, proxy: Key) {
@@ -366,8 +365,9 @@ impl Room {
         self.hold(key);
     }
 
-    /// Something has happened to a client that waits: perhaps it is gone. One that has said something and
-    /// ended its half waits on.
+    /// Something has happened to a client that waits: perhaps it is gone. One that has ended its half waits
+    /// on if it has said something, or if it can be told that it still listens: of TCP it cannot before
+    /// something is sent to it, and a service is not started for who may be gone.
     pub(super) fn look_after(&mut self, key: Key, events: EpollFlags) {
         let Some(guest) = self.guests.get(key) else { return };
         let Stage::Waiting(waiting) = &guest.stage else { return };
@@ -377,6 +377,7 @@ impl Room {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         match recv(waiting.client.as_raw_fd(), &mut [0], flags) {
             Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(0) if !events.contains(EpollFlags::EPOLLHUP) && is_unix(&waiting.client) => {}
             Ok(0) | Err(_) => self.dismiss(key),
         }
     }
@@ -454,7 +455,7 @@ impl Room {
             proxied.scout = proxied.scout.filter(|it| *it != key);
             Counts::take(&proxied.counts.waiting, 1);
         }
-        self.service_of(proxy)?.waits_no_more();
+        self.service_of(proxy)?.wait_no_more(1);
         let Guest { mut ticket, stage, .. } = self.guests.remove(key)?;
         let Stage::Waiting(waiting) = stage else { return None };
         ticket.patience_ms = waiting.deadline - self.now;
@@ -470,9 +471,7 @@ impl Room {
         for key in moved.values() {
             self.guests.get_mut(*key).into_iter().for_each(|it| it.proxy = to);
         }
-        for _ in 0..count {
-            self.service_of(from).into_iter().for_each(super::service::Service::waits_no_more);
-        }
+        self.service_of(from).into_iter().for_each(|it| it.wait_no_more(count));
         if let Some(service) = self.service_of(to) {
             service.waiting += count;
         }
@@ -482,4 +481,9 @@ impl Room {
         }
         self.let_go(from);
     }
+}
+
+fn is_unix(socket: &OwnedFd) -> bool {
+    let family = getsockname::<SockaddrStorage>(socket.as_raw_fd()).map(|it| it.family());
+    family == Ok(Some(AddressFamily::Unix))
 }

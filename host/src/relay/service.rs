@@ -75,9 +75,9 @@ impl Service {
         self.gate.as_ref().map_or(0, |it| it.turn)
     }
 
-    /// One client less waits.
-    pub(super) fn waits_no_more(&mut self) {
-        self.waiting -= 1;
+    /// So many clients less wait.
+    pub(super) fn wait_no_more(&mut self, count: u64) {
+        self.waiting -= count;
         self.knocked &= self.waiting > 0;
     }
 }
@@ -129,6 +129,19 @@ impl Room {
             }
             Way::Failed => proxies.iter().for_each(|it| self.fail(*it)),
         }
+        self.forget_if_unused(key);
+    }
+
+    /// Forgets a service that has no proxy and no client, and of which nobody wants to know anything. Before
+    /// anybody comes to it there is another word about it.
+    pub(super) fn forget_if_unused(&mut self, key: Key) {
+        let Some(service) = self.services.get(key) else { return };
+        let has_clients = service.waiting + service.joined > 0;
+        let is_drained = self.drains.iter().any(|it| it.service == key);
+        if service.proxies.is_empty() && !has_clients && !is_drained {
+            self.services_by_name.remove(&service.name);
+            self.services.remove(key);
+        }
     }
 
     /// Says that somebody waits, if so and if it was not said.
@@ -157,6 +170,7 @@ impl Room {
                 Some(it) if has_looked && it.asking == 0 => {
                     let (service, turn) = (it.name.clone(), drain.turn);
                     self.say(Said::Drained { service, turn });
+                    self.forget_if_unused(drain.service);
                 }
                 _ => self.drains.push(drain),
             }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::backend::{Dialed, dial};
+use super::backend::Dialed;
 use super::face::Counts;
 use super::pair::{Moved, Outcome, Pair, Return, Side};
 use super::preface::preface;
@@ -210,7 +210,11 @@ impl Room {
         if !self.is_open(proxy) || self.service_of(proxy).is_some_and(|it| it.turn() != turn) {
             return false;
         }
-        let Some(proxied) = self.proxies.get(proxy) else { return true };
-        !matches!(dial(&proxied.backend, &mut self.names, self.now), Dialed::Failed(_))
+        match self.dial(proxy) {
+            Dialed::Failed(_) => return false,
+            Dialed::Connected(backend) => self.use_or_reset(proxy, backend),
+            Dialed::UnderWay(_) | Dialed::Busy | Dialed::Unknown => {}
+        }
+        true
     }
 }

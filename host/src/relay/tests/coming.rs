@@ -121,18 +121,22 @@ fn more_than_may_be_connected_wait_until_one_has_gone() {
 }
 
 #[test]
-fn who_hangs_up_waits_no_more_and_who_has_only_said_all_does() {
+fn who_hangs_up_waits_no_more_and_who_has_only_ended_its_half_does() {
     let world = World::new("hangup");
     world.serve(|_| {});
     let (gone, quiet, all) = (world.connect(), world.connect(), world.connect());
     say(&all, "all");
     all.shutdown(Shutdown::Write).expect("half of it ends");
     world.comes_to(3, |it| &it.waiting);
-    drop(gone);
     quiet.shutdown(Shutdown::Write).expect("half of it ends");
-    world.comes_to(1, |it| &it.waiting);
+    drop(gone);
+    world.comes_to(2, |it| &it.waiting);
     let backend = world.backend();
     world.gate(Way::Open);
+    let served = accept(&backend);
+    ends(&served);
+    say(&served, "welcome");
+    reads(&quiet, "welcome");
     let served = accept(&backend);
     reads(&served, "all");
     ends(&served);
@@ -156,7 +160,23 @@ fn nobody_overtakes_who_is_still_in_the_hands_of_the_keeper() {
     say(&new, "new");
     world.comes_to(3, |it| &it.total);
     drop(keeper);
-    ["one", "two", "new"].map(|it| reads(accept(&backend), it));
+    for it in ["one", "two", "new"] {
+        reads(accept(&backend), it);
+    }
+}
+
+#[test]
+fn who_ends_its_half_and_then_hangs_up_waits_no_more() {
+    let world = World::new("halves");
+    world.serve(|_| {});
+    let client = world.connect();
+    world.comes_to(1, |it| &it.waiting);
+    client.shutdown(Shutdown::Write).expect("half of it ends");
+    world.hears_a_knock();
+    world.hears_nothing();
+    assert_eq!(world.count(|it| &it.waiting), 1);
+    drop(client);
+    world.comes_to(0, |it| &it.waiting);
 }
 
 #[test]
@@ -209,7 +229,9 @@ fn who_has_come_to_a_socket_of_a_service_that_has_failed_does_not_knock_for_ever
     let world = World::new("pass-failed");
     let sockets = world.serve(|it| (it.mode, it.backend) = (crate::spec::Mode::Pass, None));
     let blocks = OFlag::empty();
-    sockets.iter().for_each(|it| drop(fcntl(it, FcntlArg::F_SETFL(blocks)).expect("it is open")));
+    for it in &*sockets {
+        fcntl(it, FcntlArg::F_SETFL(blocks)).expect("it is open");
+    }
     let clients = [world.connect(), world.connect()];
     world.hears_a_knock();
     world.gate(Way::Failed);

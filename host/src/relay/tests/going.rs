@@ -315,6 +315,39 @@ fn who_waits_stays_when_the_proxy_is_changed() {
 }
 
 #[test]
+fn words_about_a_service_whose_proxy_comes_back_may_be_counted_anew() {
+    let world = World::new("anew");
+    world.gate(Way::Open);
+    assert!(matches!(&*world.relay.line(), super::super::Line::Quiet(early) if early.is_empty()));
+    world.serve(|_| {});
+    for _ in 0..3 {
+        world.gate(Way::Open);
+    }
+    world.relay.withdraw(&name("web"));
+    world.serve(|_| {});
+    world.relay.gate(&name("web"), Gate { turn: 1, way: Way::Open });
+    let backend = world.backend();
+    let client = world.connect();
+    say(&client, "question");
+    reads(accept(&backend), "question");
+}
+
+#[test]
+fn a_relay_whose_thread_has_ended_by_itself_gives_up_once() {
+    let world = World::new("gone");
+    world.serve(|_| {});
+    let mut line = world.relay.line();
+    if let super::super::Line::Open { orders, bell, .. } = &mut *line {
+        *orders = Arc::new(mpsc::channel().0);
+        bell.write(1).expect("it is heard");
+    }
+    drop(line);
+    world.gate(Way::Open);
+    assert!(matches!(&*world.relay.line(), super::super::Line::Closed));
+    assert_eq!(world.relay.retire(), []);
+}
+
+#[test]
 fn who_says_more_than_a_turn_is_for_gets_all_of_it_through_without_saying_more() {
     const LENGTH: usize = 64 << 20;
     let world = World::new("bulk");

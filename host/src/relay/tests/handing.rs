@@ -15,7 +15,7 @@ impl World {
             let proxy = name(words[1]);
             match words[2] {
                 "wait" => next.relay.inherit_waiting(&proxy, serial, fd()),
-                "pair" => next.relay.inherit_pair(&proxy, serial, fd(), fd(), ""),
+                "pair" => next.relay.inherit_pair(&proxy, serial, fd(), fd()),
                 other => panic!("what is {other}?"),
             }
         }
@@ -94,13 +94,18 @@ fn who_is_inherited_waits_until_its_proxy_stands_or_is_withdrawn() {
     let (client, other) = (world.connect(), world.connect());
     world.holds(2);
     let next = World::in_dir(world.path("next"), Keeper::default());
-    for (index, fds) in world.keeper.lock().expect("no panic").values().enumerate() {
+    let held = world.keeper.lock().expect("no panic").clone();
+    for (index, fds) in held.into_values().enumerate() {
         let fd = fds.0[0].try_clone().expect("a descriptor");
-        let proxy = name(["web", "gone"][index]);
-        next.relay.inherit_waiting(&proxy, index as u64, fd);
+        let proxy = ["web", "gone"][index];
+        let key = format!("xinit/{proxy}/wait/{index}");
+        next.keeper.lock().expect("no panic").insert(key, fds);
+        next.relay.inherit_waiting(&name(proxy), index as u64, fd);
     }
     std::fs::create_dir_all(&next.dir).expect("a directory");
     next.relay.withdraw(&name("gone"));
+    // Though no proxy stands yet.
+    next.holds(1);
     next.serve(|_| {});
     next.hears_a_knock();
     assert_eq!(next.count(|it| &it.waiting), 1);

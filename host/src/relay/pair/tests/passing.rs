@@ -10,7 +10,7 @@ fn small_words_go_both_ways_and_leave_nothing_behind() {
             let word = format!("word {turn}");
             (&client).write_all(word.as_bytes()).unwrap();
             rig.brings(&service, word.as_bytes());
-            assert_eq!(rig.pair().asks(), turn == 0);
+            assert_eq!((rig.pair().asks(), rig.pair().is_unanswered()), (true, turn == 0));
             (&service).write_all(word.as_bytes()).unwrap();
             rig.brings(&client, word.as_bytes());
             assert!(rig.pair().is_still() && !rig.pair().asks());
