@@ -199,7 +199,7 @@ impl RealMachine {
                 self.doors.guests.insert(name);
             }
             (Some(name), Some("pair"), Some(serial), Some(client), Some(backend)) => {
-                self.doors.relay.inherit_pair(&name, serial, client, backend, note);
+                self.doors.relay.inherit_pair(&name, serial, client, backend);
                 self.doors.guests.insert(name);
             }
             // Of a newer version, or it was lost on the way: then the next brain gets it.

@@ -105,6 +105,9 @@ impl Room {
 
     /// What the keeper is to hold for the next server.
     pub(super) fn left(&mut self) -> Vec<Said> {
+        let returning = self.returning.iter().map(|it| it.at).max();
+        self.now = self.now.max(returning.unwrap_or_default());
+        self.take_back(None);
         let keys = self.guests.keys();
         let guests = keys.into_iter().filter_map(|it| self.left_of(it));
         let mut left: Vec<_> = guests.collect();

@@ -245,19 +245,6 @@ impl Room {
         false
     }
 
-    /// Gives a connection that was made to see whether the service can be reached to the first who waits. If
-    /// nobody does it is reset, so that the service has nothing to read from it and nothing to answer.
-    pub(super) fn use_or_reset(&mut self, proxy: Key, backend: OwnedFd) {
-        let Some(proxied) = self.proxies.get(proxy).filter(|it| it.has_room()) else {
-            return reset(backend);
-        };
-        let Some(key) = proxied.queue.first_key_value().map(|it| *it.1) else {
-            return reset(backend);
-        };
-        self.has_reached(proxy);
-        self.leave(key, Line::Connected(backend));
-    }
-
     fn has_reached(&mut self, proxy: Key) {
         let Some(proxied) = self.proxies.get_mut(proxy) else { return };
         (proxied.is_reached, proxied.scout, proxied.trouble) = (true, None, None);

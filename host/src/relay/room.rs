@@ -24,6 +24,7 @@ use super::queue::Waiting;
 use super::service::{Drain, Service};
 use super::slots::{BELL, Key, Part, Slots};
 use super::timers::{Due, Timers};
+use super::traffic::Returning;
 use super::{Gate, Said};
 use crate::clock::milliseconds;
 use crate::name::ServiceName;
@@ -93,6 +94,8 @@ pub(super) struct Room {
     pub(super) arriving: Vec<Arriving>,
     /// Connections that have used up their turn and have more to do.
     pub(super) more: Vec<Key>,
+    /// Clients that were reset just now.
+    pub(super) returning: Vec<Returning>,
     pub(super) drains: Vec<Drain>,
     /// Whatever had come when it was looked last has been seen.
     pub(super) has_seen_all: bool,
@@ -117,6 +120,8 @@ pub(super) struct Ticket {
     pub(super) patience_ms: i64,
     /// How often a service has ended before it has said anything to it.
     pub(super) returns: u8,
+    /// The word about the service under which it was reset last.
+    pub(super) reset_in: u64,
 }
 
 /// How far a client has come.
@@ -192,6 +197,7 @@ impl Room {
             held: HashMap::new(),
             arriving: Vec::new(),
             more: Vec::new(),
+            returning: Vec::new(),
             drains: Vec::new(),
             has_seen_all: true,
             minds_askers: false,
@@ -267,6 +273,7 @@ impl Room {
                 Due::Listen(key) => self.listen_again(key),
                 Due::Idle(key) => self.look_at_idle(key, at),
                 Due::Askers => self.mind_askers(),
+                Due::Return => self.take_back(None),
             }
         }
     }
@@ -324,7 +331,7 @@ impl Room {
     pub(super) fn ticket(&mut self, proxy: Key, serial: u64) -> Ticket {
         self.next_serial = self.next_serial.max(serial);
         let patience_ms = self.proxies.get(proxy).map(|it| it.config.xinit.connect_timeout_ms);
-        Ticket { serial, patience_ms: patience_ms.unwrap_or_default(), returns: 0 }
+        Ticket { serial, patience_ms: patience_ms.unwrap_or_default(), returns: 0, reset_in: 0 }
     }
 }
 

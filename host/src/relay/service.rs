@@ -129,6 +129,7 @@ impl Room {
             }
             Way::Failed => proxies.iter().for_each(|it| self.fail(*it)),
         }
+        self.take_back(Some(key));
         self.forget_if_unused(key);
     }
 

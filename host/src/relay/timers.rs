@@ -16,6 +16,8 @@ pub(super) enum Due {
     Accept(Key),
     /// It is tried again to listen for a proxy.
     Listen(Key),
+    /// Who was reset waits again.
+    Return,
     /// Somebody may have waited for a first answer for long.
     Askers,
     /// Nothing may have happened at a service for a while.

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::backend::Dialed;
 use super::face::Counts;
 use super::pair::{Moved, Outcome, Pair, Return, Side};
 use super::preface::preface;
@@ -19,6 +18,17 @@ const PATIENCE_MS: i64 = 10_000;
 
 /// How often a client goes on to the next service when one has ended before its first byte.
 const RETURNS_MAX: u8 = 3;
+
+/// How long it may take until the end of a process that has reset its connections is known.
+const SUSPENSE_MS: i64 = 50;
+
+/// A client that was reset by its service, which may have ended.
+pub(super) struct Returning {
+    pub(super) at: i64,
+    proxy: Key,
+    client: OwnedFd,
+    ticket: Ticket,
+}
 
 impl Room {
     /// Connects one who has waited.
@@ -181,17 +191,38 @@ impl Room {
         drop(guest);
         self.has_parted(proxy);
         ticket.returns += 1;
-        let is_hopeless = ticket.returns > RETURNS_MAX;
-        if is_hopeless {
+        let still =
+            self.is_open(proxy) && self.service_of(proxy).is_some_and(|it| it.turn() == turn);
+        let again = std::mem::replace(&mut ticket.reset_in, turn) == turn;
+        if ticket.returns > RETURNS_MAX {
             self.gives_up(proxy);
         }
-        if is_hopeless || self.is_unwanted(proxy, turn) {
+        if ticket.returns > RETURNS_MAX || still && again {
             reset(client);
             self.admit(proxy);
+        } else if still {
+            let at = self.now + SUSPENSE_MS;
+            self.returning.push(Returning { at, proxy, client, ticket });
+            self.timers.set(at, Due::Return);
         } else {
             self.wait(proxy, client, ticket, false);
         }
         self.forget_if_over(proxy);
+    }
+
+    /// Who was reset waits again: those of a service about which there is another word, and those of whom
+    /// nothing was heard for long enough.
+    pub(super) fn take_back(&mut self, word_about: Option<Key>) {
+        let now = self.now;
+        let service = |it: &Returning| self.proxies.get(it.proxy).map(|it| it.service);
+        let is_due =
+            |it: &Returning| it.at <= now || word_about.is_some() && service(it) == word_about;
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.returning).into_iter().partition(is_due);
+        self.returning = rest;
+        for Returning { proxy, client, ticket, .. } in due {
+            self.wait(proxy, client, ticket, false);
+        }
     }
 
     /// Nobody else is to be ended by what this client says, if it was that.
@@ -204,17 +235,5 @@ impl Room {
             let why = format!("`{service}` has ended {times} times before its first byte to it");
             self.note(proxy, format!("a client is sent away: {why}"));
         }
-    }
-
-    fn is_unwanted(&mut self, proxy: Key, turn: u64) -> bool {
-        if !self.is_open(proxy) || self.service_of(proxy).is_some_and(|it| it.turn() != turn) {
-            return false;
-        }
-        match self.dial(proxy) {
-            Dialed::Failed(_) => return false,
-            Dialed::Connected(backend) => self.use_or_reset(proxy, backend),
-            Dialed::UnderWay(_) | Dialed::Busy | Dialed::Unknown => {}
-        }
-        true
     }
 }
