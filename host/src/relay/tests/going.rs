@@ -320,9 +320,9 @@ fn words_about_a_service_whose_proxy_comes_back_may_be_counted_anew() {
     world.gate(Way::Open);
     assert!(matches!(&*world.relay.line(), super::super::Line::Quiet(early) if early.is_empty()));
     world.serve(|_| {});
-    for _ in 0..3 {
-        world.gate(Way::Open);
-    }
+    world.gate(Way::Open);
+    let turn = world.gate(Way::Shut);
+    assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
     world.relay.withdraw(&name("web"));
     world.serve(|_| {});
     world.relay.gate(&name("web"), Gate { turn: 1, way: Way::Open });
