@@ -69,7 +69,7 @@ fn who_waits_for_a_service_that_is_given_up_is_sent_away() {
     );
     let home = Home::new().service(NAME, &yaml).start();
     assert_eq!(Client::to(&front).fate(), "reset");
-    until_told(&home, "clients have waited in vain: `svc` has failed");
+    until_told(&home, "clients are sent away: `svc` is down and is not started for them");
     assert_eq!(home.status(NAME).state, "Failed");
 }
 

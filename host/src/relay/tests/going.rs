@@ -252,16 +252,18 @@ fn an_orderly_end_of_a_service_that_is_up_is_passed_on() {
 }
 
 #[test]
-fn a_reset_by_a_service_that_is_up_is_passed_on() {
+fn a_second_reset_by_a_service_that_is_up_is_passed_on() {
     let world = World::new("unwanted");
     world.serve(|_| {});
     let backend = world.backend();
     world.gate(Way::Open);
     let client = world.connect();
     say(&client, "question");
-    let served = accept(&backend);
-    world.comes_to(8, |it| &it.to_backend);
-    drop(served);
+    for times in 1..=2 {
+        let served = accept(&backend);
+        world.comes_to(8 * times, |it| &it.to_backend);
+        drop(served);
+    }
     ends_somehow(&client);
     assert_eq!((world.count(|it| &it.waiting), world.count(|it| &it.active)), (0, 0));
 }
