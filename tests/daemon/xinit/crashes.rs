@@ -1,5 +1,7 @@
 //! Clients who are there when the server is killed, or replaced.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -26,13 +28,18 @@ fn with_connected(stand: &Stand) -> (Vec<Client>, String) {
     (clients, front)
 }
 
-/// So many who wait for the first service, in order; each has said something.
+/// So many who wait for the first service, in order; each has said something, and the keeper has them: one
+/// who has come in the very moment of a kill may be lost.
 fn with_waiting(stand: &Stand) -> Vec<Client> {
+    let fds =
+        || fs::read_dir(format!("/proc/{}/fd", stand.home.keeper())).map_or(0, Iterator::count);
+    let before = fds();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| stand.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.say(&format!("client {number}\n"));
     }
     stand.until_waiting(CLIENTS as u64);
+    stand.home.until("the keeper has them", || fds() >= before + CLIENTS);
     clients
 }
 
