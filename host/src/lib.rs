@@ -17,14 +17,15 @@
 //!   │ pipes of services ├───────────── lines ────────────────►│          │
 //!   └───────────────────┘                                     └──────────┘
 //!     one thread supervises, one serves clients, one drains pipes, one writes the journal; one
-//!     more checks services, if there is anything to check
+//!     more checks services, if there is anything to check, and one passes clients of services on
+//!     to them, if there are proxies
 //! ```
 //!
 //! | room | modules |
 //! |---|---|
-//! | what the words mean | [`name`], [`spec`], [`moment`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
+//! | what the words mean | [`name`], [`address`], [`spec`], [`proxy`], [`moment`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
 //! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`effect`] (what comes of it), [`ending`] (the end of everything), [`graph`] (who needs whom), [`policy`] (asks the scripts), [`view`] (what they see) |
-//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`identity`] (whom a service runs as), [`probe`] (how a running service is), [`keeper`] (its socket), [`note`] (what the next brain is told) |
+//! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`identity`] (whom a service runs as), [`probe`] (how a running service is), [`relay`] (the clients of services on demand), [`keeper`] (its socket), [`note`] (what the next brain is told) |
 //! | telling | `watch` (reloads without a client), [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`check`] (what is wrong with them), [`forecast`] (what they would go through, on the machine of [`sim`]), [`journal`] (what was decided, and from what), [`replay`] (asks it again), [`rpc`] (server and client) |
 //! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`words`] (what is documented), [`sim`] (a machine in virtual time), [`trial`] (the tests of a policy), [`interrupt`] (Ctrl-C) |
 //! | processes | [`entry`] (`zinit-server`), [`daemon`] (the first process), [`brain`] (the one that decides), `updates` (the service that looks for them) |
