@@ -125,8 +125,8 @@ mod tests {
         with_policy.as_array_mut().expect("it is a list").insert(0, step);
         let told = text(&with_policy, &how, PLAIN);
         assert!(told.starts_with("~ policy: policy.rhai changed\n+ start web"), "{told}");
-        assert!(told.ends_with("3 changed, 1 unchanged\n"), "{told}");
+        assert!(told.ends_with("4 changed, 1 unchanged\n"), "{told}");
         how.dry_run = true;
-        assert!(text(&plan, &how, PLAIN).ends_with("3 would be changed, 1 unchanged\n"));
+        assert!(text(&plan, &how, PLAIN).ends_with("4 would be changed, 1 unchanged\n"));
     }
 }
