@@ -6,6 +6,7 @@
 //! | `sh` | run by bash; lines of `cargo` are checked, and tried with what is built already |
 //! | `console` | each `$` line is run by bash and must say what follows; numbers may differ, `...` is the rest, `[exit N]` the exit code unless it is 0 |
 //! | `yaml`, `rhai` with a path in the first line | that file, which must be valid |
+//! | `yaml` | a service, which must be valid |
 //! | `rhai` | run as a script |
 //! | `text` | nothing |
 //!
@@ -18,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use session::Session;
+use zinit_host::spec::Spec;
 
 /// A fenced block.
 struct Block<'a> {
@@ -66,6 +68,9 @@ fn every_block_does_what_it_says() {
             ("sh", _) => session.shell(&text),
             ("console", _) => session.console(&text),
             ("yaml", Some(path)) => session.service_file(path, &text),
+            ("yaml", None) => Spec::from_yaml(&text, Path::new("README.md"))
+                .map(drop)
+                .map_err(|it| it.to_string()),
             ("rhai", Some(path)) => session.policy_file(path, &text),
             ("rhai", None) => session.script(&text),
             ("text", _) => Ok(()),

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -208,5 +208,14 @@ impl Crowd {
             thread.join().expect("no client panics");
         }
         self.outcomes.lock().expect("nobody panics").clone()
+    }
+}
+
+/// Lets time pass, where a time is what is tried.
+#[expect(clippy::disallowed_methods, reason = "the time is what is tried")]
+pub fn let_pass(time: Duration) {
+    let begin = Instant::now();
+    while let Some(left) = time.checked_sub(begin.elapsed()).filter(|it| !it.is_zero()) {
+        std::thread::park_timeout(left);
     }
 }

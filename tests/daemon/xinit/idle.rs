@@ -1,11 +1,9 @@
 //! Clients that come at the moment at which their service is stopped, for nobody has come.
 
-#![expect(clippy::disallowed_methods, reason = "the moment is what is tried")]
-
 use std::time::Duration;
 
 use serde_json::json;
-use zinit_tests::clients::{Client, outcome};
+use zinit_tests::clients::{Client, let_pass, outcome};
 
 use super::{Family, NAME, Stand, number};
 
@@ -17,7 +15,7 @@ fn is_nobody_lost(family: Family) {
         let said = outcome(&stand.front);
         assert_eq!(said, "served", "round {round}: {}", stand.proxy());
         let late = Duration::from_micros(17_000 + 8_000 * (round % 50) as u64 / 50);
-        std::thread::sleep(late);
+        let_pass(late);
     }
     let (starts, proxy) = (stand.starts(), stand.proxy());
     eprintln!("{rounds} rounds, {starts} starts: {proxy}");
@@ -58,7 +56,7 @@ fn a_service_with_a_silent_client_is_not_idle() {
     let stand = Stand::new(Family::Tcp, "", "notify: true\n", &["idle_timeout: 50ms"]);
     let mut silent = stand.client();
     let pid = silent.asks("pid");
-    std::thread::sleep(Duration::from_millis(500));
+    let_pass(Duration::from_millis(500));
     assert_eq!(silent.asks("pid"), pid);
     drop(silent);
     stand.until_down();

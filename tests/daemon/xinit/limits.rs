@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use zinit_tests::clients::{Client, free_address};
+use zinit_tests::clients::{Client, free_address, let_pass};
 use zinit_tests::daemon::{Home, text};
 
 use super::{Family, NAME, Stand};
@@ -174,10 +174,10 @@ fn silence_costs_nothing() {
     // What was said is over and done with when the same is seen twice.
     stand.home.until("it rests", || {
         let before = relay();
-        std::thread::sleep(Duration::from_millis(200));
+        let_pass(Duration::from_millis(200));
         relay() == before
     });
     let before = relay();
-    std::thread::sleep(Duration::from_secs(2));
+    let_pass(Duration::from_secs(2));
     assert_eq!(relay(), before, "nobody has woken it");
 }
