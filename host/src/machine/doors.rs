@@ -94,8 +94,11 @@ impl RealMachine {
             let passed = self.passed(&proxy, &opened);
             self.doors.passed.insert(proxy.name.clone(), (proxy.service.clone(), passed));
         }
-        let (note, sockets) = (opened.note(), Arc::clone(&opened.sockets));
-        self.hold_for_next(key_of(&proxy.name), note, Held(Arc::clone(&sockets)));
+        let (key, sockets) = (key_of(&proxy.name), Arc::clone(&opened.sockets));
+        match sockets.is_empty() {
+            true => self.drop_held(key),
+            false => self.hold_for_next(key, opened.note(), Held(Arc::clone(&sockets))),
+        }
         let open = Open { addresses: opened.addresses.clone(), sockets };
         self.doors.open.insert(proxy.name.clone(), open);
         if opened.again {

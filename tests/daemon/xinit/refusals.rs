@@ -8,7 +8,7 @@ use serde_json::json;
 use zinit_tests::clients::{Client, free_address, free_port};
 use zinit_tests::daemon::{Home, text};
 
-use super::{NAME, backend};
+use super::{NAME, backend, kill_brain};
 
 /// A server with a service that proxies can be put before.
 fn with_service() -> (Home, String) {
@@ -144,4 +144,20 @@ fn a_second_proxy_of_one_name_needs_to_be_told_that_it_replaces_the_first() {
     says(&text(&out.stderr), &["there is already a proxy `door`"]);
     home.zinit(["-c", &builder(&front, ".reset()")]);
     assert_eq!(Client::to(&front).asks("hello"), "hello");
+}
+
+#[test]
+fn one_that_listens_nowhere_leaves_the_next_brain_nothing_to_complain_of_but_that() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    let at = taken.local_addr().expect("it has one").to_string();
+    let yaml = format!(
+        "exec: {} {1}\nxinit:\n  enabled: true\n  listen: {at}\n  backend: {1}\n",
+        backend(),
+        free_address()
+    );
+    let home = Home::new().service(NAME, &yaml).start();
+    kill_brain(&home);
+    let log = home.server_log();
+    assert_eq!(log.matches(&format!("cannot listen at {at}")).count(), 2, "{log}");
+    assert!(!log.contains("no room"), "{log}");
 }
