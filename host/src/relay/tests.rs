@@ -77,6 +77,23 @@ impl World {
         Self { relay, faces, said, keeper, dir, turn: AtomicU64::new(0) }
     }
 
+    /// One whose service is up and listens.
+    fn open(test: &str) -> (Self, UnixListener) {
+        let world = Self::new(test);
+        world.serve(|_| {});
+        let backend = world.backend();
+        world.gate(Way::Open);
+        (world, backend)
+    }
+
+    /// And a client that was passed on to it.
+    fn joined(test: &str) -> (Self, UnixListener, UnixStream, UnixStream) {
+        let (world, backend) = Self::open(test);
+        let client = world.connect();
+        let served = accept(&backend);
+        (world, backend, client, served)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

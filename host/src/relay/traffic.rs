@@ -180,8 +180,9 @@ impl Room {
         }
     }
 
-    /// The service has ended before it has said anything: it goes to the next one, unless this one
-    /// is up and takes clients, for then it did not want this one.
+    /// The service has ended before it has said anything: the client goes to the next one. While there is
+    /// no word that this one is gone it tries it once more, a little later, for a process that dies closes
+    /// its connections before its end is known. Reset again under the same word, it is not wanted there.
     fn unheard(&mut self, key: Key, client: OwnedFd) {
         // A descriptor of it may be elsewhere, so it does not leave by itself.
         let _ = self.epoll.delete(&client);

@@ -14,7 +14,7 @@ fn an_idle_service_gets_nobody_until_the_next_word() {
         panic!("it is not idle")
     };
     assert_eq!((service, of, connections), (name("web"), turn, 1));
-    assert!((100..150).contains(&quiet_ms), "{quiet_ms}");
+    assert!((100..600).contains(&quiet_ms), "{quiet_ms}");
     let late = world.connect();
     world.hears_a_knock();
     world.comes_to(1, |it| &it.waiting);
@@ -43,7 +43,7 @@ fn idleness_counts_from_the_last_byte() {
     let last = begin.elapsed();
     assert!(matches!(world.hear(), Said::Idle { .. }));
     let quiet = begin.elapsed() - last;
-    assert!((290..400).contains(&quiet.as_millis()), "{quiet:?}");
+    assert!((290..800).contains(&quiet.as_millis()), "{quiet:?}");
 }
 
 #[test]
@@ -59,17 +59,12 @@ fn idleness_is_that_of_the_most_patient_proxy() {
     world.relay.stand(other, opened);
     world.gate(Way::Open);
     let Said::Idle { quiet_ms, .. } = world.hear() else { panic!("it is not idle") };
-    assert!((400..450).contains(&quiet_ms), "{quiet_ms}");
+    assert!((400..900).contains(&quiet_ms), "{quiet_ms}");
 }
 
 #[test]
 fn a_service_may_be_stopped_when_everybody_has_got_an_answer() {
-    let world = World::new("drain");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
-    let client = world.connect();
-    let served = accept(&backend);
+    let (world, _backend, client, served) = World::joined("drain");
     say(&client, "question");
     let turn = world.gate(Way::Shut);
     world.hears_nothing();
@@ -81,12 +76,7 @@ fn a_service_may_be_stopped_when_everybody_has_got_an_answer() {
 
 #[test]
 fn a_service_is_not_stopped_while_a_later_question_is_open() {
-    let world = World::new("query");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
-    let client = world.connect();
-    let served = accept(&backend);
+    let (world, _backend, client, served) = World::joined("query");
     say(&served, "welcome");
     reads(&client, "welcome");
     say(&client, "query");
@@ -100,12 +90,7 @@ fn a_service_is_not_stopped_while_a_later_question_is_open() {
 
 #[test]
 fn a_drain_is_over_when_who_asked_has_gone_or_another_word_came() {
-    let world = World::new("undrained");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
-    let client = world.connect();
-    let served = accept(&backend);
+    let (world, _backend, client, served) = World::joined("undrained");
     say(&client, "question");
     world.gate(Way::Shut);
     world.hears_nothing();
@@ -120,10 +105,7 @@ fn a_drain_is_over_when_who_asked_has_gone_or_another_word_came() {
 
 #[test]
 fn who_was_reset_before_the_first_byte_by_a_service_that_stops_goes_to_the_next_one() {
-    let world = World::new("unheard");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
+    let (world, backend) = World::open("unheard");
     let client = world.connect();
     say(&client, "question");
     let served = accept(&backend);
@@ -145,10 +127,7 @@ fn who_was_reset_before_the_first_byte_by_a_service_that_stops_goes_to_the_next_
 
 #[test]
 fn who_was_reset_by_a_service_that_has_died_unnoticed_waits_for_the_next_one() {
-    let world = World::new("died");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
+    let (world, backend) = World::open("died");
     let client = world.connect();
     say(&client, "question");
     let served = accept(&backend);
@@ -214,10 +193,7 @@ fn who_comes_back_waits_no_longer_than_it_may_wait_all_in_all() {
 
 #[test]
 fn who_has_said_nothing_when_a_service_is_stopped_goes_to_the_next_one() {
-    let world = World::new("silent");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
+    let (world, backend) = World::open("silent");
     let (client, done) = (world.connect(), world.connect());
     let served = [accept(&backend), accept(&backend)];
     done.shutdown(std::net::Shutdown::Write).expect("half of it ends");
@@ -238,12 +214,7 @@ fn who_has_said_nothing_when_a_service_is_stopped_goes_to_the_next_one() {
 
 #[test]
 fn an_orderly_end_of_a_service_that_is_up_is_passed_on() {
-    let world = World::new("half");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
-    let client = world.connect();
-    let served = accept(&backend);
+    let (world, _backend, client, served) = World::joined("half");
     served.shutdown(std::net::Shutdown::Write).expect("half of it ends");
     ends(&client);
     world.gate(Way::Shut);
@@ -253,10 +224,7 @@ fn an_orderly_end_of_a_service_that_is_up_is_passed_on() {
 
 #[test]
 fn a_second_reset_by_a_service_that_is_up_is_passed_on() {
-    let world = World::new("unwanted");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
+    let (world, backend) = World::open("unwanted");
     let client = world.connect();
     say(&client, "question");
     for times in 1..=2 {
@@ -270,12 +238,7 @@ fn a_second_reset_by_a_service_that_is_up_is_passed_on() {
 
 #[test]
 fn a_proxy_that_goes_sends_away_who_waits_and_keeps_who_is_connected() {
-    let world = World::new("withdraw");
-    world.serve(|_| {});
-    let backend = world.backend();
-    world.gate(Way::Open);
-    let client = world.connect();
-    let served = accept(&backend);
+    let (world, _backend, client, served) = World::joined("withdraw");
     let turn = world.gate(Way::Shut);
     assert_eq!(world.hear(), Said::Drained { service: name("web"), turn });
     let waiting = world.connect();

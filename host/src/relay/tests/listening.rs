@@ -133,7 +133,7 @@ fn who_cannot_listen_is_shown_and_tried_again() {
     assert_eq!(trouble.map(|it| it.message).as_deref(), Some("it is taken"));
     let begin = crate::clock::instant();
     assert_eq!(world.hear(), Said::Retry { proxy: name("web") });
-    assert!((990..1_200).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    assert!(begin.elapsed().as_millis() >= 990, "{:?}", begin.elapsed());
     world.serve(|_| {});
     assert!(world.faces.get("web").expect("it stands").trouble.is_none());
     world.connect();
