@@ -1,6 +1,6 @@
 //! What a service has written down about its lives, and what must hold for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A life of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +164,9 @@ pub(crate) struct Excuses {
     pub(crate) deaf: Vec<Absence>,
     /// When the keeper was dead: what ended then may be unknown.
     pub(crate) keeperless: Vec<Absence>,
+    /// When both keeper and brain were dead: what a service wrote just before it ended then is gone
+    /// with its pipes, which nobody else held.
+    pub(crate) headless: Vec<Absence>,
     /// What ends later is not looked at.
     pub(crate) until_ms: u64,
 }
@@ -184,6 +187,16 @@ impl Excuses {
     fn may_be_unheard(&self, end: &End, next_ms: u64) -> bool {
         let covers = |it: &Absence| it.0 <= end.at_ms + LAG_MS && next_ms <= it.1 + SLACK_MS;
         self.deaf.iter().any(covers)
+    }
+
+    /// The lives of which the last lines may be missing.
+    pub(crate) fn cut(&self, record: &Record) -> BTreeSet<u64> {
+        let covers = |at_ms, it: &Absence| it.0 <= at_ms + SLACK_MS && at_ms <= it.1 + SLACK_MS;
+        let is_cut = |life: &&Life| {
+            let end = life.end.as_ref();
+            end.is_some_and(|end| self.headless.iter().any(|it| covers(end.at_ms, it)))
+        };
+        record.lives.iter().filter(is_cut).map(|it| it.number).collect()
     }
 
     /// Before Linux 6.15 nobody but its parent knows how a process has ended.
@@ -260,7 +273,8 @@ mod tests {
 
     fn told(text: &str, seen: &[(u64, &str)], deaf: &[Absence]) -> (Tally, usize) {
         let keeperless = vec![(950, 1100)];
-        let excuses = Excuses { deaf: deaf.to_vec(), keeperless, until_ms: u64::MAX };
+        let (deaf, headless) = (deaf.to_vec(), Vec::new());
+        let excuses = Excuses { deaf, keeperless, headless, until_ms: u64::MAX };
         let seen: Vec<Seen> = seen
             .iter()
             .map(|(at_ms, exit)| Seen { at_ms: *at_ms, pid: 0, exit: (*exit).to_owned() })

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it runs programs and looks at the time")]
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -77,6 +78,8 @@ pub(crate) struct Stage {
     figures: Figures,
     /// When there was no keeper.
     keeperless: Vec<Absence>,
+    /// When there was neither keeper nor brain.
+    headless: Vec<Absence>,
     /// What must not have happened.
     pub(crate) faults: Vec<String>,
 }
@@ -98,6 +101,7 @@ impl Stage {
             watch: None,
             figures: Figures::default(),
             keeperless: Vec::new(),
+            headless: Vec::new(),
             faults: Vec::new(),
         };
         for group in cast {
@@ -183,6 +187,9 @@ impl Stage {
             self.figures.worst_gap_ms = self.figures.worst_gap_ms.max(absence.1 - absence.0);
             if victim != Victim::Brain {
                 self.keeperless.push(absence);
+            }
+            if victim == Victim::Both {
+                self.headless.push(absence);
             }
         }
         if let (Some(child), Some((verb, name))) = (asking, &step.ask) {
@@ -305,6 +312,7 @@ impl Stage {
         let excuses = Excuses {
             deaf: std::mem::take(&mut heard.deaf),
             keeperless: self.keeperless.clone(),
+            headless: self.headless.clone(),
             until_ms: last_ms,
         };
         self.names.iter().for_each(|it| self.note("asked", "shutdown", it));
@@ -404,7 +412,7 @@ impl Stage {
             self.figures.exits.add(exits);
             self.faults.extend(faults);
             if name.starts_with("write") {
-                self.check_lines(&name, &record);
+                self.check_lines(&name, &record, &excuses.cut(&record));
             }
         }
     }
@@ -417,9 +425,9 @@ impl Stage {
         }
     }
 
-    fn check_lines(&mut self, name: &str, record: &Record) {
+    fn check_lines(&mut self, name: &str, record: &Record, cut: &BTreeSet<u64>) {
         let lines = lines::lines_in(&self.home.root.join("var/zinit/logs").join(name));
-        let (tally, faults) = lines::check(name, &lines, &record.lines());
+        let (tally, faults) = lines::check(name, &lines, &record.lines(), cut);
         self.figures.lines.found += tally.found;
         self.figures.lines.counted += tally.counted;
         self.faults.extend(faults);
