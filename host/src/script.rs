@@ -91,11 +91,11 @@ pub fn shown(engine: &Engine, mut value: Dynamic) -> Option<String> {
 }
 
 /// The script without its first line if that is for the kernel; the numbers of the lines stay.
-fn without_shebang(text: &str) -> &str {
+pub(crate) fn without_shebang(text: &str) -> &str {
     if text.starts_with("#!") { &text[text.find('\n').unwrap_or(text.len())..] } else { text }
 }
 
-fn failed(error: EvalAltResult, name: &str, text: &str) -> Ended {
+pub(crate) fn failed(error: EvalAltResult, name: &str, text: &str) -> Ended {
     let (mut cause, place) = cause_and_place(error, name);
     if let EvalAltResult::ErrorTerminated(token, _) = cause {
         return token.try_cast::<ExitCode>().map_or(Ended::Interrupted, |it| Ended::Exited(it.0));

@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-pub(crate) use duration::parse as duration_ms;
+pub use duration::parse as duration_ms;
 pub use keys::{KEYS, Key, Kind, PROXY};
 pub use limit::{limit_names, resource_of};
 pub(crate) use log::comes_back;

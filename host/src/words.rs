@@ -14,9 +14,12 @@ pub struct Word {
     pub of: Option<String>,
     /// The names of its parameters, and for primitives their types.
     pub params: Vec<String>,
+    /// The type of what it returns, where that is known.
+    pub returns: Option<String>,
     /// Its documentation, in Markdown.
     pub doc: String,
-    /// Where it comes from: `host`, or the name of a bundled module.
+    /// Where it comes from: `host`, the name of a bundled module, `rhai` for the standard library and
+    /// `rhai-fs` for files.
     pub module: String,
 }
 
@@ -60,6 +63,7 @@ fn primitive(info: rhai::FuncInfo<'_>) -> Option<Word> {
         name: info.metadata.name.to_string(),
         of: None,
         params: params(&info.metadata.params_info),
+        returns: None,
         doc: text(info.metadata.comments.iter().map(AsRef::as_ref)),
         module: "host".to_owned(),
     })
@@ -71,11 +75,18 @@ pub(crate) fn params(declared: &[impl AsRef<str>]) -> Vec<String> {
     all.filter(|it| !it.contains("NativeCallContext")).collect()
 }
 
-fn bundled(function: &ScriptFnMetadata<'_>, module: &str) -> Word {
+/// Every word that a script can say: those of [`words`], the standard library and `rhai-fs`.
+pub fn vocabulary(engine: &Engine) -> Vec<Word> {
+    words(engine)
+}
+
+/// A function of a script.
+pub fn bundled(function: &ScriptFnMetadata<'_>, module: &str) -> Word {
     Word {
         name: function.name.to_owned(),
         of: function.this_type.map(str::to_owned),
         params: function.params.iter().map(|it| (*it).to_owned()).collect(),
+        returns: None,
         doc: text(function.comments.iter().copied()),
         module: module.to_owned(),
     }

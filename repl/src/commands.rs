@@ -11,8 +11,8 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, events, halt, logs, policy, reload, replay, run, server, simulate, test, tree, usage,
-    watch, why, xinit,
+    check, events, halt, logs, policy, reload, replay, run, server, shell, simulate, test, tree,
+    usage, watch, why, xinit,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -121,6 +121,8 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Opens a prompt for scripts; so does `zinit` alone
+    Repl(shell::Shell),
     /// Starts, stops, restarts or shows the server
     Server {
         #[command(subcommand)]
@@ -240,6 +242,7 @@ impl Command {
             Self::Logs(logs) => logs.run(cx),
             Self::Xinit { xinit } => xinit.run(cx),
             Self::Run { file, args } => run::path(cx, &file, &args),
+            Self::Repl(shell) => shell.run(cx),
             Self::Server { action } => action.run(cx),
             Self::Shutdown => shutdown(cx),
             Self::Poweroff(halt) => halt.run(cx, halt::Way::Poweroff),

@@ -5,7 +5,7 @@
 //! `why`, `tree` and `events` explain, `replay` asks again what was decided, `logs` shows what they wrote
 //! (`when` reads times of day), `reload` and `check` look at their files, `policy` at what decides
 //! (`highlight` colours it), `test` runs the tests of a policy, `simulate` lets services fail in virtual
-//! time, `run` runs scripts, `server` starts and stops the server, `halt` the machine, `render` and
+//! time, `run` runs scripts, `shell` is the prompt (`line` edits its lines, `show` draws what comes of them), `server` starts and stops the server, `halt` the machine, `render` and
 //! `progress` draw. A command that needs no script makes no engine.
 
 mod check;
@@ -14,6 +14,7 @@ mod events;
 mod halt;
 mod harmless;
 mod highlight;
+mod line;
 mod logs;
 mod policy;
 mod progress;
@@ -22,6 +23,8 @@ mod render;
 mod replay;
 mod run;
 mod server;
+mod shell;
+mod show;
 mod simulate;
 mod test;
 mod tree;
@@ -65,6 +68,7 @@ fn work(cx: &Context, script: Option<String>, stdin: bool, command: Option<Comma
     match (script, stdin, command) {
         (Some(script), ..) => run::text(cx, &script, &args),
         (None, true, _) => run::standard_input(cx, &args),
+        (None, false, None) if shell::is_watched() => shell::Shell::default().run(cx),
         (None, false, None) if cx.flags.start => Ok(0),
         (None, false, None) => {
             render::print(HELP);

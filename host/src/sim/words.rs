@@ -58,6 +58,7 @@ pub fn documented() -> Vec<Word> {
             name: it.metadata.name.to_string(),
             of: None,
             params: crate::words::params(&it.metadata.params_info),
+            returns: None,
             doc,
             module: "sim".to_owned(),
         })

@@ -7,7 +7,10 @@ const UNITS: [(&str, i64); 5] =
 const MS_MAX: i64 = 3_650 * 86_400_000;
 
 /// The milliseconds of a duration, or why it is none, to follow "must be a duration".
-pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
+///
+/// # Errors
+/// When it is none.
+pub fn parse(text: &str) -> Result<i64, &'static str> {
     let text = text.trim();
     if text.starts_with('-') {
         return Err("it is negative");

@@ -1,0 +1,198 @@
+//! The commands of the shell itself, which begin with a slash.
+
+use std::time::Duration;
+
+use zinit_host::refusal::{Kind, Refusal, nearest};
+use zinit_host::spec::duration_ms;
+
+/// A command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// Its name, without the slash.
+    pub(crate) name: &'static str,
+    /// Other names of it.
+    pub(crate) also: &'static [&'static str],
+    /// What follows it.
+    pub(crate) args: &'static str,
+    /// What it does.
+    pub(crate) help: &'static str,
+}
+
+const fn entry(name: &'static str, args: &'static str, help: &'static str) -> Entry {
+    Entry { name, also: &[], args, help }
+}
+
+/// All of them.
+pub(crate) const ENTRIES: [Entry; 14] = [
+    entry("help", "", "shows keys and commands"),
+    entry("functions", "[FILTER]", "lists functions: those whose name or module has FILTER in it"),
+    entry("doc", "NAME", "tells what a function does, with examples; NAME? is short for it"),
+    entry("source", "NAME", "shows the text of a function"),
+    entry("vars", "", "lists the variables"),
+    entry("history", "[FILTER]", "lists what was said before"),
+    entry("load", "FILE", "runs a script here"),
+    entry("save", "FILE", "writes what was said here to a script that can be run"),
+    entry("time", "TEXT", "runs this, and tells how long it took"),
+    entry("watch", "[EVERY] TEXT", "runs this every 2s, or EVERY, until Ctrl+C"),
+    entry("edit", "[emacs | vi]", "edits lines with the keys of emacs or vi"),
+    entry("clear", "", "clears the screen"),
+    Entry {
+        name: "builder",
+        also: &[],
+        args: "",
+        help: "lists the methods of services and proxies",
+    },
+    Entry { name: "quit", also: &["exit", "q"], args: "", help: "leaves; so does Ctrl+D" },
+];
+
+/// What is asked of the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Slash<'a> {
+    Help,
+    Functions(&'a str),
+    Doc(&'a str),
+    Source(&'a str),
+    Vars,
+    History(&'a str),
+    Load(&'a str),
+    Save(&'a str),
+    Time(&'a str),
+    Watch(Duration, &'a str),
+    Edit(&'a str),
+    Clear,
+    Builder,
+    Quit,
+}
+
+/// Whether a line is a command of the shell, and no comment.
+pub(crate) fn is_slash(line: &str) -> bool {
+    line.trim_start()
+        .strip_prefix('/')
+        .is_some_and(|it| it.starts_with(|it: char| it.is_alphabetic()))
+}
+
+/// What a line asks of the shell; nothing if it is a script.
+pub(crate) fn parse(line: &str) -> Result<Option<Slash<'_>>, Refusal> {
+    let line = line.trim();
+    if let Some(name) = line.strip_suffix('?').filter(|it| is_name(it)) {
+        return Ok(Some(Slash::Doc(name)));
+    }
+    if !is_slash(line) {
+        return Ok(None);
+    }
+    let (word, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
+    let rest = rest.trim();
+    let named = |it: &&Entry| it.name == word || it.also.contains(&word);
+    let Some(entry) = ENTRIES.iter().find(named) else {
+        return Err(unknown(word));
+    };
+    let needs = entry.args.starts_with(|it: char| it.is_uppercase()) || entry.name == "watch";
+    if needs && rest.is_empty() {
+        return Err(bad(format!("`/{word}` needs more: /{word} {}", entry.args)));
+    }
+    if entry.args.is_empty() && !rest.is_empty() {
+        return Err(bad(format!("`/{word}` takes nothing, and is given `{rest}`")));
+    }
+    Ok(Some(match entry.name {
+        "help" => Slash::Help,
+        "functions" => Slash::Functions(rest),
+        "doc" => Slash::Doc(rest),
+        "source" => Slash::Source(rest),
+        "vars" => Slash::Vars,
+        "history" => Slash::History(rest),
+        "load" => Slash::Load(rest),
+        "save" => Slash::Save(rest),
+        "time" => Slash::Time(rest),
+        "watch" => watch(rest)?,
+        "edit" => Slash::Edit(rest),
+        "clear" => Slash::Clear,
+        "builder" => Slash::Builder,
+        _ => Slash::Quit,
+    }))
+}
+
+/// How often it is run again if nothing is said of that.
+const EVERY: Duration = Duration::from_secs(2);
+
+fn watch(rest: &str) -> Result<Slash<'_>, Refusal> {
+    let Some((first, text)) = rest.split_once(char::is_whitespace) else {
+        return Ok(Slash::Watch(EVERY, rest));
+    };
+    // A number alone begins a calculation.
+    let ms = duration_ms(first).ok().filter(|_| first.ends_with(char::is_alphabetic));
+    Ok(match ms.and_then(|it| u64::try_from(it).ok()) {
+        Some(ms) => Slash::Watch(Duration::from_millis(ms.max(100)), text.trim()),
+        None => Slash::Watch(EVERY, rest),
+    })
+}
+
+/// Whether this is the name of a function, as it may be asked for.
+fn is_name(text: &str) -> bool {
+    let is_word = |it: &str| {
+        it.starts_with(|it: char| it.is_alphabetic() || it == '_')
+            && it.chars().all(|it| it.is_alphanumeric() || it == '_')
+    };
+    let text = text.trim_end().trim_end_matches("()");
+    let text = text.strip_prefix('.').unwrap_or(text);
+    text.split("::").flat_map(|it| it.split('.')).all(is_word)
+}
+
+fn unknown(word: &str) -> Refusal {
+    let refusal = bad(format!("there is no command `/{word}`"));
+    match nearest(word, ENTRIES.iter().flat_map(|it| it.also.iter().copied().chain([it.name]))) {
+        Some(near) => refusal.hint(format!("did you mean `/{near}`?")),
+        None => refusal.hint("`/help` lists the commands"),
+    }
+}
+
+fn bad(message: String) -> Refusal {
+    Refusal::new(Kind::BadArgument, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(line: &str) -> Option<Slash<'_>> {
+        parse(line).expect("it is understood")
+    }
+
+    fn refused(line: &str) -> String {
+        let it = parse(line).expect_err("it is not understood");
+        format!("{}; {}", it.message, it.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_line_is_a_command_or_a_script() {
+        assert_eq!(meant("/help"), Some(Slash::Help));
+        assert_eq!(meant(" /q "), Some(Slash::Quit));
+        assert_eq!(meant("/functions web"), Some(Slash::Functions("web")));
+        assert_eq!(meant("/time sleep(1)"), Some(Slash::Time("sleep(1)")));
+        for script in ["// help", "/* help */", "1 / 2", "zinit_list()", "", "/", "a ? b"] {
+            assert_eq!(meant(script), None, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_question_mark_is_asked_for() {
+        for name in ["zinit_list", ".env", "host::tcp", "Service.env", "sleep()"] {
+            assert_eq!(meant(&format!("{name}?")), Some(Slash::Doc(name)), "{name}");
+        }
+        assert_eq!(meant("x + y?"), None);
+    }
+
+    #[test]
+    fn how_often_is_said_first() {
+        assert_eq!(meant("/watch zinit_list()"), Some(Slash::Watch(EVERY, "zinit_list()")));
+        let every = Duration::from_millis(500);
+        assert_eq!(meant("/watch 500ms 1 + 1"), Some(Slash::Watch(every, "1 + 1")));
+        assert_eq!(meant("/watch 1 + 1"), Some(Slash::Watch(EVERY, "1 + 1")));
+    }
+
+    #[test]
+    fn a_typo_is_told() {
+        assert_eq!(refused("/hlep"), "there is no command `/hlep`; did you mean `/help`?");
+        assert_eq!(refused("/load"), "`/load` needs more: /load FILE; ");
+        assert_eq!(refused("/vars x"), "`/vars` takes nothing, and is given `x`; ");
+    }
+}
