@@ -43,7 +43,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_millis(20);
 
 /// What messages call a text that was said.
-const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
 
 /// What the shell is told.
 #[derive(Args, Debug, Default)]
@@ -155,7 +155,7 @@ impl<'a> Room<'a> {
         match came {
             Came::To(value) => {
                 let look = Look::now();
-                show::paged(&show::value(self.sitting.engine(), value, look), look);
+                show::paged(&show::value(&self.sitting, value, look), look);
             }
             Came::Short(Ended::Exited(code)) => return Some(code),
             Came::Short(Ended::Interrupted) => render::warn("interrupted"),
@@ -174,11 +174,11 @@ impl<'a> Room<'a> {
     fn obey(&mut self, slash: Slash<'_>) -> Result<Leaves, Refusal> {
         let look = Look::now();
         match slash {
-            Slash::Help => show::paged(&help(), look),
+            Slash::Help => show::paged(&show::help(&[], look), look),
             Slash::Functions(filter) => show::paged(&self.functions(filter, look)?, look),
             Slash::Builder => show::paged(&self.functions("builder", look)?, look),
             Slash::Doc(name) => show::paged(&self.doc(name, look)?, look),
-            Slash::Source(name) => show::paged(&self.source(name)?, look),
+            Slash::Source(name) => show::paged(&self.source(name, look)?, look),
             Slash::Vars => {
                 let all = self.sitting.variables();
                 show::paged(&show::variables(self.sitting.engine(), &all, look), look);
@@ -234,8 +234,10 @@ impl Room<'_> {
         Ok(show::doc(&found, look))
     }
 
-    fn source(&self, name: &str) -> Result<String, Refusal> {
-        Err(self.unknown(name))
+    fn source(&self, name: &str, look: Look) -> Result<String, Refusal> {
+        let lexicon = self.lexicon.open();
+        let all: Vec<&Word> = lexicon.functions().collect();
+        show::source(name, &all, &self.said, look).ok_or_else(|| self.unknown(name))
     }
 
     fn unknown(&self, name: &str) -> Refusal {
@@ -329,15 +331,6 @@ fn noun(it: &Variable) -> Noun {
     Noun { name: it.name.clone(), type_name: it.value.type_name().to_owned(), keys }
 }
 
-fn help() -> String {
-    let mut text = String::new();
-    for it in slash::ENTRIES {
-        let head = format!("/{} {}", it.name, it.args);
-        text += &format!("  {head:<24} {}\n", it.help);
-    }
-    text
-}
-
 /// A path, in which `~` is the home of the user.
 fn at_home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
@@ -353,7 +346,7 @@ pub(crate) fn is_watched() -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
