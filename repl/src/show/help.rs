@@ -32,23 +32,42 @@ fn heading(text: &str, look: Look) -> String {
 
 /// Keys beside each other, as many as fit.
 fn in_columns(keys: &[(&str, &str)], look: Look) -> String {
-    let wide_key = keys.iter().map(|it| width(it.0)).max().unwrap_or(0);
-    let wide_help = keys.iter().map(|it| width(it.1)).max().unwrap_or(0);
-    let wide = wide_key + 2 + wide_help;
-    let across = (look.width / (wide + 2)).max(1);
-    let down = keys.len().div_ceil(across);
+    let columns = (1..=keys.len()).map(|down| keys.chunks(down).map(Column::new).collect());
+    let fits = |it: &Vec<Column<'_>>| it.iter().map(Column::width).sum::<usize>() <= look.width;
+    let all: Vec<Column<'_>> =
+        columns.into_iter().find(fits).unwrap_or_else(|| vec![Column::new(keys)]);
+    let rows = all.iter().map(|it| it.keys.len()).max().unwrap_or(0);
     let mut out = String::new();
-    for row in 0..down {
+    for row in 0..rows {
         let mut blank = String::new();
-        for (key, help) in keys.iter().skip(row).step_by(down) {
+        for column in &all {
+            let Some((key, help)) = column.keys.get(row) else { continue };
             let head = painted(&clean(key, look), Ink::Head, look.paint);
-            let rest = fill(width(key), wide_key + 2);
+            let rest = fill(width(key), column.key + 2);
             out += &format!("{blank}  {head}{rest}{}", clean(help, look));
-            blank = fill(width(help), wide_help);
+            blank = fill(width(help), column.help);
         }
         out.push('\n');
     }
     out
+}
+
+/// Keys below each other, and how wide they are.
+struct Column<'a> {
+    keys: &'a [(&'a str, &'a str)],
+    key: usize,
+    help: usize,
+}
+
+impl<'a> Column<'a> {
+    fn new(keys: &'a [(&'a str, &'a str)]) -> Self {
+        let widest = |of: fn(&(&str, &str)) -> usize| keys.iter().map(of).max().unwrap_or(0);
+        Self { keys, key: widest(|it| width(it.0)), help: widest(|it| width(it.1)) }
+    }
+
+    fn width(&self) -> usize {
+        self.key + self.help + 4
+    }
 }
 
 #[cfg(test)]

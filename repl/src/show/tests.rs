@@ -70,7 +70,7 @@ fn small_values_are_in_one_line_as_rhai_writes_them() {
         "1e300",
         "true",
         "'x'",
-        "\"a\\n\\\"b\\u{1b}[2J\"",
+        "\"a\\n\\\"b\\x1b[2J\"",
         "[1, 2.0, \"a\", 'b', (), [], #{}]",
         "#{ name: \"web\", \"odd key\": [1, #{ a: () }] }",
         "Fn(\"sleep\")",
@@ -96,20 +96,6 @@ fn a_pipe_gets_no_table() {
 
 #[test]
 fn an_array_of_maps_is_a_table_as_wide_as_the_terminal() {
-    let expected = "\
-=> array of 3 maps
-name    state     pid  reason                                 since_ms
-──────  ───────  ────  ─────────────────────────────────────  ────────
-db      Failed      0  it is up, and so is all that it needs  AGO
-";
-    let ago = |text: &str| {
-        let of = |it: &str| match it.split_once("  2") {
-            Some((before, _)) => format!("{before}  AGO"),
-            None => it.to_owned(),
-        };
-        text.lines().map(|it| of(it).trim_end().to_owned() + "\n").collect::<String>()
-    };
-    let _ = (expected, ago);
     let narrow = shown(SERVICES, NARROW);
     assert!(narrow.lines().all(|it| width(it) <= 80), "{narrow}");
     let lines: Vec<&str> = narrow.lines().collect();
@@ -151,12 +137,9 @@ children
   ───  ────────────
    13        1.0 KB
    14           2 B
-deep          #{\"one\": \"a rather long text that needs much room\", \"two\": \"and
-next_ms       -
 ";
-    let _ = expected;
     let drawn = shown(text, NARROW);
-    assert!(drawn.starts_with(&expected[..expected.find("deep").expect("it is there")]), "{drawn}");
+    assert!(drawn.starts_with(expected), "{drawn}");
     assert!(drawn.contains("\ndeep\n  one  a rather long"), "{drawn}");
     assert!(drawn.contains("\nnext_ms       -\n"), "{drawn}");
     assert_eq!(bare(&shown(text, COLOUR)), drawn);
