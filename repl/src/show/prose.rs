@@ -106,7 +106,7 @@ fn paragraph(text: &str, indent: usize, look: Look) -> String {
 
 /// A text in which what stands between backticks is in a colour; without colours it keeps the backticks.
 pub(crate) fn spans(text: &str, paint: Paint) -> String {
-    if !paint.is_on() || text.matches('`').count() % 2 == 1 {
+    if !paint.is_on() || !text.matches('`').count().is_multiple_of(2) {
         return text.to_owned();
     }
     let is_code = |at: usize| at % 2 == 1;

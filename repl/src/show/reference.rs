@@ -11,7 +11,9 @@ use crate::highlight::highlighted;
 use crate::shell::look::Look;
 
 /// How wide signatures can be that have their sentence beside them.
-const SIGNATURE_MAX: usize = 34;
+fn signature_max(look: Look) -> usize {
+    (look.width * 3 / 8).clamp(20, 48)
+}
 
 /// Functions by module: how each is written, and the first sentence on it.
 pub(crate) fn functions(all: &[&Word], look: Look) -> String {
@@ -59,7 +61,8 @@ fn module(name: &str, mut all: Vec<&Word>, look: Look) -> String {
     out.push('\n');
     all.sort_by_key(|it| (it.of.clone(), it.name.clone(), it.params.len()));
     let widths = all.iter().map(|it| width(&it.signature()));
-    let wide = widths.filter(|it| *it <= SIGNATURE_MAX).max().unwrap_or(SIGNATURE_MAX);
+    let most = signature_max(look);
+    let wide = widths.filter(|it| *it <= most).max().unwrap_or(most);
     let mut before = None;
     for it in all {
         let signature = clean(&it.signature(), look);
