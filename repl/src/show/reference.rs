@@ -27,13 +27,18 @@ pub(crate) fn functions(all: &[&Word], look: Look) -> String {
 
 /// Where a module stands: what was defined here first, what everybody has last.
 fn rank(module: &str) -> usize {
-    let last = ["host", "rhai-fs", "rhai"].iter().position(|it| *it == module);
+    let last = ["host", "rhai-fs", "rhai"].iter().position(|it| *it == library(module));
     let at = zinit_stdlib::SCRIPT.iter().position(|it| it.name() == module);
     match (at, last) {
         (Some(at), _) => 1 + at,
         (_, Some(at)) => 1_000 + at,
         _ => 0,
     }
+}
+
+/// The library that a module is of: `rhai` for `rhai/math`.
+fn library(module: &str) -> &str {
+    module.split('/').next().unwrap_or(module)
 }
 
 /// What a module is for, in a sentence.
@@ -48,7 +53,10 @@ fn purpose(module: &str) -> String {
         (_, "host") => "What the other functions are made of, in Rust.".to_owned(),
         (_, "rhai-fs") => "Files and paths, in Rust.".to_owned(),
         (_, "rhai") => "The standard library of Rhai, in Rust.".to_owned(),
-        _ => String::new(),
+        (_, other) => match other.strip_prefix("rhai/") {
+            Some(part) => format!("The standard library of Rhai: {part}."),
+            None => String::new(),
+        },
     }
 }
 

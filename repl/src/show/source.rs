@@ -95,7 +95,7 @@ fn drawn(it: &Function, look: Look) -> String {
 
 fn native_place(it: &Word) -> &'static str {
     match it.module.as_str() {
-        "host" => "it is in Rust, a part of zinit itself",
+        "host" | "zinit" => "it is in Rust, a part of zinit itself",
         "rhai-fs" => "it is in Rust, a part of the library `rhai-fs`",
         _ => "it is in Rust, a part of Rhai itself",
     }

@@ -212,10 +212,23 @@ fn functions_are_told_by_module_and_overloads_once() {
         assert!(drawn.lines().all(|it| width(it) <= look.width), "{drawn}");
         assert!(drawn.contains("\nzinit/wait  Waiting for services.\n"), "{drawn}");
         assert!(drawn.contains("\n  zinit_list()"), "{drawn}");
+        let at = |head: &str| drawn.find(head).unwrap_or_else(|| panic!("no {head}: {drawn}"));
+        assert!(at("\nzinit/wait  ") < at("\nhost  "));
         assert_eq!(bare(&functions(&all, Look { paint: Paint(true), ..look })), {
             drawn.replace('`', "")
         });
     }
+}
+
+#[test]
+fn modules_stand_from_the_nearest_to_the_farthest_and_say_what_they_are_for() {
+    let words = ["rhai/math", "rhai", "here", "host", "zinit"].map(|it| word("f", it));
+    let drawn = functions(&words.iter().collect::<Vec<_>>(), NARROW);
+    let heads: Vec<&str> =
+        drawn.lines().filter(|it| it.contains("  ") && !it.starts_with(' ')).collect();
+    let firsts: Vec<&str> = heads.iter().filter_map(|it| it.split("  ").next()).collect();
+    assert_eq!(firsts, ["here", "zinit", "host", "rhai", "rhai/math"], "{drawn}");
+    assert_eq!(heads[4], "rhai/math  The standard library of Rhai: math.");
 }
 
 #[test]
