@@ -36,7 +36,8 @@ fn a_shell_completes_commands_services_signals_hooks_and_proxies() {
     world.post("web", "Running", |_| ());
     world.post("worker", "Running", |_| ());
     let mut client = Client::connect(&world.dir.join("var/zinit.sock")).unwrap();
-    let gate = json!({ "name": "gate", "service": "web", "listen": ":4081", "backend": ":4082" });
+    let gate =
+        json!({ "name": "gate", "service": "web", "listen": ":4081", "backend": "localhost:4082" });
     client.call("xinit.register", gate).unwrap();
     let lines = [
         "zinit sta",
