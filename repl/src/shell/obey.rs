@@ -13,7 +13,7 @@ use super::prompt;
 use super::slash::Slash;
 use super::{INPUT, Leaves, Room, at_home};
 use crate::line::Keys;
-use crate::{render, show, usage};
+use crate::{line, render, show, usage};
 
 type Obeyed = Result<Leaves, Refusal>;
 
@@ -58,7 +58,7 @@ impl Room<'_> {
                 Ok(show::variables(self.sitting.engine(), &self.sitting.variables(), look))
             }
             Slash::History(filter) => Ok(self.history(filter)),
-            _ => Ok(show::help(&[], look)),
+            _ => Ok(show::help(&line::told().collect::<Vec<_>>(), look)),
         }
     }
 
