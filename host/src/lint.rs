@@ -195,6 +195,8 @@ pub(crate) struct Known {
     methods: BTreeSet<String>,
     /// How many parameters the functions take.
     own: Counts,
+    /// Whether it makes code of texts, which may define anything.
+    evaluates: bool,
 }
 
 impl Known {
@@ -221,6 +223,9 @@ impl Known {
             }
             Some(ASTNode::Expr(Expr::Property(it, ..))) => {
                 self.methods.insert(it.2.to_string());
+            }
+            Some(ASTNode::Expr(Expr::FnCall(it, _)) | ASTNode::Stmt(Stmt::FnCall(it, _))) => {
+                self.evaluates |= it.name == "eval";
             }
             Some(ASTNode::Expr(Expr::StringConstant(it, ..))) => {
                 self.methods.insert(it.to_string());
@@ -357,9 +362,7 @@ impl Look<'_> {
 
     /// Whether it may be a function that is kept in a variable or a map.
     fn is_held(&self, name: &str) -> bool {
-        OWN.contains(&name)
-            || self.lint.known.holders.contains(name)
-            || self.lint.is_script && name == "eval"
+        OWN.contains(&name) || self.lint.known.holders.contains(name)
     }
 
     fn own_counts(&self, name: &str) -> BTreeSet<usize> {

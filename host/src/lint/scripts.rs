@@ -105,12 +105,14 @@ mod tests {
 
     /// What is said against a script, with hints and without its path.
     fn told(text: &str) -> Vec<String> {
-        let name =
-            format!("zinit-lint-{}-{:?}.rhai", std::process::id(), std::thread::current().id());
-        let path = std::env::temp_dir().join(name);
+        let thread = std::thread::current().id();
+        let name = format!("zinit-lint-{}-{thread:?}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).expect("a directory");
+        let path = dir.join("a.rhai");
         fs::write(&path, text).expect("a file");
         let found = with_engine(|engine| look_through(engine, &path));
-        fs::remove_file(&path).expect("it is there");
+        fs::remove_dir_all(&dir).expect("it is there");
         let prefix = format!("{}:", path.display());
         let told = |it: Refusal| {
             let hint = it.hint.map(|it| format!(" ({it})")).unwrap_or_default();
@@ -121,15 +123,15 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once_also_where_the_script_never_comes() {
-        let text = "#!/usr/bin/env zinit\nif false {\n    zinit_lst();\n    zinit_kill(\"web\");\n}\n\
-            fn f(s) { s.exce(\"true\").env(\"A\") }\nlet g = |x| wiat(x);\nf(1, 2);\nhost::tpc(\"a\", 1);\n\
+        let text = "#!/usr/bin/env zinit\nif false {\n    zinit_lst();\n    zinit_is_running();\n}\n\
+            fn f(s) { s.exce(\"true\").dir() }\nlet g = |x| wiat(x);\nf(1, 2);\nhost::tpc(\"a\", 1);\n\
             import \"zinit/wait\" as w;\nw::wait_up(\"web\");\nw::wait_upp(\"web\", 1);\nshell::x();";
         let told = told(text);
         for (line, word) in [
             (3, "did you mean `zinit_list`?"),
-            (4, "`zinit_kill` takes 2 parameters, and is given 1"),
+            (4, "`zinit_is_running` takes 1 parameter, and is given 0"),
             (6, "did you mean `exec`?"),
-            (6, "`env` takes 2 parameters, and is given 1"),
+            (6, "`dir` takes 1 parameter, and is given 0"),
             (7, "there is no function `wiat`"),
             (8, "`f` takes 1 parameter, and is given 2"),
             (9, "did you mean `host::tcp`?"),
