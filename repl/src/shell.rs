@@ -28,7 +28,7 @@ use zinit_host::sitting::{Came, Sitting, Variable};
 use zinit_host::words::{Word, bundled, vocabulary};
 
 use crate::commands::{Context, Outcome};
-use crate::line::Keys;
+use crate::line::{Keys, keys};
 use crate::{render, show};
 use known::{Answer, Known};
 use lexicon::{Noun, Shared};
@@ -334,6 +334,10 @@ fn help() -> String {
     for it in slash::ENTRIES {
         let head = format!("/{} {}", it.name, it.args);
         text += &format!("  {head:<24} {}\n", it.help);
+    }
+    text += "\n";
+    for (key, help) in keys::told() {
+        text += &format!("  {key:<24} {help}\n");
     }
     text
 }

@@ -26,6 +26,7 @@ impl Terminal {
             thread::spawn(move || {
                 if let Ok(signal) = signals.wait() {
                     calm(before.as_ref());
+                    crate::line::tidy();
                     std::process::exit(128 + signal as i32);
                 }
             });
