@@ -29,7 +29,7 @@ use desk::Desk;
 pub(crate) use desk::tidy;
 use hint::Hints;
 use keys::MENU;
-pub(crate) use keys::{Keys, edit_mode};
+pub(crate) use keys::{Keys, edit_mode, told as keys_told};
 use whole::Whole;
 pub(crate) use whole::is_whole;
 
