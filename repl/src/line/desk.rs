@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::mkdtemp;
 
@@ -14,13 +15,18 @@ command -v "${editor%% *}" >/dev/null ||
 eval "$editor \"\$1\""
 "#;
 
+/// The directory there is, for whoever ends the process in the middle.
+static OPEN_DESK: Mutex<Option<PathBuf>> = Mutex::new(None);
+
 /// A directory that only the user may enter. It goes with this.
 pub(crate) struct Desk(PathBuf);
 
 impl Desk {
     /// A new one, if there is a place for it.
     pub(crate) fn new() -> Option<Self> {
-        mkdtemp(&std::env::temp_dir().join("zinit-XXXXXX")).ok().map(Self)
+        let dir = mkdtemp(&std::env::temp_dir().join("zinit-XXXXXX")).ok()?;
+        *OPEN_DESK.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir.clone());
+        Some(Self(dir))
     }
 
     /// The file for a text, whose name says what it is.
@@ -43,6 +49,13 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         remove(&self.0);
+    }
+}
+
+/// Removes the directory there is. Only for the end of the process.
+pub(crate) fn tidy() {
+    if let Some(dir) = &*OPEN_DESK.lock().unwrap_or_else(PoisonError::into_inner) {
+        remove(dir);
     }
 }
 

@@ -89,7 +89,7 @@ fn signature(line: &str, lexicon: &Lexicon) -> Option<String> {
     let named = lexicon.functions().filter(|it| it.name == name && fits(it));
     let taking = |count: usize| count > call.index || (count == 0 && !is_begun);
     let params = named.map(|it| own_params(it, is_method).map(plain).collect::<Vec<_>>());
-    let params = params.filter(|it| taking(it.len())).min_by_key(Vec::len)?;
+    let params = params.filter(|it| taking(it.len())).max_by_key(Vec::len)?;
     let lacking = params.get(call.index + usize::from(is_begun)..).unwrap_or_default();
     let comma = if is_begun && !lacking.is_empty() { ", " } else { "" };
     let quote = tokens.word(last).chars().next().filter(|_| is_text);

@@ -9,7 +9,7 @@ use crate::shell::lexicon::Lexicon;
 /// A type, and what is known of its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Type {
-    /// What `type_of` says.
+    /// Its name, as the words have it.
     pub(crate) name: String,
     /// The keys of a map, or of the maps in an array.
     pub(crate) keys: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) fn type_of(tokens: &Tokens<'_>, end: usize, lexicon: &Lexicon) -> Opt
     Types { tokens, lexicon }.ending(end, DEPTH).map(|it| it.0)
 }
 
-/// The name of a type as `type_of` says it, whichever way it is declared.
+/// The name of a type as the words have it, whichever way it is declared.
 pub(crate) fn canonical(name: &str) -> &str {
     let name = name.trim().trim_start_matches('&').trim_start_matches("mut ").trim();
     // `rhai::Array` is what an `Array` is; `Vec<A::B>` is what it is.
@@ -41,8 +41,8 @@ pub(crate) fn canonical(name: &str) -> &str {
         "str" | "String" | "ImmutableString" => "string",
         "Array" => "array",
         "Map" => "map",
-        "INT" => "i64",
-        "FLOAT" => "f64",
+        "INT" | "i64" => "int",
+        "FLOAT" | "f64" => "float",
         "Blob" => "blob",
         "FnPtr" => "Fn",
         other => other,
@@ -253,8 +253,8 @@ pub(crate) mod tests {
     #[test]
     fn types_are_known_as_far_as_they_can_be() {
         for (text, name) in [
-            ("1", "i64"),
-            ("1.5", "f64"),
+            ("1", "int"),
+            ("1.5", "float"),
             ("\"a\"", "string"),
             ("`a ${b} c`", "string"),
             ("[1]", "array"),
