@@ -362,7 +362,8 @@ impl Look<'_> {
 
     /// Whether it may be a function that is kept in a variable or a map.
     fn is_held(&self, name: &str) -> bool {
-        OWN.contains(&name) || self.lint.known.holders.contains(name)
+        let known = &self.lint.known;
+        OWN.contains(&name) || known.holders.contains(name) || known.evaluates
     }
 
     fn own_counts(&self, name: &str) -> BTreeSet<usize> {

@@ -77,7 +77,9 @@ pub fn words(engine: &Engine) -> Vec<Word> {
     let trees = trees(engine);
     let returns = returns::Returns::of(&trees, &words);
     for (module, tree) in &trees {
-        for function in tree.iter_functions().filter(|it| it.access.is_public()) {
+        // Closures are functions as well, of names that nobody can say.
+        let named = tree.iter_functions().filter(|it| !it.name.contains('$'));
+        for function in named.filter(|it| it.access.is_public()) {
             let mut word = Word::of_script(&function, module);
             word.returns = returns.find(word.of.as_deref(), &word.name, word.params.len());
             words.push(word);
