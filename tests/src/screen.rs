@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::daemon::{Home, children, programs, text};
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long nobody looks at the screen.
 const BLINK: Duration = Duration::from_millis(15);
@@ -64,7 +64,7 @@ impl Screen {
         run(&mut command);
         let pid = screen.tmux(["display-message", "-p", "#{pane_pid}"]);
         screen.shell = pid.trim().parse().expect("tmux knows what runs in it");
-        screen.shows(AROUND);
+        screen.is_left();
         screen
     }
 
