@@ -91,7 +91,7 @@ pub fn shown(engine: &Engine, mut value: Dynamic) -> Option<String> {
 }
 
 /// The script without its first line if that is for the kernel; the numbers of the lines stay.
-pub(crate) fn without_shebang(text: &str) -> &str {
+pub fn without_shebang(text: &str) -> &str {
     if text.starts_with("#!") { &text[text.find('\n').unwrap_or(text.len())..] } else { text }
 }
 

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Expr, Scope, Stmt};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Expr, FnPtr, FuncArgs, Scope, Stmt};
 
 use crate::engine::{self, Words};
 use crate::native::Session;
@@ -74,6 +74,12 @@ impl Sitting {
     /// Gives a variable a value.
     pub fn set(&mut self, name: &str, value: Dynamic) {
         self.scope.set_value(name, value);
+    }
+
+    /// What a function answers: the one that was defined here, or else the bundled one of that name.
+    /// Nothing if there is none, or it fails.
+    pub fn ask(&self, name: &str, args: impl FuncArgs) -> Option<Dynamic> {
+        FnPtr::new(name).ok()?.call(&self.engine, &self.before, args).ok()
     }
 
     /// Runs a text, which messages call `name`; `import` looks beside it.
@@ -188,6 +194,18 @@ mod tests {
         value(&mut it, "fn f() { 2 }");
         assert_eq!(value(&mut it, "f()"), "2");
         assert_eq!(it.functions().count(), 1);
+    }
+
+    #[test]
+    fn a_function_is_asked_whether_it_was_defined_here_or_is_bundled() {
+        let mut it = sitting();
+        let told = |it: &Sitting| it.ask("is_dir", ("/",)).map(|it| it.to_string());
+        assert_eq!(told(&it).as_deref(), Some("true"));
+        value(&mut it, "fn is_dir(path) { path + \"?\" }");
+        assert_eq!(told(&it).as_deref(), Some("/?"));
+        value(&mut it, "fn is_dir(path) { throw path }");
+        assert_eq!(told(&it), None);
+        assert!(it.ask("no_such_function", ()).is_none());
     }
 
     #[test]

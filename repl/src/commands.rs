@@ -11,8 +11,8 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, events, halt, logs, policy, reload, replay, run, server, shell, simulate, test, tree,
-    usage, watch, why, xinit,
+    check, completions, events, halt, logs, policy, reload, replay, run, server, shell, simulate,
+    test, tree, usage, watch, why, xinit,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -128,6 +128,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: server::Action,
     },
+    /// Prints what a shell needs to complete commands and the names of services
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Completions),
     /// Stops all services, then the server
     Shutdown,
     /// Stops all services, then switches the machine off
@@ -244,6 +247,7 @@ impl Command {
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Repl(shell) => shell.run(cx),
             Self::Server { action } => action.run(cx),
+            Self::Completions(completions) => completions.run(cx),
             Self::Shutdown => shutdown(cx),
             Self::Poweroff(halt) => halt.run(cx, halt::Way::Poweroff),
             Self::Reboot(halt) => halt.run(cx, halt::Way::Reboot),

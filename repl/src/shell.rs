@@ -1,31 +1,31 @@
 //! The interactive shell: reads a text, runs it, shows what it left, and does so again.
 //!
 //! `lines` has the texts from an editor ([`line`](crate::line) equips it), a dumb terminal or a pipe;
-//! `slash` are the commands of the shell itself, `known` what the server has, `prompt` what stands before
-//! a line, `lexicon` what can be said, `look` where things are shown, `terminal` how it was before.
-//! What is shown of values and functions is in [`show`](crate::show).
+//! `slash` are the commands of the shell itself and `obey` does what they say, `known` is what the server
+//! has, `prompt` what stands before a line, `lexicon` what can be said, `look` where things are shown,
+//! `record` what was said, `terminal` how the terminal was before. What is shown of values and functions is
+//! in [`show`](crate::show).
 
-pub(crate) mod known;
+mod known;
 pub(crate) mod lexicon;
 mod lines;
 pub(crate) mod look;
+mod obey;
 mod prompt;
+mod record;
 pub(crate) mod slash;
 mod terminal;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use zinit_host::engine;
-use zinit_host::interrupt::{Interrupt, Woken};
 use zinit_host::native::Session;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::script::{self, Ended};
 use zinit_host::sitting::{Came, Sitting, Variable};
-use zinit_host::words::{Word, bundled, vocabulary};
+use zinit_host::words::{bundled, vocabulary};
 
 use crate::commands::{Context, Outcome};
 use crate::line::Keys;
@@ -33,22 +33,23 @@ use crate::{render, show};
 use known::{Answer, Known};
 use lexicon::{Noun, Shared};
 use lines::{Lines, Said};
+pub(crate) use look::is_watched;
 use look::{Look, is_editable};
 use prompt::{Prompt, banner};
-use slash::Slash;
+use record::Record;
 use terminal::Terminal;
 
-/// How long the first prompt waits for a server, and each other one.
+/// How long the first prompt waits for the server, and each other one.
 const FIRST: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_millis(20);
 
 /// What messages call a text that was said.
-const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
 
 /// What the shell is told.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Shell {
-    /// Edits lines with the keys of vi
+    /// Edits lines with the keys of vi; so does ZINIT_EDIT=vi
     #[arg(long)]
     vi: bool,
     /// What scripts find in `args`
@@ -57,52 +58,63 @@ pub(crate) struct Shell {
 
 impl Shell {
     pub(crate) fn run(&self, cx: &Context) -> Outcome {
-        let interrupt = interrupt()?;
-        let work = || {
-            let _terminal = Terminal::new();
-            Room::new(self, cx, &interrupt).run()
-        };
-        engine::on_deep_stack(work)
-            .unwrap_or_else(|_| Err(Refusal::new(Kind::Internal, "the shell broke down")))
+        let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
+        let terminal = Terminal::new().map_err(failed)?;
+        let its = terminal.clone();
+        let ended = engine::on_deep_stack(move || Room::new(self, cx, its).run());
+        ended.unwrap_or_else(|_| {
+            terminal.calm();
+            Err(Refusal::new(Kind::Internal, "the shell broke down"))
+        })
+    }
+
+    fn keys(&self) -> Keys {
+        let wanted = std::env::var("ZINIT_EDIT").is_ok_and(|it| it == "vi");
+        if self.vi || wanted { Keys::Vi } else { Keys::Emacs }
     }
 }
 
 /// Where somebody sits.
 struct Room<'a> {
     cx: &'a Context,
-    interrupt: Arc<Interrupt>,
+    terminal: Terminal,
     sitting: Sitting,
     known: Known,
     lexicon: Shared,
     lines: Lines,
-    /// What was run to its end.
-    said: Vec<String>,
-    /// How long the last one took.
+    record: Record,
+    /// How long the last text took.
     took: Option<Duration>,
     /// Whether anything went wrong.
     failed: bool,
 }
 
-/// How the shell ends, if it does.
+/// Whether the shell ends, and with which exit code.
 type Leaves = Option<u8>;
 
 impl<'a> Room<'a> {
-    fn new(how: &Shell, cx: &'a Context, interrupt: &Arc<Interrupt>) -> Self {
-        let known = Known::new(&cx.home.socket);
-        let sitting = Sitting::new(&Session::new(&cx.home.socket, interrupt), &how.args);
-        let lexicon = Shared::default();
-        let is_vi = how.vi || std::env::var_os("ZINIT_EDIT").is_some_and(|it| it == "vi");
+    fn new(how: &Shell, cx: &'a Context, terminal: Terminal) -> Self {
+        let (known, lexicon) = (Known::new(&cx.home.socket), Shared::default());
+        let session = Session::new(&cx.home.socket, &terminal.interrupt);
+        let sitting = Sitting::new(&session, &how.args);
         let lines = if is_editable() {
-            let keys = if is_vi { Keys::Vi } else { Keys::Emacs };
             let history = cx.home.state_dir.join("history");
             lexicon.open().words = vocabulary(sitting.engine());
-            Lines::editor(&history, keys, &lexicon, Look::now())
+            Lines::editor(&history, how.keys(), &lexicon, Look::now())
         } else {
-            Lines::plain(is_watched(), interrupt)
+            Lines::plain(is_watched(), &terminal.interrupt)
         };
-        let interrupt = Arc::clone(interrupt);
-        let (said, took, failed) = (Vec::new(), None, false);
-        Self { cx, interrupt, sitting, known, lexicon, lines, said, took, failed }
+        Self {
+            cx,
+            terminal,
+            sitting,
+            known,
+            lexicon,
+            lines,
+            record: Record::default(),
+            took: None,
+            failed: false,
+        }
     }
 
     fn run(mut self) -> Outcome {
@@ -110,55 +122,77 @@ impl<'a> Room<'a> {
         if is_watched() {
             render::print(&banner(&answer, Look::now()));
         }
+        if let Some(code) = self.begin() {
+            return Ok(code);
+        }
         loop {
             self.learn(&answer);
             let prompt = Prompt::new(&answer, self.took.take());
-            match self.lines.next(&prompt)? {
-                Said::Bye => {
-                    self.goodbye();
-                    return Ok(u8::from(self.failed && !is_watched()));
+            let text = match self.lines.next(&prompt)? {
+                Said::Bye => return Ok(self.goodbye()),
+                Said::Nothing => continue,
+                Said::Text(text) => text,
+            };
+            if !text.trim().is_empty() {
+                if let Some(code) = self.take(&text) {
+                    return Ok(code);
                 }
-                Said::Nothing => {}
-                Said::Text(text) if text.trim().is_empty() => {}
-                Said::Text(text) => {
-                    self.interrupt.clear();
-                    let leaves = self.take(&text).unwrap_or_else(|refusal| self.complain(&refusal));
-                    if let Some(code) = leaves {
-                        return Ok(code);
-                    }
-                    self.space();
-                }
+                space();
             }
             answer = self.known.ask(LATER);
         }
     }
 
-    fn take(&mut self, text: &str) -> Result<Leaves, Refusal> {
-        match slash::parse(text)? {
-            Some(slash) => self.obey(slash),
-            None => Ok(self.evaluate(text)),
+    /// Runs the script that the user wants to be run first, if there is one.
+    fn begin(&mut self) -> Leaves {
+        let path = self.cx.home.config_dir.parent()?.join("zinit_repl.rhai");
+        match script::read(&path) {
+            Ok(text) => {
+                let came = self.ran(&path.to_string_lossy(), &text);
+                self.took = None;
+                if matches!(came, Came::To(_)) { None } else { self.tell(came) }
+            }
+            Err(_) if !path.exists() => None,
+            Err(refusal) => self.complain(&refusal),
         }
     }
 
-    fn evaluate(&mut self, text: &str) -> Leaves {
-        let begun = now();
-        let came = self.sitting.run(INPUT, text);
-        self.took = Some(begun.elapsed());
+    fn take(&mut self, text: &str) -> Leaves {
+        let taken = match slash::parse(text) {
+            Ok(Some(slash)) => self.obey(slash),
+            Ok(None) => Ok(self.evaluate(INPUT, text)),
+            Err(refusal) => Err(refusal),
+        };
+        taken.unwrap_or_else(|refusal| self.complain(&refusal))
+    }
+
+    /// Runs a text, and shows how it ended.
+    fn evaluate(&mut self, name: &str, text: &str) -> Leaves {
+        let came = self.ran(name, text);
         if matches!(came, Came::To(_)) {
-            self.said.push(text.trim().to_owned());
+            self.record.add(text);
         }
         self.tell(came)
     }
 
-    /// Shows how a text ended.
+    fn ran(&mut self, name: &str, text: &str) -> Came {
+        let begun = now();
+        let came = self.terminal.while_running(|| self.sitting.run(name, text));
+        self.took = Some(begun.elapsed());
+        came
+    }
+
     fn tell(&mut self, came: Came) -> Leaves {
         match came {
             Came::To(value) => {
                 let look = Look::now();
-                show::paged(&show::value(self.sitting.engine(), value, look), look);
+                show::paged(&show::value(&self.sitting, value, look), look);
             }
             Came::Short(Ended::Exited(code)) => return Some(code),
-            Came::Short(Ended::Interrupted) => render::warn("interrupted"),
+            Came::Short(Ended::Interrupted) => {
+                self.failed = true;
+                render::warn("interrupted");
+            }
             Came::Short(Ended::Failed(refusal)) => return self.complain(&refusal),
             Came::Short(Ended::Done(_)) => {}
         }
@@ -169,128 +203,6 @@ impl<'a> Room<'a> {
         self.failed = true;
         self.cx.flags.complain(refusal);
         None
-    }
-
-    fn obey(&mut self, slash: Slash<'_>) -> Result<Leaves, Refusal> {
-        let look = Look::now();
-        match slash {
-            Slash::Help => show::paged(&help(), look),
-            Slash::Functions(filter) => show::paged(&self.functions(filter, look)?, look),
-            Slash::Builder => show::paged(&self.functions("builder", look)?, look),
-            Slash::Doc(name) => show::paged(&self.doc(name, look)?, look),
-            Slash::Source(name) => show::paged(&self.source(name)?, look),
-            Slash::Vars => {
-                let all = self.sitting.variables();
-                show::paged(&show::variables(self.sitting.engine(), &all, look), look);
-            }
-            Slash::History(filter) => {
-                let all = self.lines.history();
-                let fits = all.iter().filter(|it| it.contains(filter));
-                let shown: Vec<_> = fits.map(|it| it.replace('\n', "\n    ") + "\n").collect();
-                show::paged(&shown.concat(), look);
-            }
-            Slash::Load(path) => return self.load(path),
-            Slash::Save(path) => self.save(path)?,
-            Slash::Time(text) => {
-                let leaves = self.evaluate(text);
-                if let Some(took) = self.took {
-                    render::print(&format!("It took {}\n", prompt::shown(took)));
-                }
-                return Ok(leaves);
-            }
-            Slash::Watch(every, text) => return self.watch(every, text),
-            Slash::Edit(keys) => self.edit(keys)?,
-            Slash::Clear => render::print("\x1b[H\x1b[2J\x1b[3J"),
-            Slash::Quit => {
-                self.goodbye();
-                return Ok(Some(0));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// What the commands do.
-impl Room<'_> {
-    /// Functions whose name or module has this in it.
-    fn functions(&self, filter: &str, look: Look) -> Result<String, Refusal> {
-        let lexicon = self.lexicon.open();
-        let fits = |it: &&Word| it.signature().contains(filter) || it.module.contains(filter);
-        let found: Vec<&Word> = lexicon.functions().filter(fits).collect();
-        if found.is_empty() {
-            let message = format!("there is no function with `{filter}` in its name");
-            return Err(Refusal::new(Kind::BadArgument, message));
-        }
-        Ok(show::functions(&found, look))
-    }
-
-    fn doc(&self, name: &str, look: Look) -> Result<String, Refusal> {
-        let lexicon = self.lexicon.open();
-        let bare = name.trim_end_matches("()").rsplit(['.', ':']).next().unwrap_or(name);
-        let found: Vec<&Word> = lexicon.functions().filter(|it| it.name == bare).collect();
-        if found.is_empty() {
-            return Err(self.unknown(name));
-        }
-        Ok(show::doc(&found, look))
-    }
-
-    fn source(&self, name: &str) -> Result<String, Refusal> {
-        Err(self.unknown(name))
-    }
-
-    fn unknown(&self, name: &str) -> Refusal {
-        Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"))
-    }
-
-    fn load(&mut self, path: &str) -> Result<Leaves, Refusal> {
-        let path = at_home(path);
-        let text = script::read(&path)?;
-        let came = self.sitting.run(&path.to_string_lossy(), &text);
-        if matches!(came, Came::To(_)) {
-            self.said.push(text.trim().to_owned());
-        }
-        Ok(self.tell(came))
-    }
-
-    /// Writes what was said as a script.
-    fn save(&self, path: &str) -> Result<(), Refusal> {
-        let path = at_home(path);
-        let texts = self.said.iter().map(|it| {
-            let end = if it.ends_with([';', '}']) { "\n" } else { ";\n" };
-            format!("{it}{end}")
-        });
-        let text = format!("#!/usr/bin/env zinit\n{}", texts.collect::<String>());
-        fs::write(&path, text).map_err(|error| {
-            Refusal::new(Kind::Storage, format!("cannot write {}: {error}", path.display()))
-        })?;
-        render::print(&format!("Saved: {}\n", path.display()));
-        Ok(())
-    }
-
-    fn watch(&mut self, every: Duration, text: &str) -> Result<Leaves, Refusal> {
-        let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
-        loop {
-            let came = self.sitting.run(INPUT, text);
-            let over = !matches!(came, Came::To(_));
-            render::print("\x1b[H\x1b[2J");
-            let leaves = self.tell(came);
-            if over || self.interrupt.sleep(every).map_err(failed)? == Woken::Interrupted {
-                return Ok(leaves);
-            }
-        }
-    }
-
-    fn edit(&mut self, keys: &str) -> Result<(), Refusal> {
-        let keys = match keys {
-            "vi" | "vim" => Keys::Vi,
-            "emacs" => Keys::Emacs,
-            other => {
-                let message = format!("`{other}` are no keys: say `emacs` or `vi`");
-                return Err(Refusal::new(Kind::BadArgument, message));
-            }
-        };
-        self.lines.edit_by(keys);
-        Ok(())
     }
 
     /// Tells the editor of lines what can be said now.
@@ -304,63 +216,40 @@ impl Room<'_> {
         lexicon.variables = self.sitting.variables().iter().map(noun).collect();
     }
 
-    fn space(&self) {
-        if is_watched() {
-            render::print("\n");
-        }
-    }
-
-    fn goodbye(&self) {
+    /// What somebody who leaves hears; whoever is a program hears whether all went well.
+    fn goodbye(&self) -> u8 {
         if is_watched() {
             render::print("Goodbye!\n");
+            return 0;
         }
+        u8::from(self.failed)
     }
 }
 
 fn noun(it: &Variable) -> Noun {
-    let maps = match it.value.clone().into_array() {
-        Ok(array) => array.into_iter().take(100).collect(),
-        Err(_) => vec![it.value.clone()],
-    };
-    let maps = maps.into_iter().filter_map(|it| it.try_cast::<rhai::Map>());
-    let mut keys: Vec<String> = maps.flat_map(|it| it.into_keys()).map(Into::into).collect();
-    keys.sort();
-    keys.dedup();
-    Noun { name: it.name.clone(), type_name: it.value.type_name().to_owned(), keys }
+    Noun {
+        name: it.name.clone(),
+        type_name: it.value.type_name().to_owned(),
+        keys: lexicon::keys(&it.value),
+    }
 }
 
-fn help() -> String {
-    let mut text = String::new();
-    for it in slash::ENTRIES {
-        let head = format!("/{} {}", it.name, it.args);
-        text += &format!("  {head:<24} {}\n", it.help);
+/// A line between what was answered and the next prompt.
+fn space() {
+    if is_watched() {
+        render::print("\n");
     }
-    text
 }
 
 /// A path, in which `~` is the home of the user.
 fn at_home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => PathBuf::from(path),
     }
 }
 
-/// Whether somebody sits there.
-pub(crate) fn is_watched() -> bool {
-    use std::io::{IsTerminal, stdin, stdout};
-    stdin().is_terminal() && stdout().is_terminal()
-}
-
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
-}
-
-/// Ctrl-C from now on ends what runs.
-fn interrupt() -> Result<Arc<Interrupt>, Refusal> {
-    let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
-    let interrupt = Interrupt::new().map_err(failed)?;
-    interrupt.on_ctrl_c(|| ()).map_err(failed)?;
-    Ok(interrupt)
 }

@@ -53,7 +53,7 @@ impl Stats {
             if cx.flags.json {
                 render::print(&format!("{all}\n"));
             } else {
-                render::print(&shown(&render::usage(&all, cx.paint)));
+                render::print(&in_place(&render::usage(&all, cx.paint)));
             }
             pause = every.max(Duration::from_millis(200));
         }
@@ -76,7 +76,7 @@ impl Stats {
 }
 
 /// On a terminal each table takes the place of the one before it, as much of it as there is room for.
-fn shown(table: &str) -> String {
+pub(crate) fn in_place(table: &str) -> String {
     if !stdout().is_terminal() {
         return format!("{table}\n");
     }

@@ -61,7 +61,7 @@ impl Session {
         let mut client = self.client.borrow_mut();
         let client = match client.as_mut() {
             Some(client) => client,
-            None => client.insert(Client::connect(&self.socket)?.interrupted_by(&self.interrupt)),
+            None => client.insert(Client::connect_unless(&self.socket, &self.interrupt)?),
         };
         client.call(method, params)
     }

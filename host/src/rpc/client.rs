@@ -64,8 +64,20 @@ impl Client {
     /// # Errors
     /// [`Kind::NoServer`] when nothing answers there, [`Kind::Forbidden`] when it is not ours.
     pub fn connect(path: &Path) -> Result<Self, Refusal> {
-        let stream = connected_patiently(path)?;
-        Ok(Self { path: path.to_owned(), stream, received: Vec::new(), calls: 0, interrupt: None })
+        Self::made(path, None)
+    }
+
+    /// As [`connect`](Self::connect); this interrupt ends that, and calls.
+    ///
+    /// # Errors
+    /// As there, and [`Kind::Interrupted`].
+    pub fn connect_unless(path: &Path, interrupt: &Arc<Interrupt>) -> Result<Self, Refusal> {
+        Self::made(path, Some(Arc::clone(interrupt)))
+    }
+
+    fn made(path: &Path, interrupt: Option<Arc<Interrupt>>) -> Result<Self, Refusal> {
+        let stream = connected_patiently(path, interrupt.as_deref())?;
+        Ok(Self { path: path.to_owned(), stream, received: Vec::new(), calls: 0, interrupt })
     }
 
     /// Lets this interrupt end calls.
@@ -139,7 +151,7 @@ impl Client {
     }
 
     fn reconnect(&mut self) -> Result<(), Refusal> {
-        self.stream = connected_patiently(&self.path)?;
+        self.stream = connected_patiently(&self.path, self.interrupt.as_deref())?;
         self.received.clear();
         Ok(())
     }
@@ -217,7 +229,7 @@ enum Sent {
 }
 
 /// While a keeper lives, a server that does not answer is about to be followed by one that does.
-fn connected_patiently(path: &Path) -> Result<UnixStream, Refusal> {
+fn connected_patiently(path: &Path, interrupt: Option<&Interrupt>) -> Result<UnixStream, Refusal> {
     let deadline = Deadline::within(SUCCESSION);
     loop {
         match connected(path) {
@@ -226,7 +238,10 @@ fn connected_patiently(path: &Path) -> Result<UnixStream, Refusal> {
                     return Err(refusal);
                 }
                 // A failed wait is a short one.
-                let _ = wait(None, None, Deadline::within(SUCCESSION_LOOK));
+                let look = Deadline::within(SUCCESSION_LOOK);
+                if wait(None, interrupt, look) == Ok(Woken::Interrupted) {
+                    return Err(Refusal::new(Kind::Interrupted, "interrupted"));
+                }
             }
             other => return other,
         }

@@ -1,8 +1,13 @@
 //! What can be said at the prompt just now: plain facts, which the editor of lines reads on each key.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rhai::Dynamic;
 use zinit_host::words::Word;
+
+/// How many elements of an array are looked at.
+const ELEMENTS: usize = 100;
 
 /// Everything that can be said.
 #[derive(Clone, Debug, Default)]
@@ -47,4 +52,19 @@ impl Lexicon {
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Word> {
         self.own.iter().chain(&self.words)
     }
+}
+
+/// The keys of a map, or of the maps in an array, sorted.
+pub(crate) fn keys(value: &Dynamic) -> Vec<String> {
+    let mut keys = BTreeSet::new();
+    let mut add = |it: &Dynamic| {
+        if let Ok(map) = it.as_map_ref() {
+            keys.extend(map.keys().map(ToString::to_string));
+        }
+    };
+    add(value);
+    if let Ok(array) = value.as_array_ref() {
+        array.iter().take(ELEMENTS).for_each(add);
+    }
+    keys.into_iter().collect()
 }

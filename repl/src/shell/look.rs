@@ -34,9 +34,14 @@ impl Look {
     }
 }
 
+/// Whether somebody sits there.
+pub(crate) fn is_watched() -> bool {
+    stdin().is_terminal() && stdout().is_terminal()
+}
+
 /// Whether the cursor of this terminal can be moved, so that lines can be edited.
 pub(crate) fn is_editable() -> bool {
-    stdin().is_terminal() && stdout().is_terminal() && !is_dumb()
+    is_watched() && !is_dumb()
 }
 
 fn is_dumb() -> bool {

@@ -7,6 +7,8 @@ use reedline::{
     Color, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, PromptViMode,
 };
 
+use zinit_host::refusal::Kind;
+
 use super::known::Answer;
 use super::look::Look;
 
@@ -34,7 +36,11 @@ impl Prompt {
 
 /// What is said of the server: `(3 up, 1 failed)`.
 fn of(answer: &Answer) -> String {
-    let Ok(told) = answer else { return "(no server)".to_owned() };
+    let told = match answer {
+        Ok(told) => told,
+        Err(it) if it.kind == Kind::NoServer => return "(no server)".to_owned(),
+        Err(_) => return "(no answer)".to_owned(),
+    };
     let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let counts = [count(told.up, "up"), count(told.failed, "failed")];
     let counts: Vec<_> = counts.into_iter().flatten().collect();
@@ -140,7 +146,7 @@ impl reedline::Prompt for Prompt {
 mod tests {
     use super::*;
     use crate::shell::known::Told;
-    use zinit_host::refusal::{Kind, Refusal};
+    use zinit_host::refusal::Refusal;
 
     fn left(up: usize, failed: usize) -> String {
         Prompt::new(&Ok(Told { up, failed, ..Told::default() }), None).text()
@@ -154,6 +160,8 @@ mod tests {
         assert_eq!(left(3, 1), "zinit(3 up, 1 failed)> ");
         let none = Err(Refusal::new(Kind::NoServer, "no server answers"));
         assert_eq!(Prompt::new(&none, None).text(), "zinit(no server)> ");
+        let silent = Err(Refusal::new(Kind::TimedOut, "no answer"));
+        assert_eq!(Prompt::new(&silent, None).text(), "zinit(no answer)> ");
     }
 
     #[test]

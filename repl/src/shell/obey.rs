@@ -1,0 +1,177 @@
+//! What the commands of the shell do.
+
+use std::time::Duration;
+
+use zinit_host::interrupt::Woken;
+use zinit_host::refusal::{Kind, Refusal, nearest};
+use zinit_host::script;
+use zinit_host::sitting::Came;
+use zinit_host::words::Word;
+
+use super::look::{Look, is_editable};
+use super::prompt;
+use super::slash::Slash;
+use super::{INPUT, Leaves, Room, at_home};
+use crate::line::Keys;
+use crate::{line, render, show, usage};
+
+type Obeyed = Result<Leaves, Refusal>;
+
+impl Room<'_> {
+    pub(super) fn obey(&mut self, slash: Slash<'_>) -> Obeyed {
+        match slash {
+            Slash::Load(path) => return self.load(path),
+            Slash::Time(text) => return self.time(text),
+            Slash::Watch(every, text) => return self.watch(every, text),
+            Slash::Quit => return Ok(Some(self.goodbye())),
+            Slash::Save(path) => self.record.save(&at_home(path))?,
+            Slash::Edit(keys) => self.edit(keys)?,
+            Slash::Clear if is_editable() => render::print("\x1b[H\x1b[2J\x1b[3J"),
+            Slash::Clear => {}
+            asked => {
+                let look = Look::now();
+                show::paged(&self.told(asked, look)?, look);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is asked for and changes nothing.
+    fn told(&self, asked: Slash<'_>, look: Look) -> Result<String, Refusal> {
+        match asked {
+            Slash::Functions(filter) => {
+                let filter = filter.to_lowercase();
+                let fits = |it: &Word| {
+                    it.signature().to_lowercase().contains(&filter) || it.module.contains(&filter)
+                };
+                self.functions(fits, &filter, look)
+            }
+            Slash::Builder => {
+                let fits = |it: &Word| {
+                    it.of.as_deref().is_some_and(|it| ["Service", "Proxy"].contains(&it))
+                };
+                self.functions(fits, "", look)
+            }
+            Slash::Doc(name) => self.doc(name, look),
+            Slash::Source(name) => self.source(name, look),
+            Slash::Vars => {
+                Ok(show::variables(self.sitting.engine(), &self.sitting.variables(), look))
+            }
+            Slash::History(filter) => Ok(self.history(filter)),
+            _ => Ok(show::help(&line::told().collect::<Vec<_>>(), look)),
+        }
+    }
+
+    fn functions(
+        &self,
+        fits: impl Fn(&Word) -> bool,
+        filter: &str,
+        look: Look,
+    ) -> Result<String, Refusal> {
+        let lexicon = self.lexicon.open();
+        let found: Vec<&Word> = lexicon.functions().filter(|it| fits(it)).collect();
+        if found.is_empty() {
+            let message = format!("there is no function with `{filter}` in its name or module");
+            return Err(Refusal::new(Kind::BadArgument, message));
+        }
+        Ok(show::functions(&found, look))
+    }
+
+    fn doc(&self, name: &str, look: Look) -> Result<String, Refusal> {
+        let lexicon = self.lexicon.open();
+        let found: Vec<&Word> = lexicon.functions().filter(|it| is_meant(it, name)).collect();
+        if found.is_empty() {
+            return Err(unknown(name, lexicon.functions()));
+        }
+        Ok(show::doc(&found, look))
+    }
+
+    fn source(&self, name: &str, look: Look) -> Result<String, Refusal> {
+        let lexicon = self.lexicon.open();
+        let all: Vec<&Word> = lexicon.functions().collect();
+        show::source(name, &all, self.record.texts(), look)
+            .ok_or_else(|| unknown(name, lexicon.functions()))
+    }
+
+    /// What was said, oldest first.
+    fn history(&self, filter: &str) -> String {
+        let all = self.lines.history();
+        let fits = all.iter().enumerate().filter(|(_, it)| it.contains(filter));
+        fits.map(|(at, it)| format!("{:>5}  {}\n", at + 1, it.replace('\n', "\n       "))).collect()
+    }
+
+    fn load(&mut self, path: &str) -> Obeyed {
+        let path = at_home(path);
+        let text = script::read(&path)?;
+        Ok(self.evaluate(&path.to_string_lossy(), script::without_shebang(&text)))
+    }
+
+    fn time(&mut self, text: &str) -> Obeyed {
+        let leaves = self.evaluate(INPUT, text);
+        let took = self.took.unwrap_or_default();
+        render::print(&format!("It took {}\n", prompt::shown(took)));
+        Ok(leaves)
+    }
+
+    /// Runs a text again and again until Ctrl-C, or until it fails.
+    fn watch(&mut self, every: Duration, text: &str) -> Obeyed {
+        let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
+        if is_editable() {
+            render::print("\x1b[H\x1b[2J");
+        }
+        loop {
+            let value = match self.ran(INPUT, text) {
+                Came::To(value) => value,
+                Came::Short(script::Ended::Interrupted) => return Ok(None),
+                came => return Ok(self.tell(came)),
+            };
+            let shown = show::value(&self.sitting, value, Look::now());
+            let head = format!("Every {}, until Ctrl+C: {text}\n\n", prompt::shown(every));
+            render::print(&if is_editable() {
+                usage::in_place(&format!("{head}{shown}"))
+            } else {
+                shown
+            });
+            if self.terminal.interrupt.sleep(every).map_err(failed)? == Woken::Interrupted {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn edit(&mut self, keys: &str) -> Result<(), Refusal> {
+        let keys = match keys {
+            "vi" => Keys::Vi,
+            "emacs" => Keys::Emacs,
+            other => {
+                let message = format!("nothing is edited by the keys of `{other}`");
+                return Err(Refusal::new(Kind::BadArgument, message)
+                    .hint("say `/edit emacs` or `/edit vi`"));
+            }
+        };
+        self.lines.edit_by(keys);
+        Ok(())
+    }
+}
+
+/// Whether a function is meant by `name`, `name()`, `.name`, `Type.name` or `module::name`.
+fn is_meant(it: &Word, name: &str) -> bool {
+    let name = name.trim_end_matches("()");
+    if let Some((module, name)) = name.rsplit_once("::") {
+        return it.name == name
+            && (it.module == module || it.module.ends_with(&format!("/{module}")));
+    }
+    match name.rsplit_once('.') {
+        Some(("", name)) => it.of.is_some() && it.name == name,
+        Some((of, name)) => it.of.as_deref() == Some(of) && it.name == name,
+        None => it.name == name,
+    }
+}
+
+fn unknown<'a>(name: &str, all: impl Iterator<Item = &'a Word>) -> Refusal {
+    let refusal = Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"));
+    let bare = name.trim_end_matches("()").rsplit(['.', ':']).next().unwrap_or(name);
+    match nearest(bare, all.map(|it| it.name.as_str())) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None => refusal.hint("`/functions` lists them"),
+    }
+}
