@@ -42,7 +42,7 @@ fn a_server_that_starts_meanwhile_is_found_by_the_next_prompt() {
     // The prompt does not wait for an answer that is late; the next one has it.
     screen.until("connected", |it| {
         it.enters("").prompts();
-        it.text().contains("zinit(1 up)> ")
+        it.text().contains("zinit(1 up)>")
     });
     assert_eq!(screen.runs("zinit_list()"), r#"=> ["web"]"#);
 }

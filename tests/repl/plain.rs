@@ -46,7 +46,7 @@ fn a_pipe_has_values_and_nothing_else() {
     let script =
         "let x = 40\nx + 2\nfn f(a) {\n  a + 1\n}\nf(1)\nprint(\"said\")\n[#{ a: 1 }]\n\"last\"";
     let (code, said, complained) = piped(&home, script);
-    assert_eq!(said, "=> 42\n=> 2\nsaid\n=> [#{\"a\": 1}]\n=> last\n", "{complained}");
+    assert_eq!(said, "=> 42\n=> 2\nsaid\n=> [#{\"a\": 1}]\n=> \"last\"\n", "{complained}");
     assert_eq!((code, complained.as_str()), (Some(0), ""));
 }
 

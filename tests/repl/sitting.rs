@@ -84,7 +84,7 @@ fn scripts_find_the_arguments() {
     let home = Home::new();
     let screen = Screen::new(&home, 80, 24);
     screen.enters("zinit repl -- one two").prompts();
-    assert_eq!(screen.runs("args[1]"), "=> two");
+    assert_eq!(screen.runs("args[1]").replace('"', ""), "=> two");
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl Screen {
 
     /// Waits until the shell around it all prompts again.
     pub fn is_left(&self) -> &Self {
-        self.until("the shell around it", |it| it.before_cursor().0 == AROUND)
+        self.until("the shell around it", |it| it.before_cursor().0.ends_with(AROUND))
     }
 
     /// Runs a text to its end, and returns what it has shown: without the lines of the text itself,
