@@ -8,14 +8,18 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::sys::resource::getrlimit;
 use nix::unistd::{geteuid, getuid};
 
+use crate::engine::{self, Words};
 use crate::graph::{Graph, Id, Need, path_of};
 use crate::identity;
+use crate::lint::scripts::look_through;
 use crate::name::ServiceName;
+use crate::native::Session;
 use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::spec::{Spec, Status, comes_back, resource_of};
@@ -57,6 +61,14 @@ pub fn check(dir: &Path) -> Checked {
         checked.warnings.extend(wishes(spec).into_iter().map(|(key, what)| warn(what, key)));
     }
     checked
+}
+
+/// Looks through scripts without running them: what does not compile, and calls of functions, methods and
+/// modules that are not there, all of them at once. Needs a deep stack
+/// ([`on_deep_stack`](crate::engine::on_deep_stack)).
+pub fn check_scripts(session: &Rc<Session>, paths: &[PathBuf]) -> Vec<Refusal> {
+    let engine = engine::script(session, Words::All);
+    paths.iter().flat_map(|it| look_through(&engine, it)).collect()
 }
 
 /// The circles in which services wait for each other, each from a service back to itself. Where circles

@@ -9,7 +9,6 @@ mod bound;
 mod exam;
 mod guard;
 pub mod index;
-mod lint;
 mod meter;
 mod modules;
 pub mod pieces;
@@ -28,6 +27,7 @@ use rhai::{
 
 use crate::decision::Fault;
 use crate::hooks::{HOOKS, Hook};
+use crate::lint::{self, Lint, Words};
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
@@ -149,7 +149,7 @@ impl Policy {
 
     /// The names of all functions that a policy may call without a module.
     pub fn words(&self) -> BTreeSet<String> {
-        lint::Words::of(&self.engine).names()
+        Words::of(&self.engine).names()
     }
 
     /// Whether it looks at the services around one.
@@ -359,21 +359,22 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
     if files.is_empty() {
         return Vec::new();
     }
-    let words = lint::Words::of(engine);
+    let words = Words::of(engine);
     let mut of_tests = words.clone();
     if files.iter().any(|it| it.text.contains(TEST_PREFIX)) {
         // Tests are called on another engine.
         of_tests.learn(&more_words());
     }
-    let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
-    let exports = own.chain([("base", &guard.bundled)]).collect();
+    let own = files.iter().map(|it| (it.name.clone(), Some(lint::public(&it.ast))));
+    let base = ("base".to_owned(), Some(lint::public(&guard.bundled)));
+    let exports = own.chain([base]).collect();
     let level = engine.optimization_level();
     engine.set_optimization_level(OptimizationLevel::None);
     let whole = |it: &Rc<Script>| engine.compile(&*it.text).expect("it has been compiled before");
     let trees: Vec<AST> = files.iter().map(whole).collect();
     engine.set_optimization_level(level);
-    let lint = lint::Lint::new(&words, &of_tests, &exports, &trees);
-    files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it, tree)).collect()
+    let lint = Lint::new(&words, &of_tests, &exports, &trees);
+    files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it.place(), tree)).collect()
 }
 
 /// An engine with the words that tests have beside those of a policy.

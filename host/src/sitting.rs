@@ -9,7 +9,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Expr, FnPtr, FuncArgs, Scope, St
 
 use crate::engine::{self, Words};
 use crate::native::Session;
-use crate::script::{Ended, failed, without_shebang};
+use crate::script::{Around, Ended, failed, without_shebang};
 
 /// Somebody's work with one engine.
 pub struct Sitting {
@@ -89,7 +89,7 @@ impl Sitting {
             Ok(ast) => ast,
             Err(error) => {
                 let error = EvalAltResult::ErrorParsing(*error.0, error.1);
-                return Came::Short(failed(error, name, text));
+                return Came::Short(self.failed(error, name, text, &self.before));
             }
         };
         ast.set_source(name);
@@ -101,8 +101,13 @@ impl Sitting {
             _ if self.session.interrupt().is_raised() => Came::Short(Ended::Interrupted),
             _ if self.session.is_output_gone() => Came::Short(Ended::Exited(0)),
             Ok(value) => Came::To(value),
-            Err(error) => Came::Short(failed(*error, name, text)),
+            Err(error) => Came::Short(self.failed(*error, name, text, &whole)),
         }
+    }
+
+    fn failed(&self, error: EvalAltResult, name: &str, text: &str, tree: &AST) -> Ended {
+        let Self { engine, scope, .. } = self;
+        failed(error, &Around { name, text, engine, scope, tree })
     }
 
     /// What a text has left for the next one.

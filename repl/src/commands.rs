@@ -11,8 +11,8 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, completions, events, halt, logs, policy, reload, replay, run, server, shell, simulate,
-    test, tree, usage, watch, why, xinit,
+    check, completions, doc, events, halt, logs, policy, reload, replay, run, server, shell,
+    simulate, test, tree, usage, watch, why, xinit,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Delete(watch::Delete),
     /// Reads the files of services again and acts on what has changed
     Reload(reload::Reload),
-    /// Looks for mistakes in service files and policy, without a server
+    /// Looks for mistakes in service files and policy, or in scripts, without a server
     Check(check::Check),
     /// Runs the tests of a policy in virtual time, without a server
     Test(test::Test),
@@ -123,14 +123,15 @@ pub(crate) enum Command {
     },
     /// Opens a prompt for scripts; so does `zinit` alone
     Repl(shell::Shell),
+    /// Tells what functions scripts can call, and what they do
+    Doc(doc::Doc),
+    /// Prints what lets a shell complete commands and names of services
+    Completions(completions::Completions),
     /// Starts, stops, restarts or shows the server
     Server {
         #[command(subcommand)]
         action: server::Action,
     },
-    /// Prints what a shell needs to complete commands and the names of services
-    #[command(after_help = completions::EXAMPLES)]
-    Completions(completions::Completions),
     /// Stops all services, then the server
     Shutdown,
     /// Stops all services, then switches the machine off
@@ -246,8 +247,9 @@ impl Command {
             Self::Xinit { xinit } => xinit.run(cx),
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Repl(shell) => shell.run(cx),
+            Self::Doc(doc) => doc.run(cx),
+            Self::Completions(completions) => completions.run(),
             Self::Server { action } => action.run(cx),
-            Self::Completions(completions) => completions.run(cx),
             Self::Shutdown => shutdown(cx),
             Self::Poweroff(halt) => halt.run(cx, halt::Way::Poweroff),
             Self::Reboot(halt) => halt.run(cx, halt::Way::Reboot),

@@ -1,31 +1,37 @@
-//! `zinit completions`: what a shell completes after `zinit`. The shell asks `zinit` itself on each Tab, so
-//! that it offers the services that there are now.
+//! `zinit completions`: lets a shell complete what is typed after `zinit`, names of services included.
+//!
+//! What it prints asks this program for each completion (`is_asked`, `answer`), so that it knows the
+//! commands of the version that is there, and what the server has just now.
 
-use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, ValueEnum, ValueHint};
-use clap_complete::CompletionCandidate;
-use clap_complete::engine::ArgValueCompleter;
+use clap::{Arg, Args, Command, CommandFactory, ValueEnum};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use serde_json::{Value, json};
 use zinit_host::home::Home;
+use zinit_host::hooks::HOOKS;
+use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
-use crate::commands::{Context, Line, Outcome};
-use crate::render::{items, print, word};
+use crate::commands::{Line, Outcome};
+use crate::render::{self, items, word};
 
-/// What a shell sets when it asks.
-const ASKED_BY: &str = "ZINIT_COMPLETE";
+/// Names the shell that asks.
+const VARIABLE: &str = "ZINIT_COMPLETE";
 
-/// How long somebody who has pressed Tab waits for a server.
+/// How long somebody who presses a key waits for a server.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-pub(crate) const EXAMPLES: &str = "\
-Examples:
-  source <(zinit completions bash)        in ~/.bashrc
-  source <(zinit completions zsh)         in ~/.zshrc, after compinit
-  zinit completions fish | source         in ~/.config/fish/config.fish";
+/// The signals that services are sent.
+const SIGNALS: [&str; 10] = [
+    "SIGTERM", "SIGKILL", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGSTOP",
+    "SIGCONT", "SIGWINCH",
+];
 
 /// What `zinit completions` is told.
 #[derive(Args, Debug)]
@@ -42,88 +48,111 @@ enum Shell {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, _: &Context) -> Outcome {
-        let name = match self.shell {
+    pub(crate) fn run(&self) -> Outcome {
+        let shell = match self.shell {
             Shell::Bash => "bash",
             Shell::Zsh => "zsh",
             Shell::Fish => "fish",
         };
         let shells = Shells::builtins();
-        let shell = shells.completer(name).expect("it is one of them");
+        let shell = shells.completer(shell).expect("it is one of those that are built in");
         let mut script = Vec::new();
-        shell
-            .write_registration(ASKED_BY, "zinit", "zinit", "zinit", &mut script)
-            .expect("there is room in memory");
-        print(&String::from_utf8_lossy(&script));
+        let written = shell.write_registration(VARIABLE, "zinit", "zinit", &program(), &mut script);
+        written.map_err(|it| Refusal::new(Kind::Internal, it.to_string()))?;
+        render::print(&String::from_utf8_lossy(&script));
         Ok(0)
     }
 }
 
-/// Answers a shell, and ends the process, if it is one that asks.
-pub(crate) fn answer() {
-    if std::env::var_os(ASKED_BY).is_some() {
-        CompleteEnv::with_factory(table).var(ASKED_BY).bin("zinit").complete();
+/// What a shell calls to ask: this program as it was called, which is found from anywhere.
+fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if called.components().count() == 1 {
+        return called.to_string_lossy().into_owned();
+    }
+    std::env::current_exe().unwrap_or(called).to_string_lossy().into_owned()
+}
+
+/// Whether this is a shell that asks what may follow.
+pub(crate) fn is_asked() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|it| !it.is_empty())
+}
+
+/// Tells a shell what may follow.
+pub(crate) fn answer() -> ExitCode {
+    let here = std::env::current_dir().ok();
+    let asked = CompleteEnv::with_factory(|| taught(Line::command(), services)).var(VARIABLE);
+    match asked.try_complete(std::env::args_os(), here.as_deref()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// The commands, whose arguments are completed by what they are called.
-fn table() -> clap::Command {
-    completed(Line::command(), services)
-}
+/// Who knows what may be named.
+type Names = fn() -> Vec<CompletionCandidate>;
 
-fn completed(
-    command: clap::Command,
-    names: fn(&OsStr) -> Vec<CompletionCandidate>,
-) -> clap::Command {
-    let command = command.mut_args(|arg| {
-        let called = arg.get_value_names().and_then(|it| it.first()).map(|it| it.to_string());
-        match called.as_deref() {
-            Some("NAME") => arg.add(ArgValueCompleter::new(names)),
-            Some("SERVICE") => arg.add(ArgValueCompleter::new(services)),
-            Some("SIGNAL") => arg.add(ArgValueCompleter::new(signals)),
-            Some("FILE" | "PATH" | "POLICY" | "JOURNAL") => arg.value_hint(ValueHint::AnyPath),
-            Some("DIR") => arg.value_hint(ValueHint::DirPath),
-            _ => arg,
-        }
-    });
-    command.mut_subcommands(|it| {
-        let names = match it.get_name() {
-            "xinit" => proxies,
-            "policy" => hooks,
-            _ => names,
-        };
-        completed(it, names)
-    })
-}
-
-fn services(begun: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(begun, "service.list")
-}
-
-fn proxies(begun: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(begun, "xinit.list")
-}
-
-/// The names that a server lists. Where there is none, there is nothing to offer.
-fn candidates(begun: &OsStr, method: &str) -> Vec<CompletionCandidate> {
-    let names = || {
-        let home = Home::from_env().ok()?;
-        Client::connect(&home.socket).ok()?.call_within(method, json!([]), PATIENCE).ok()
+/// The table of commands, with those who know the names: an argument tells by its own name what it takes.
+fn taught(command: Command, names: Names) -> Command {
+    let names = match command.get_name() {
+        "xinit" => proxies,
+        "policy" => hooks,
+        _ => names,
     };
-    let all = names().unwrap_or_default();
-    let named = |it: &Value| it.as_str().unwrap_or_else(|| word(it, "name")).to_owned();
-    beginning_so(begun, items(&all).map(named))
+    command.mut_args(|it| knowing(it, names)).mut_subcommands(|it| taught(it, names))
 }
 
-fn hooks(begun: &OsStr) -> Vec<CompletionCandidate> {
-    beginning_so(begun, zinit_host::hooks::HOOKS.iter().map(|it| it.name.to_owned()))
+fn knowing(it: Arg, names: Names) -> Arg {
+    match it.get_id().as_str() {
+        "name" | "names" => it.add(ArgValueCandidates::new(names)),
+        "service" => it.add(ArgValueCandidates::new(services)),
+        "signal" => it.add(ArgValueCandidates::new(|| SIGNALS.map(Into::into).into())),
+        _ => it,
+    }
 }
 
-fn signals(begun: &OsStr) -> Vec<CompletionCandidate> {
-    beginning_so(begun, nix::sys::signal::Signal::iterator().map(|it| it.as_str().to_owned()))
+fn hooks() -> Vec<CompletionCandidate> {
+    HOOKS.iter().map(|it| it.name.into()).collect()
 }
 
-fn beginning_so(begun: &OsStr, all: impl Iterator<Item = String>) -> Vec<CompletionCandidate> {
-    let begun = begun.to_string_lossy();
-    all.filter(|it| it.starts_with(&*begun)).map(CompletionCandidate::new).collect()
+fn services() -> Vec<CompletionCandidate> {
+    let all = told("service.status_all");
+    let one = |it: &Value| {
+        let state = word(it, "state").to_owned();
+        CompletionCandidate::new(word(it, "name")).help(Some(state.into()))
+    };
+    items(&all).map(one).collect()
+}
+
+fn proxies() -> Vec<CompletionCandidate> {
+    let all = told("xinit.list");
+    items(&all).map(|it| it.as_str().unwrap_or_else(|| word(it, "name")).into()).collect()
+}
+
+/// What the server answers; nothing if none does, or not soon.
+fn told(method: &'static str) -> Value {
+    let Some(socket) = socket() else { return Value::Null };
+    let (answer, answered) = channel();
+    thread::spawn(move || {
+        let ask = |socket: &Path| Client::connect(socket)?.call_within(method, json!([]), PATIENCE);
+        // Nobody may wait any more.
+        let _ = answer.send(ask(&socket).unwrap_or_default());
+    });
+    answered.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+/// The socket that is meant: the one in the line that is being written, or the usual one.
+fn socket() -> Option<PathBuf> {
+    let mut line = std::env::args_os().skip_while(|it| it != "--");
+    while let Some(it) = line.next() {
+        if it == "-s" || it == "--socket" {
+            return line.next().map(PathBuf::from);
+        }
+        if let Some(path) = it.to_str().and_then(|it| it.strip_prefix("--socket=")) {
+            return Some(path.into());
+        }
+    }
+    Home::from_env().ok().map(|it| it.socket)
 }

@@ -28,7 +28,7 @@ use complete::Words;
 use desk::Desk;
 use hint::Hints;
 use keys::MENU;
-pub(crate) use keys::{Keys, edit_mode};
+pub(crate) use keys::{Keys, edit_mode, told as keys_told};
 use whole::Whole;
 pub(crate) use whole::is_whole;
 

@@ -25,7 +25,7 @@ use zinit_host::native::Session;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::script::{self, Ended};
 use zinit_host::sitting::{Came, Sitting, Variable};
-use zinit_host::words::{bundled, vocabulary};
+use zinit_host::words::{Word, vocabulary};
 
 use crate::commands::{Context, Outcome};
 use crate::line::Keys;
@@ -212,7 +212,7 @@ impl<'a> Room<'a> {
             lexicon.services.clone_from(&told.services);
             lexicon.proxies.clone_from(&told.proxies);
         }
-        lexicon.own = self.sitting.functions().map(|it| bundled(&it, "here")).collect();
+        lexicon.own = self.sitting.functions().map(|it| Word::of_script(&it, "here")).collect();
         lexicon.variables = self.sitting.variables().iter().map(noun).collect();
     }
 

@@ -136,6 +136,149 @@ fn a_misspelt_function_is_told_its_right_name() {
 }
 
 #[test]
+fn what_is_nearly_right_is_told_how_it_is_right() {
+    let room = Room::with(&[("lib/own.rhai", "fn greet(name, often) { name }\ngreet(1);\n")]);
+    let said = room.run(&["lib/own.rhai"]).2;
+    assert!(
+        said.starts_with("error: `greet` takes 2 parameters (name, often), and is given 1\n"),
+        "{said}"
+    );
+    for (script, hint) in [
+        ("fn shutter() { 1 } shuter()", "did you mean `shutter`?"),
+        ("[1].pussh(2)", "did you mean `push`?"),
+        ("let counter = 1; print(conter)", "did you mean `counter`?"),
+        ("fn f() { outer } let outer = 1; f()", "a function sees its parameters"),
+        ("import \"zinit/wiat\" as w;", "did you mean `zinit/wait`?"),
+        ("wait::wait_up(\"a\", 1)", "`import \"zinit/wait\" as wait;` brings it"),
+        ("\"a\".leng", "did you mean `len`?"),
+    ] {
+        let (code, _, said) = room.run(&["-c", script]);
+        assert!(code == 1 && said.contains(hint), "{script}: {said}");
+    }
+    let (_, _, said) = room.run(&["--json", "-c", "1 + conter"]);
+    let error: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(error["error"]["data"]["width"], 6, "{said}");
+}
+
+#[test]
+fn scripts_are_looked_through_without_being_run() {
+    let room = Room::with(&[
+        (
+            "lib/bad.rhai",
+            "#!/usr/bin/env zinit\nprint(1);\nif false { zinit_lst(); [1].psh(2); }\n",
+        ),
+        ("lib/worse.rhai", "let = 1;\n"),
+        ("lib/good.rhai", "print(args);\n"),
+    ]);
+    let (code, out, err) = room.run(&["check", "lib/bad.rhai", "lib/worse.rhai", "lib/good.rhai"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(
+        out.starts_with(
+            "error: lib/bad.rhai:3:12: there is no function `zinit_lst`\n 3 | if false"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("hint: did you mean `zinit_list`?\n"), "{out}");
+    assert!(out.contains("hint: did you mean `push`?\n"), "{out}");
+    assert!(out.contains("error: lib/worse.rhai:1:5: syntax error"), "{out}");
+    assert!(out.ends_with("\n3 problems\n"), "{out}");
+    check(&room, &["check", "lib/good.rhai"], 0, "1 script is fine\n", "");
+    let (code, out, _) = room.run(&["--json", "check", "lib/bad.rhai"]);
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &told["problems"][0]["data"]["line"]), (1, &3.into()));
+    assert!(room.run(&["check", "lib/none.rhai"]).1.contains("there is no file lib/none.rhai"));
+}
+
+#[test]
+fn the_reference_is_written_for_readers_programs_and_editors() {
+    let room = Room::with(&[]);
+    let (code, out, _) = room.run(&["doc"]);
+    assert!(code == 0 && out.starts_with("# Functions\n\n## host\n"), "{out}");
+    assert!(out.contains("\n### `Service.env(key, value)` → `Service`\n"), "{out}");
+    let (_, out, _) = room.run(&["doc", "zinit_service_new"]);
+    assert!(out.starts_with("### `zinit_service_new()` → `Service`\n\nA new service"), "{out}");
+    let said = "error: there is no function `zinit_lst`\nhint: did you mean `zinit_list`?\n";
+    check(&room, &["doc", "zinit_lst"], 1, "", said);
+    let (_, out, _) = room.run(&["doc", "--format", "json"]);
+    let all: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let env = all
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|it| it["signature"] == "Service.env(key, value)");
+    assert_eq!(env.expect("it is there")["returns"], "Service");
+    let (_, out, _) = room.run(&["doc", "--format", "rhai-d"]);
+    assert!(out.starts_with("module static;\n"), "{out}");
+    assert!(out.contains("\nfn new_service(name: ?) -> Service;\n"), "{out}");
+    assert!(out.contains("\nmodule host {\n"), "{out}");
+}
+
+#[test]
+fn a_shell_completes_commands_signals_and_files() {
+    let room = Room::with(&[("lib/a.rhai", "")]);
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let script = format!(
+            "source <(zinit completions bash)\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n\
+             COMP_LINE='{line}'\nCOMP_POINT={}\n_clap_complete_zinit zinit '{}' ''\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1,
+            line.len(),
+            words.last().expect("a word"),
+        );
+        let dir = program.parent().expect("a directory").display().to_string();
+        let path = format!("{dir}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).current_dir(&room.0).env("PATH", path);
+        let (_, out, err) = told(bash.env("ZINIT_HOME", "/nowhere").output().expect("bash runs"));
+        assert_eq!(err, "", "{line}");
+        out.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("zinit sta"), ["start", "status", "stats"].map(str::to_owned).as_slice());
+    assert_eq!(complete("zinit kill web SIGT"), ["SIGTERM"]);
+    assert_eq!(complete("zinit check lib/a"), ["lib/a.rhai"]);
+    assert_eq!(complete("zinit stop we"), Vec::<String>::new(), "no server, and no word of it");
+    for shell in ["zsh", "fish"] {
+        assert!(room.run(&["completions", shell]).1.contains("ZINIT_COMPLETE"), "{shell}");
+    }
+}
+
+#[test]
+fn a_script_is_a_program_that_can_be_called_from_anywhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::with(&[
+        (
+            "lib/tool",
+            "#!/usr/bin/env zinit\nimport \"two\" as t;\nprint(args);\nexit(t::two(args.len));\n",
+        ),
+        ("lib/two.rhai", "fn two(n) {\n    if n > 1 { nothing() }\n    n + 2\n}\n"),
+    ]);
+    let tool = room.0.join("lib/tool");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("it is there");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
+    let dir = program.parent().expect("a directory").display().to_string();
+    let path = format!("{dir}:{}", std::env::var("PATH").unwrap_or_default());
+    let call = |args: &[&str]| {
+        let mut command = Command::new(&tool);
+        command.args(args).current_dir("/").env("PATH", &path).env("ZINIT_HOME", "/nowhere");
+        told(command.output().expect("it runs"))
+    };
+    assert_eq!(call(&["a"]), (3, "[\"a\"]\n".to_owned(), String::new()));
+    let (code, _, err) = call(&["a", "b"]);
+    assert_eq!(code, 1);
+    let place = format!(
+        "  --> {}:2:16\n 2 |     if n > 1 {{ nothing() }}\n",
+        room.0.join("lib/two.rhai").display()
+    );
+    assert!(
+        err.starts_with("error: there is no function `nothing()`\n") && err.contains(&place),
+        "{err}"
+    );
+}
+
+#[test]
 fn modules_that_import_each_other_are_no_endless_loop() {
     let room = Room::with(&[("a.rhai", "import \"b\" as b;"), ("b.rhai", "import \"a\" as a;")]);
     let (code, _, said) = room.run(&["a.rhai"]);

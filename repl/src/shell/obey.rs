@@ -58,7 +58,7 @@ impl Room<'_> {
                 Ok(show::variables(self.sitting.engine(), &self.sitting.variables(), look))
             }
             Slash::History(filter) => Ok(self.history(filter)),
-            _ => Ok(show::help(&line::told().collect::<Vec<_>>(), look)),
+            _ => Ok(show::help(&line::keys_told().collect::<Vec<_>>(), look)),
         }
     }
 

@@ -1,14 +1,21 @@
 //! Mistakes that the interpreter would tell only when it comes to them: calls of functions that exist
 //! nowhere, and uses of properties that no service has. Nothing is told that might be fine.
+//!
+//! Policies are looked through when they are loaded (`policy`), scripts by `zinit check` (`scripts`).
+
+pub(crate) mod scripts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, ScriptFnMetadata, Stmt};
 
-use super::TEST_PREFIX;
-use super::modules::{Script, refuse_at};
 use crate::hooks;
-use crate::refusal::{Refusal, nearest};
+use crate::policy::TEST_PREFIX;
+use crate::refusal::{Kind, Refusal, nearest};
+use crate::script::width;
 
 /// What Rhai itself understands, though no function is registered for it.
 const OWN: [&str; 7] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared", "type_of"];
@@ -19,76 +26,139 @@ const VIEWS: [&str; 3] = ["service", "exit", "usage"];
 /// How a getter of a property begins.
 const GETTER: &str = "get$";
 
-/// The words that a policy may say: names, and with how many parameters.
-#[derive(Clone)]
-pub(super) struct Words {
-    functions: BTreeMap<String, BTreeSet<usize>>,
-    properties: BTreeSet<String>,
+/// Names of functions, and with how many parameters they may be called.
+pub(crate) type Counts = BTreeMap<String, BTreeSet<usize>>;
+
+/// The words that a policy or a script may say.
+#[derive(Clone, Default)]
+pub(crate) struct Words {
+    pub(crate) functions: Counts,
+    /// The same functions as they are called after a dot.
+    pub(crate) methods: Counts,
+    pub(crate) properties: BTreeSet<String>,
+    /// The primitives of `host::`.
+    pub(crate) host: Counts,
 }
 
 impl Words {
     /// Those of this engine, its modules excepted.
-    pub(super) fn of(engine: &Engine) -> Self {
-        let mut words = Self { functions: BTreeMap::new(), properties: BTreeSet::new() };
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let mut words = Self::default();
         words.learn(engine);
         words
     }
 
     /// Adds those of another engine.
-    pub(super) fn learn(&mut self, engine: &Engine) {
+    pub(crate) fn learn(&mut self, engine: &Engine) {
         let each = |it: rhai::FuncInfo<'_>| {
-            let is_global = it.namespace.is_empty();
-            is_global.then(|| (it.metadata.name.to_string(), it.metadata.num_params))
+            let name = it.metadata.name.to_string();
+            Some((it.namespace == "host", it.script.is_some(), name, it.metadata.num_params))
         };
-        for (name, count) in engine.collect_fn_metadata(None, each, true) {
-            match name.strip_prefix(GETTER) {
-                Some(property) => drop(self.properties.insert(property.to_owned())),
-                None => drop(self.functions.entry(name).or_default().insert(count)),
+        for (is_host, is_script, name, count) in engine.collect_fn_metadata(None, each, true) {
+            if is_host {
+                self.host.entry(name).or_default().insert(count);
+            } else if let Some(property) = name.strip_prefix(GETTER) {
+                self.properties.insert(property.to_owned());
+            } else {
+                // What stands before the dot is the first parameter of a native, and `this` in a script.
+                let after_dot = if is_script { Some(count) } else { count.checked_sub(1) };
+                let methods = after_dot.map(|it| (self.methods.entry(name.clone()), it));
+                methods.map(|(entry, it)| entry.or_default().insert(it));
+                self.functions.entry(name).or_default().insert(count);
             }
         }
     }
 
     /// The names of all functions.
-    pub(super) fn names(self) -> BTreeSet<String> {
+    pub(crate) fn names(self) -> BTreeSet<String> {
         self.functions.into_keys().collect()
     }
 }
 
-/// The functions of each module that a file may call, by its name.
-pub(super) type Exports<'a> = BTreeMap<&'a str, &'a AST>;
+/// The functions of each module that a file may call, by its name; nothing if they are not known.
+pub(crate) type Exports = BTreeMap<String, Option<Counts>>;
+
+/// The functions of a file that others may call.
+pub(crate) fn public(tree: &AST) -> Counts {
+    let mut counts = Counts::new();
+    for it in tree.iter_functions().filter(|it| it.access.is_public()) {
+        counts.entry(it.name.to_owned()).or_default().insert(it.params.len());
+    }
+    counts
+}
+
+/// A text, and what messages call it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) text: &'a str,
+}
+
+impl Place<'_> {
+    /// Says no to what stands at a place of the text.
+    pub(crate) fn refuse(self, at: Position, message: &str) -> Refusal {
+        let Self { path, text } = self;
+        let line = at.line().unwrap_or(text.lines().count().max(1));
+        // At the very end of a line the position is 0.
+        let column = at.position().unwrap_or(0).max(1);
+        Refusal::new(Kind::BadConfig, format!("{}:{line}:{column}: {message}", path.display()))
+            .with("path", path.display().to_string())
+            .with("line", line)
+            .with("column", column)
+            .with("width", width(text, line, column))
+            .with("source", text.lines().nth(line - 1).unwrap_or(""))
+    }
+}
 
 /// What files may say, whichever of them it is.
-pub(super) struct Lint<'a> {
+pub(crate) struct Lint<'a> {
     /// What is there when a hook is asked.
     words: &'a Words,
     /// What is there in a test as well.
     of_tests: &'a Words,
-    exports: &'a Exports<'a>,
+    exports: &'a Exports,
     known: Known,
+    /// Whether they are scripts, where nothing is a hook.
+    is_script: bool,
 }
 
 impl<'a> Lint<'a> {
     /// For files that have these trees, all of them. A tree must be one that is not optimized, where
     /// every branch is left.
-    pub(super) fn new(
+    pub(crate) fn new(
         words: &'a Words,
         of_tests: &'a Words,
-        exports: &'a Exports<'a>,
+        exports: &'a Exports,
         trees: &[AST],
     ) -> Self {
         let mut known = Known::default();
         trees.iter().for_each(|it| known.learn_all(it));
-        Self { words, of_tests, exports, known }
+        Self { words, of_tests, exports, known, is_script: false }
+    }
+
+    /// For a script with this tree, which must not be optimized either.
+    pub(crate) fn of_script(words: &'a Words, exports: &'a Exports, tree: &AST) -> Self {
+        let mut known = Known::of(tree);
+        // What a module brings along may be called after a dot.
+        let others = exports.values().flatten().flat_map(BTreeMap::keys);
+        known.methods.extend(others.cloned());
+        Self { words, of_tests: words, exports, known, is_script: true }
     }
 
     /// What a file calls or uses that is not there.
-    pub(super) fn look_through(&self, script: &Script, tree: &AST) -> Vec<Refusal> {
+    pub(crate) fn look_through(&self, place: Place<'_>, tree: &AST) -> Vec<Refusal> {
         let mut found = BTreeMap::new();
+        if self.is_script {
+            let (role, views) = (Role::Other, BTreeSet::new());
+            let mut look = Look { lint: self, place, tree, role, views, found: &mut found };
+            walk(tree, &mut |path| look.at(path));
+            return found.into_values().collect();
+        }
         for function in tree.iter_functions() {
             let body = body(tree, &function);
             let mut look = Look {
                 lint: self,
-                script,
+                place,
                 tree,
                 role: Role::of(function.name),
                 views: views(&function, &body),
@@ -117,19 +187,30 @@ fn walk(tree: &AST, look: &mut impl FnMut(&[ASTNode<'_>])) {
 
 /// What the files bring with them.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     /// Variables, parameters and keys of maps: they may hold functions.
-    holders: BTreeSet<String>,
+    pub(crate) holders: BTreeSet<String>,
     /// What may be the name of a method: properties and texts become keys of maps, which may hold
     /// functions, and functions are methods.
     methods: BTreeSet<String>,
+    /// How many parameters the functions take.
+    own: Counts,
+    /// Whether it makes code of texts, which may define anything.
+    evaluates: bool,
 }
 
 impl Known {
+    /// What one file brings.
+    pub(crate) fn of(tree: &AST) -> Self {
+        let mut known = Self::default();
+        known.learn_all(tree);
+        known
+    }
+
     fn learn_all(&mut self, tree: &AST) {
         for function in tree.iter_functions() {
             self.holders.extend(function.params.iter().map(|it| (*it).to_owned()));
-            self.methods.insert(function.name.to_owned());
+            self.own.entry(function.name.to_owned()).or_default().insert(function.params.len());
         }
         walk(tree, &mut |path| self.learn(path));
     }
@@ -142,6 +223,9 @@ impl Known {
             }
             Some(ASTNode::Expr(Expr::Property(it, ..))) => {
                 self.methods.insert(it.2.to_string());
+            }
+            Some(ASTNode::Expr(Expr::FnCall(it, _)) | ASTNode::Stmt(Stmt::FnCall(it, _))) => {
+                self.evaluates |= it.name == "eval";
             }
             Some(ASTNode::Expr(Expr::StringConstant(it, ..))) => {
                 self.methods.insert(it.to_string());
@@ -213,7 +297,7 @@ fn views(function: &ScriptFnMetadata<'_>, body: &AST) -> BTreeSet<String> {
 /// A look at one function.
 struct Look<'a> {
     lint: &'a Lint<'a>,
-    script: &'a Script,
+    place: Place<'a>,
     tree: &'a AST,
     role: Role,
     views: BTreeSet<String>,
@@ -263,13 +347,17 @@ impl Look<'_> {
     }
 
     fn at_method(&mut self, call: &FnCallExpr, at: Position) {
-        let name = call.name.as_str();
-        let known = &self.lint.known.methods;
-        let is_there = self.words().functions.contains_key(name) || known.contains(name);
-        if self.role == Role::Test || !is_name(name) || is_there || self.is_held(name) {
+        let (name, count) = (call.name.as_str(), call.args.len());
+        let known = &self.lint.known;
+        let may_be_kept = known.methods.contains(name) || self.is_held(name);
+        if self.role == Role::Test || !is_name(name) || may_be_kept {
             return;
         }
-        self.tell(at, name, call.args.len(), &BTreeSet::new());
+        let mut counts = known.own.get(name).cloned().unwrap_or_default();
+        counts.extend(self.words().methods.get(name).into_iter().flatten());
+        if !counts.contains(&count) && (counts.is_empty() || self.lint.is_script) {
+            self.tell(at, name, count, &counts);
+        }
     }
 
     /// Whether it may be a function that is kept in a variable or a map.
@@ -284,15 +372,16 @@ impl Look<'_> {
 
     fn at_module(&mut self, call: &FnCallExpr, at: Position) {
         let module = call.namespace.root();
-        let exports = self.lint.exports;
-        let Some(exported) = exports.get(module).filter(|_| call.namespace.path.len() == 1) else {
+        if call.namespace.path.len() != 1 {
             return;
-        };
-        let public = exported.iter_functions().filter(|it| it.access.is_public());
-        let mut counts: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        for it in public {
-            counts.entry(it.name).or_default().insert(it.params.len());
         }
+        let lint = self.lint;
+        let counts = match lint.exports.get(module) {
+            Some(Some(counts)) => counts,
+            None if lint.is_script && module == "host" => &lint.words.host,
+            None if lint.is_script && module != "global" => return self.at_stranger(module, at),
+            _ => return,
+        };
         let (name, count) = (call.name.as_str(), call.args.len());
         let why = match counts.get(name) {
             Some(wanted) if wanted.contains(&count) => return,
@@ -305,9 +394,21 @@ impl Look<'_> {
             }
             None => format!("there is no function `{name}` in `{module}`"),
         };
-        let refusal = refuse_at(self.script, at, &why);
-        let near = nearest(name, counts.keys().copied()).filter(|it| *it != name);
+        let refusal = self.place.refuse(at, &why);
+        let near = nearest(name, counts.keys().map(String::as_str)).filter(|it| *it != name);
         self.keep(at, hinted(refusal, near.map(|it| format!("{module}::{it}"))));
+    }
+
+    /// A module that nothing imports.
+    fn at_stranger(&mut self, module: &str, at: Position) {
+        let why = format!("there is no module `{module}`");
+        let refusal = self.place.refuse(at, &why);
+        let known = self.lint.exports.keys().map(String::as_str).chain(["host"]);
+        let refusal = match nearest(module, known) {
+            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+            None => refusal.hint(format!("`import \"...\" as {module};` brings it")),
+        };
+        self.keep(at, refusal);
     }
 
     /// What stands right of the dot after a view.
@@ -323,7 +424,7 @@ impl Look<'_> {
         {
             return;
         }
-        let refusal = refuse_at(self.script, *at, &format!("nothing has a property `{name}`"));
+        let refusal = self.place.refuse(*at, &format!("nothing has a property `{name}`"));
         let near = nearest(name, self.lint.words.properties.iter().map(String::as_str));
         self.keep(*at, hinted(refusal, near.map(str::to_owned)));
     }
@@ -336,7 +437,7 @@ impl Look<'_> {
             Some(_) => format!("there is no function `{name}` with {}", parameters(count)),
             None => format!("there is no function `{name}`"),
         };
-        let refusal = refuse_at(self.script, at, &why);
+        let refusal = self.place.refuse(at, &why);
         let own: Vec<_> = self.tree.iter_functions().map(|it| it.name).collect();
         let known = self.words().functions.keys().map(String::as_str).chain(own);
         let near = nearest(name, known.filter(|it| is_name(it))).filter(|it| *it != name);
@@ -361,123 +462,7 @@ fn is_name(name: &str) -> bool {
     name.starts_with(|it: char| it.is_alphabetic() || it == '_') && !name.contains('$')
 }
 
-fn parameters(count: usize) -> String {
+/// So many parameters, in words.
+pub(crate) fn parameters(count: usize) -> String {
     if count == 1 { "1 parameter".to_owned() } else { format!("{count} parameters") }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use crate::policy::Policy;
-
-    /// What is said against a policy, without its path; with hints.
-    fn told(text: &str) -> Vec<String> {
-        told_of(&[("policy.rhai", text)])
-    }
-
-    fn told_of(files: &[(&str, &str)]) -> Vec<String> {
-        let file = |(path, text): &(&str, &str)| (PathBuf::from(path), (*text).to_owned());
-        let problems = Policy::of(&files.iter().map(file).collect::<Vec<_>>()).err();
-        let told = problems.unwrap_or_default().into_iter().map(|it| {
-            let hint = it.hint.map(|it| format!(" ({it})")).unwrap_or_default();
-            format!("{}{hint}", it.message)
-        });
-        told.collect()
-    }
-
-    #[test]
-    fn a_call_of_nothing_is_told_even_where_no_test_comes() {
-        let text = "fn restart_delay(service, attempt) {\n    if attempt > 99 {\n        \
-            return restart_delayy(service, 1) + base::restart_dealy(service, 1);\n    }\n    0\n}";
-        let expected = [
-            "policy.rhai:3:16: there is no function `restart_delayy` (did you mean `restart_delay`?)",
-            "policy.rhai:3:51: there is no function `restart_dealy` in `base` \
-             (did you mean `base::restart_delay`?)",
-        ];
-        assert_eq!(told(text), expected);
-    }
-
-    #[test]
-    fn a_call_with_too_few_parameters_is_told() {
-        let text = "fn gives_up(service, attempt) { mine(1) && base::gives_up(service) }\n\
-            private fn mine(a, b) { a > b }";
-        let expected = [
-            "policy.rhai:1:33: `mine` takes 2 parameters, and is given 1",
-            "policy.rhai:1:50: `base::gives_up` takes 2 parameters",
-        ];
-        assert_eq!(told(text), expected);
-    }
-
-    #[test]
-    fn a_property_that_nothing_has_is_told() {
-        let text =
-            "fn settle_ms(service) { if service.exits.len > 99 { service.atempts } else { 0 } }";
-        let expected =
-            ["policy.rhai:1:61: nothing has a property `atempts` (did you mean `attempts`?)"];
-        assert_eq!(told(text), expected);
-    }
-
-    #[test]
-    fn a_method_of_nothing_is_told() {
-        let text = "fn start_order(names) { names.srot(); names.reverse(); names }";
-        let expected = ["policy.rhai:1:31: there is no function `srot` (did you mean `sort`?)"];
-        assert_eq!(told(text), expected);
-    }
-
-    #[test]
-    fn what_may_be_fine_is_not_told() {
-        for text in [
-            "fn settle_ms(service) { if service.labels.tier == \"x\" { 1 } else { 2 } }",
-            "fn settle_ms(service) { let l = service.labels; l.anything }",
-            "fn settle_ms(service) { service.labels[\"zone\"].len }",
-            "fn settle_ms(service) { let m = #{ slow: |x| x + 1 }; m.slow.call(1) }",
-            "fn settle_ms(service) { let f = |x| x * 2; f.call(4) + [1, 2].map(|x| x + f.call(x)).len }",
-            "fn settle_ms(service) { let f = Fn(\"mine\"); call(f, 1) }\nfn mine(a) { a }",
-            "fn settle_ms(service) { mine(service) }\nprivate fn mine(it) { it.attempts }",
-            "fn settle_ms(service) { let n = 0; for (p, i) in service.exits { n += p.ran_ms + i } n }",
-            "fn settle_ms(service) { [1].len() + `${service.name}`.len }",
-            "fn settle_ms(service) { switch service.state { \"Up\" => 1, _ => service.time.hour } }",
-            "fn may_start(service) { wait(10, \"a moment\") }",
-            "fn test_it() { restart_delay(sample(), 0) == 0 && sample().name.len > 0 }",
-            "fn settle_ms(service) { try { throw #{ why: 1 } } catch (e) { e.why } }",
-            "fn settle_ms(service) { try { base::settle_ms(service) } catch (e) { e.message } }",
-            "fn stop_steps(service) { let steps = base::stop_steps(service); steps[0].wait_ms = 30_000; steps }",
-            "fn settle_ms(service) { let m = #{}; m.total = 0; m.total += 1; m.total }",
-            "fn settle_ms(service) { if type_of(service.pid) == service.pid.type_of() { 1 } else { 2 } }",
-            "fn settle_ms(service) { let service = #{}; service.total = 1; service.total }",
-            "fn settle_ms(service) { service = #{ total: 1 }; service.total }",
-            "fn settle_ms(service) { for service in [#{ x: 1 }] { return service.total } 0 }",
-            "fn settle_ms(service) { [#{}].map(|service| service.total).len }",
-            "fn settle_ms(service) { let m = #{}; m.twice = |x| x * 2; m.twice(4) }",
-            "fn settle_ms(service) { let m = #{}; m[\"twice\"] = |x| x * 2; m.twice(4) }",
-            "fn settle_ms(service) { mine(#{}) }\nprivate fn mine(service) { service.total ?? 0 }",
-            "fn test_it(sim) { begun(sim).srot() }\nprivate fn begun(sim) { sim.service(\"db\"); sim.advance(1); assert(true); sim }",
-        ] {
-            assert_eq!(told(text), Vec::<String>::new(), "{text}");
-        }
-    }
-    #[test]
-    fn what_other_files_have_is_not_told() {
-        let settings = "fn settings() { #{ limit: 7, twice: |x| x * 2 } }\n\
-            fn of(a) { a }\nfn of(a, b) { a + b }";
-        let policy = "fn settle_ms(service) {\n    let it = settings::settings();\n    \
-            settings::settings().limit + it.limit + it.twice(2) + settings::of(1) + settings::of(1, 2)\n}";
-        let files = [("policy.rhai", policy), ("policy/settings.rhai", settings)];
-        assert_eq!(told_of(&files), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_test_in_the_same_file_hides_nothing() {
-        let text = "fn settle_ms(service) { service.atempts + [1].srot() }\n\
-            fn gives_up(service, attempt) { assert(true); service.advance(1) }\n\
-            fn test_it(sim) { sim.service(\"db\"); sim.advance(1); assert(true) }";
-        let expected = [
-            "policy.rhai:1:33: nothing has a property `atempts` (did you mean `attempts`?)",
-            "policy.rhai:1:47: there is no function `srot` (did you mean `sort`?)",
-            "policy.rhai:2:33: there is no function `assert` (did you mean `insert`?)",
-            "policy.rhai:2:55: there is no function `advance`",
-        ];
-        assert_eq!(told(text), expected);
-    }
 }
