@@ -75,7 +75,7 @@ fn two_sessions_share_the_history() {
 #[test]
 fn a_text_of_several_lines_comes_back_whole() {
     let (_home, screen) = alone();
-    screen.enters("fn late(a) {").shows("   ... ").enters("a + 2").enters("}").prompts();
+    screen.enters("fn late(a) {").shows("   ...").enters("a + 2").enters("}").prompts();
     screen.enters("/clear").prompts().presses("Up Up").shows("fn late(a) {").shows("a + 2");
     screen.presses("Enter").prompts();
     assert_eq!(screen.runs("late(40)"), "=> 42");

@@ -14,7 +14,7 @@ fn on_a_dumb_terminal_there_is_not_one_escape_byte() {
     let record = home.root.join("record");
     screen.records(&record).enters("zinit").prompts();
     assert_eq!(screen.runs("40 + 2"), "=> 42");
-    screen.enters("fn f() {").shows("   ... ").enters("1").enters("}").prompts();
+    screen.enters("fn f() {").shows("   ...").enters("1").enters("}").prompts();
     screen.runs("zinit_status_all()");
     screen.runs("throw \"oh\"");
     screen.enters("/clear").prompts();

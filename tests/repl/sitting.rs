@@ -17,7 +17,7 @@ fn variables_and_functions_stay_over_lines_and_errors() {
 #[test]
 fn a_block_goes_on_until_it_is_closed() {
     let (_home, screen) = alone();
-    screen.enters("fn sum(a, b) {").shows("   ... ").enters("a + b").enters("}").prompts();
+    screen.enters("fn sum(a, b) {").shows("   ...").enters("a + b").enters("}").prompts();
     assert_eq!(screen.runs("sum(40, 2)"), "=> 42");
 }
 

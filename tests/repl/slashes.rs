@@ -45,7 +45,7 @@ fn functions_are_listed_and_filtered() {
     assert!(seen.contains("zinit_start") && !seen.contains("xinit_"), "{seen}");
     let seen = first_page(&screen, "/functions nothing_like_it", "error");
     assert!(seen.contains("nothing_like_it"), "{seen}");
-    first_page(&screen, "/builder", "health");
+    first_page(&screen, "/builder", "Service.after");
 }
 
 #[test]
@@ -94,8 +94,7 @@ fn what_was_said_is_saved_as_a_script_that_does_the_same() {
     screen.runs("fn twice(n) { n * 2 }");
     screen.runs("let x = 20");
     screen.runs("throw \"this fails\"");
-    screen.runs("x + ");
-    screen.presses("C-c").prompts();
+    screen.says("x + ").presses("C-c").prompts();
     screen.runs("x += 1");
     screen.runs("print(`x is ${twice(x)}`)");
     screen.runs("if x > 1 { print(\"more\") }");

@@ -94,5 +94,5 @@ fn a_name_completes_with_a_thousand_services() {
             .is_some_and(|it| it.len() == count)
     });
     let screen = Screen::zinit(&home, 80, 24);
-    screen.says("zinit_status(\"many-99").presses("Tab").shows("many-999").presses("C-c");
+    screen.says("zinit_status(\"many-99").presses("Tab").shows("many-990").presses("C-c");
 }

@@ -239,15 +239,6 @@ impl Screen {
         let shown: Vec<&str> = all.trim_end().lines().skip(before).collect();
         shown[..shown.len() - 1].join("\n").trim().to_owned()
     }
-
-    /// What a command of the shell around it says.
-    pub fn asks_around(&self, command: &str) -> String {
-        self.is_left().presses("C-l").enters(&format!("clear; {command}"));
-        self.until("an answer", |it| it.before_cursor() != (AROUND.to_owned(), 0));
-        self.is_left();
-        let seen = self.text();
-        seen.lines().filter(|it| !it.starts_with(AROUND.trim_end())).collect::<Vec<_>>().join("\n")
-    }
 }
 
 /// What runs in it.
