@@ -217,14 +217,17 @@ impl Known {
 
     fn learn(&mut self, path: &[ASTNode<'_>]) {
         match path.last() {
-            Some(ASTNode::Stmt(it)) => self.holders.extend(names_of(it)),
+            Some(ASTNode::Stmt(it)) => {
+                self.evaluates |= matches!(it, Stmt::FnCall(it, _) if it.name == "eval");
+                self.holders.extend(names_of(it));
+            }
             Some(ASTNode::Expr(Expr::Map(it, ..))) => {
                 self.holders.extend(it.0.iter().map(|(key, _)| key.name.to_string()));
             }
             Some(ASTNode::Expr(Expr::Property(it, ..))) => {
                 self.methods.insert(it.2.to_string());
             }
-            Some(ASTNode::Expr(Expr::FnCall(it, _)) | ASTNode::Stmt(Stmt::FnCall(it, _))) => {
+            Some(ASTNode::Expr(Expr::FnCall(it, _))) => {
                 self.evaluates |= it.name == "eval";
             }
             Some(ASTNode::Expr(Expr::StringConstant(it, ..))) => {

@@ -237,18 +237,4 @@ mod tests {
         assert_eq!(word("Does `a.b`\n```rhai\ntrue\n```").sentence(), "Does `a.b`");
         assert_eq!(word("").sentence(), "");
     }
-
-    #[test]
-    #[ignore = "prints figures"]
-    fn how_long_it_takes() {
-        #![expect(clippy::disallowed_methods, reason = "it takes the time")]
-        let interrupt = Interrupt::new().expect("a descriptor");
-        let took = engine::on_deep_stack(|| {
-            let engine = engine::script(&Session::new(Path::new("/no"), &interrupt), Words::All);
-            let start = std::time::Instant::now();
-            let count = vocabulary(&engine).len();
-            (count, start.elapsed())
-        });
-        println!("{:?}", took.expect("no panic"));
-    }
 }

@@ -214,38 +214,6 @@ fn the_reference_is_written_for_readers_programs_and_editors() {
 }
 
 #[test]
-fn a_shell_completes_commands_signals_and_files() {
-    let room = Room::with(&[("lib/a.rhai", "")]);
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
-    let complete = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let script = format!(
-            "source <(zinit completions bash)\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n\
-             COMP_LINE='{line}'\nCOMP_POINT={}\n_clap_complete_zinit zinit '{}' ''\n\
-             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            words.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(" "),
-            words.len() - 1,
-            line.len(),
-            words.last().expect("a word"),
-        );
-        let dir = program.parent().expect("a directory").display().to_string();
-        let path = format!("{dir}:{}", std::env::var("PATH").unwrap_or_default());
-        let mut bash = Command::new("bash");
-        bash.args(["-c", &script]).current_dir(&room.0).env("PATH", path);
-        let (_, out, err) = told(bash.env("ZINIT_HOME", "/nowhere").output().expect("bash runs"));
-        assert_eq!(err, "", "{line}");
-        out.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(complete("zinit sta"), ["start", "status", "stats"].map(str::to_owned).as_slice());
-    assert_eq!(complete("zinit kill web SIGT"), ["SIGTERM"]);
-    assert_eq!(complete("zinit check lib/a"), ["lib/a.rhai"]);
-    assert_eq!(complete("zinit stop we"), Vec::<String>::new(), "no server, and no word of it");
-    for shell in ["zsh", "fish"] {
-        assert!(room.run(&["completions", shell]).1.contains("ZINIT_COMPLETE"), "{shell}");
-    }
-}
-
-#[test]
 fn a_script_is_a_program_that_can_be_called_from_anywhere() {
     use std::os::unix::fs::PermissionsExt;
     let room = Room::with(&[
