@@ -97,7 +97,7 @@ fn markdown(all: &[Word], is_whole: bool) -> String {
             let returns = word.returns.as_ref().filter(|it| *it != "()");
             let returns = returns.map(|it| format!(" → `{it}`")).unwrap_or_default();
             let gap = if text.is_empty() { "" } else { "\n" };
-            let _ = write!(text, "{gap}### `{}`{returns}\n", word.signature());
+            let _ = writeln!(text, "{gap}### `{}`{returns}", word.signature());
             if !word.doc.is_empty() {
                 let _ = write!(text, "\n{}\n", below(&word.doc));
             }
