@@ -17,7 +17,7 @@ pub(crate) use times::{ago, clock, in_secs, secs_since, since};
 pub(crate) struct Paint(pub(crate) bool);
 
 impl Paint {
-    /// Colours on a terminal, unless `NO_COLOR` is set.
+    /// Colours on a terminal that has them, unless `NO_COLOR` is set.
     pub(crate) fn for_stdout() -> Self {
         Self(stdout().is_terminal() && wanted())
     }
@@ -66,7 +66,12 @@ impl Paint {
 }
 
 fn wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()) && !is_dumb()
+}
+
+/// Whether the terminal understands no more than text.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|it| it.is_empty() || it == "dumb")
 }
 
 /// Prints to standard output. Whoever closed it does not want to hear of it.

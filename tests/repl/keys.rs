@@ -19,7 +19,7 @@ fn the_keys_of_emacs_edit() {
 fn the_keys_of_vi_edit() {
     let (_home, screen) = alone();
     screen.runs("/edit vi");
-    screen.says("1 + 1").presses("Escape").shows(": 1 + 1");
+    screen.says("1 + 1").shows("> 1 + 1").presses("Escape").shows(": 1 + 1");
     screen.presses("0 i").says("40 + ").presses("Enter").shows("=> 42").prompts();
     screen.runs("/edit emacs");
     screen.says("+ 4").presses("C-a").says("44 ").presses("Enter").shows("=> 48");
@@ -30,7 +30,8 @@ fn vi_is_chosen_from_outside_too() {
     let home = Home::new();
     for (command, env) in [("zinit repl --vi", ""), ("zinit", "vi")] {
         let screen = Screen::with(&home, 80, 24, &[("ZINIT_EDIT", env)]);
-        screen.enters(command).prompts().says("+ 2").presses("Escape").shows(": + 2");
+        screen.enters(command).prompts().says("+ 2").shows("> + 2");
+        screen.presses("Escape").shows(": + 2");
         screen.presses("I").says("40 ").presses("Enter").shows("=> 42");
     }
 }
