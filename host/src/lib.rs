@@ -26,7 +26,7 @@
 //! | what the words mean | [`name`], [`address`], [`spec`], [`proxy`], [`moment`], [`state`], [`event`], [`action`], [`refusal`], [`home`] |
 //! | deciding | [`core`] (events in, effects out), [`draft`] (one step and its invariants), [`effect`] (what comes of it), [`ending`] (the end of everything), [`graph`] (who needs whom), [`policy`] (asks the scripts), [`view`] (what they see) |
 //! | doing | [`supervise`] (the loop), [`machine`] (the real world), [`identity`] (whom a service runs as), [`probe`] (how a running service is), [`relay`] (the clients of services on demand), [`keeper`] (its socket), [`note`] (what the next brain is told) |
-//! | telling | `watch` (reloads without a client), [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`check`] (what is wrong with them), [`forecast`] (what they would go through, on the machine of [`sim`]), [`journal`] (what was decided, and from what), [`replay`] (asks it again), [`rpc`] (server and client) |
+//! | telling | `watch` (reloads without a client), [`desk`] (commands in), [`board`] (statuses out), [`logs`], [`stats`], [`store`] (the files of the services), [`check`] (what is wrong with them, and with scripts: `lint`), [`forecast`] (what they would go through, on the machine of [`sim`]), [`journal`] (what was decided, and from what), [`replay`] (asks it again), [`rpc`] (server and client) |
 //! | scripts | [`engine`] (one factory), [`native`] (the primitives, `host::`), `modules` (`import`), [`script`] (runs one), [`sitting`] (runs one text after the other), [`words`] (what is documented), [`sim`] (a machine in virtual time), [`trial`] (the tests of a policy), [`interrupt`] (Ctrl-C) |
 //! | processes | [`entry`] (`zinit-server`), [`daemon`] (the first process), [`brain`] (the one that decides), `updates` (the service that looks for them) |
 //!
@@ -79,6 +79,7 @@ pub mod identity;
 pub mod interrupt;
 pub mod journal;
 pub mod keeper;
+mod lint;
 pub mod logs;
 pub mod machine;
 mod modules;

@@ -77,7 +77,7 @@ impl ModuleResolver for Modules {
 }
 
 /// The file that a script at `source` means by `import "path"`.
-fn beside(source: Option<&str>, path: &str) -> PathBuf {
+pub(crate) fn beside(source: Option<&str>, path: &str) -> PathBuf {
     let here = source.and_then(|it| Path::new(it).parent()).unwrap_or(Path::new(""));
     let mut file = here.join(path);
     if file.extension().is_none_or(|it| it != "rhai") {

@@ -28,6 +28,7 @@ use rhai::{
 
 use crate::decision::Fault;
 use crate::hooks::{HOOKS, Hook};
+use crate::lint::{Words, exported};
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
@@ -149,7 +150,7 @@ impl Policy {
 
     /// The names of all functions that a policy may call without a module.
     pub fn words(&self) -> BTreeSet<String> {
-        lint::Words::of(&self.engine).names()
+        Words::of(&self.engine).names()
     }
 
     /// Whether it looks at the services around one.
@@ -359,20 +360,21 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
     if files.is_empty() {
         return Vec::new();
     }
-    let words = lint::Words::of(engine);
+    let words = Words::of(engine);
     let mut of_tests = words.clone();
     if files.iter().any(|it| it.text.contains(TEST_PREFIX)) {
         // Tests are called on another engine.
         of_tests.learn(&more_words());
     }
     let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
-    let exports = own.chain([("base", &guard.bundled)]).collect();
+    let modules = own.chain([("base", &guard.bundled)]);
+    let modules = modules.map(|(name, tree)| (name.to_owned(), exported(tree))).collect();
     let level = engine.optimization_level();
     engine.set_optimization_level(OptimizationLevel::None);
     let whole = |it: &Rc<Script>| engine.compile(&*it.text).expect("it has been compiled before");
     let trees: Vec<AST> = files.iter().map(whole).collect();
     engine.set_optimization_level(level);
-    let lint = lint::Lint::new(&words, &of_tests, &exports, &trees);
+    let lint = lint::Lint::new(&words, &of_tests, &modules, &trees);
     files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it, tree)).collect()
 }
 

@@ -227,6 +227,96 @@ fn files_are_checked_where_no_server_is_and_all_problems_are_told_at_once() {
 }
 
 #[test]
+fn scripts_are_checked_without_being_run_and_all_problems_are_told_at_once() {
+    let files = [
+        ("good.rhai", "#!/usr/bin/env zinit\nimport \"lib/b\" as b;\nprint(b::twice(args.len));\n"),
+        (
+            "bad.rhai",
+            "#!/usr/bin/env zinit\nimport \"lib/b\" as b;\nif false { zinit_pign() }\nb::twcie(1);\n",
+        ),
+        ("lib/b.rhai", "fn twice(x) { x * 2 }\n"),
+    ];
+    let room = Room::with(&files);
+    check(&room, &["check", "good.rhai"], 0, "2 scripts are fine\n", "");
+    let (code, out, err) = room.run(&["check", "good.rhai", "bad.rhai", "none.rhai"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let said = "error: there is no file none.rhai\n\
+        error: bad.rhai:3:12: there is no function `zinit_pign`\n 3 | if false { zinit_pign() }\n   |            ^\n\
+        hint: did you mean `zinit_ping`?\n\
+        error: bad.rhai:4:4: there is no function `twcie` in `b`\n 4 | b::twcie(1);\n   |    ^\n\
+        hint: did you mean `b::twice`?\n2 scripts are fine, 3 problems\n";
+    assert_eq!(out, said);
+    let (code, out, _) = room.run(&["--json", "check", "bad.rhai"]);
+    let checked: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let problem = &checked["problems"][0];
+    assert_eq!((code, &checked["scripts"]), (1, &1.into()));
+    assert_eq!((&problem["data"]["line"], &problem["data"]["column"]), (&3.into(), &12.into()));
+    assert_eq!(problem["hint"], "did you mean `zinit_ping`?");
+    let mut zinit = room.zinit(&["check", "../bad.rhai"]);
+    let (code, out, _) = told(zinit.current_dir(room.0.join("lib")).output().expect("zinit runs"));
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("error: ../bad.rhai:4:4: ") && out.contains("1 script is fine, 2 "),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_directory_of_scripts_is_checked_as_such_and_a_policy_as_a_policy() {
+    let room = Room::with(&[
+        ("lib/a.rhai", "print(1);"),
+        ("lib/b.rhai", "zinit_pign();"),
+        ("policy.rhai", "fn gives_up(service, attempt) { service.atempts > 3 }\n"),
+        ("mine.rhai", "fn gives_up(service, attempt) { sleep(1); true }\n"),
+    ]);
+    let (code, out, _) = room.run(&["check", "lib"]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("lib/b.rhai:1:1: ") && out.ends_with("1 script is fine, 1 problem\n"),
+        "{out}"
+    );
+    let (code, out, _) = room.run(&["check", "policy.rhai", "lib/a.rhai"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("nothing has a property `atempts`"), "{out}");
+    assert!(out.ends_with("1 script is fine, 1 problem\n"), "{out}");
+    let (code, out, _) = room.run(&["check", "mine.rhai"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("mine.rhai:1:33: there is no function `sleep`"), "{out}");
+}
+
+#[test]
+fn a_script_that_names_zinit_in_its_first_line_runs_like_a_program_from_anywhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::with(&[
+        (
+            "job",
+            "#!/usr/bin/env zinit\nimport \"lib/double\" as d;\nfn done(n) { exit(n) }\n\
+                print(d::twice(args.len));\nprint(args[0]);\ndone(7);\nprint(\"never\");\n",
+        ),
+        ("lib/double.rhai", "fn twice(x) { x * 2 }\n"),
+        ("broken.rhai", "import \"lib/wrong\" as w;\nw::f();\n"),
+        ("lib/wrong.rhai", "fn f() {\n    nothing + 1\n}\n"),
+    ]);
+    let job = room.0.join("job");
+    fs::set_permissions(&job, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let here = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", here.parent().expect("it has one").display());
+    let mut command = Command::new(&job);
+    command.args(["a b", "--c"]).env("PATH", path).env("ZINIT_HOME", "/nowhere");
+    command.current_dir("/").stdin(Stdio::null());
+    let said = told(command.output().expect("the kernel finds zinit"));
+    assert_eq!(said, (7, "4\na b\n".to_owned(), String::new()));
+    let broken = room.0.join("broken.rhai");
+    let mut zinit = room.zinit(&[broken.to_str().expect("it is text")]);
+    let (code, _, err) = told(zinit.current_dir("/").output().expect("zinit runs"));
+    assert_eq!(code, 1);
+    let place =
+        format!("  --> {}:2:5\n 2 |     nothing + 1\n", room.0.join("lib/wrong.rhai").display());
+    assert!(err.contains(&place), "{err}");
+}
+
+#[test]
 fn what_is_set_in_the_environment_is_there_for_the_rest_of_the_script() {
     let room = Room::with(&[]);
     let script = "set_env(\"A_B\", 5); [get_env(\"A_B\"), get_env(\"ZINIT_HOME\"), get_env(\"\")]";

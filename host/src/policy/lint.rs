@@ -1,61 +1,20 @@
-//! Mistakes that the interpreter would tell only when it comes to them: calls of functions that exist
-//! nowhere, and uses of properties that no service has. Nothing is told that might be fine.
+//! What policies call and use that is not there: functions, and properties that no service has.
+//! Nothing is told that might be fine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, ScriptFnMetadata, Stmt};
+use rhai::{AST, ASTNode, Expr, Position, ScriptFnMetadata};
 
 use super::TEST_PREFIX;
-use super::modules::{Script, refuse_at};
+use super::modules::Script;
 use crate::hooks;
+use crate::lint::{
+    Calls, Counts, Found, Known, Words, body, hinted, keep, names_of, own, variable, walk,
+};
 use crate::refusal::{Refusal, nearest};
-
-/// What Rhai itself understands, though no function is registered for it.
-const OWN: [&str; 7] = ["Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared", "type_of"];
 
 /// The parameters of hooks that are views, and as such have the properties that they have.
 const VIEWS: [&str; 3] = ["service", "exit", "usage"];
-
-/// How a getter of a property begins.
-const GETTER: &str = "get$";
-
-/// The words that a policy may say: names, and with how many parameters.
-#[derive(Clone)]
-pub(super) struct Words {
-    functions: BTreeMap<String, BTreeSet<usize>>,
-    properties: BTreeSet<String>,
-}
-
-impl Words {
-    /// Those of this engine, its modules excepted.
-    pub(super) fn of(engine: &Engine) -> Self {
-        let mut words = Self { functions: BTreeMap::new(), properties: BTreeSet::new() };
-        words.learn(engine);
-        words
-    }
-
-    /// Adds those of another engine.
-    pub(super) fn learn(&mut self, engine: &Engine) {
-        let each = |it: rhai::FuncInfo<'_>| {
-            let is_global = it.namespace.is_empty();
-            is_global.then(|| (it.metadata.name.to_string(), it.metadata.num_params))
-        };
-        for (name, count) in engine.collect_fn_metadata(None, each, true) {
-            match name.strip_prefix(GETTER) {
-                Some(property) => drop(self.properties.insert(property.to_owned())),
-                None => drop(self.functions.entry(name).or_default().insert(count)),
-            }
-        }
-    }
-
-    /// The names of all functions.
-    pub(super) fn names(self) -> BTreeSet<String> {
-        self.functions.into_keys().collect()
-    }
-}
-
-/// The functions of each module that a file may call, by its name.
-pub(super) type Exports<'a> = BTreeMap<&'a str, &'a AST>;
 
 /// What files may say, whichever of them it is.
 pub(super) struct Lint<'a> {
@@ -63,7 +22,8 @@ pub(super) struct Lint<'a> {
     words: &'a Words,
     /// What is there in a test as well.
     of_tests: &'a Words,
-    exports: &'a Exports<'a>,
+    /// The functions of each module that a file may call, by its name.
+    modules: &'a BTreeMap<String, Counts>,
     known: Known,
 }
 
@@ -73,102 +33,28 @@ impl<'a> Lint<'a> {
     pub(super) fn new(
         words: &'a Words,
         of_tests: &'a Words,
-        exports: &'a Exports<'a>,
+        modules: &'a BTreeMap<String, Counts>,
         trees: &[AST],
     ) -> Self {
         let mut known = Known::default();
         trees.iter().for_each(|it| known.learn_all(it));
-        Self { words, of_tests, exports, known }
+        Self { words, of_tests, modules, known }
     }
 
     /// What a file calls or uses that is not there.
     pub(super) fn look_through(&self, script: &Script, tree: &AST) -> Vec<Refusal> {
-        let mut found = BTreeMap::new();
+        let (mut found, own) = (Found::new(), own(tree));
         for function in tree.iter_functions() {
             let body = body(tree, &function);
-            let mut look = Look {
-                lint: self,
-                script,
-                tree,
-                role: Role::of(function.name),
-                views: views(&function, &body),
-                found: &mut found,
-            };
-            walk(&body, &mut |path| look.at(path));
+            let role = Role::of(function.name);
+            let words = if role == Role::Hook { self.words } else { self.of_tests };
+            let (known, modules) = (&self.known, self.modules);
+            let calls = Calls { page: script.page(), words, known, own: &own, modules };
+            let look = Look { lint: self, calls, role, views: views(&function, &body) };
+            walk(&body, &mut |path| look.at(path, &mut found));
         }
         found.into_values().collect()
     }
-}
-
-/// A function without the others.
-fn body(tree: &AST, of: &ScriptFnMetadata<'_>) -> AST {
-    let count = of.params.len();
-    let mut body = tree.clone();
-    body.retain_functions(|_, _, name, params| name == of.name && params == count);
-    body
-}
-
-fn walk(tree: &AST, look: &mut impl FnMut(&[ASTNode<'_>])) {
-    tree.walk(&mut |path: &[ASTNode<'_>]| {
-        look(path);
-        true
-    });
-}
-
-/// What the files bring with them.
-#[derive(Default)]
-struct Known {
-    /// Variables, parameters and keys of maps: they may hold functions.
-    holders: BTreeSet<String>,
-    /// What may be the name of a method: properties and texts become keys of maps, which may hold
-    /// functions, and functions are methods.
-    methods: BTreeSet<String>,
-}
-
-impl Known {
-    fn learn_all(&mut self, tree: &AST) {
-        for function in tree.iter_functions() {
-            self.holders.extend(function.params.iter().map(|it| (*it).to_owned()));
-            self.methods.insert(function.name.to_owned());
-        }
-        walk(tree, &mut |path| self.learn(path));
-    }
-
-    fn learn(&mut self, path: &[ASTNode<'_>]) {
-        match path.last() {
-            Some(ASTNode::Stmt(it)) => self.holders.extend(names_of(it)),
-            Some(ASTNode::Expr(Expr::Map(it, ..))) => {
-                self.holders.extend(it.0.iter().map(|(key, _)| key.name.to_string()));
-            }
-            Some(ASTNode::Expr(Expr::Property(it, ..))) => {
-                self.methods.insert(it.2.to_string());
-            }
-            Some(ASTNode::Expr(Expr::StringConstant(it, ..))) => {
-                self.methods.insert(it.to_string());
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The names that a statement gives a value.
-fn names_of(statement: &Stmt) -> Vec<String> {
-    match statement {
-        Stmt::Var(it, ..) => vec![it.0.name.to_string()],
-        Stmt::For(it, ..) => {
-            let second = it.1.as_ref().map(|it| it.name.to_string());
-            std::iter::once(it.0.name.to_string()).chain(second).collect()
-        }
-        Stmt::TryCatch(it, ..) => variable(&it.expr).into_iter().collect(),
-        Stmt::Assignment(it) => variable(&it.1.lhs).into_iter().collect(),
-        // A closure has it as well, and may give it another value.
-        Stmt::Share(it) => it.iter().map(|(name, _)| name.name.to_string()).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn variable(it: &Expr) -> Option<String> {
-    if let Expr::Variable(it, ..) = it { Some(it.1.to_string()) } else { None }
 }
 
 /// What a function is there for.
@@ -213,29 +99,21 @@ fn views(function: &ScriptFnMetadata<'_>, body: &AST) -> BTreeSet<String> {
 /// A look at one function.
 struct Look<'a> {
     lint: &'a Lint<'a>,
-    script: &'a Script,
-    tree: &'a AST,
+    calls: Calls<'a>,
     role: Role,
     views: BTreeSet<String>,
-    /// By place, in the order of the text.
-    found: &'a mut BTreeMap<(usize, usize), Refusal>,
 }
 
 impl Look<'_> {
-    fn at(&mut self, path: &[ASTNode<'_>]) {
-        match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(it, at)) | ASTNode::Stmt(Stmt::FnCall(it, at))) => {
-                if it.namespace.is_empty() {
-                    self.at_call(it, *at);
-                } else {
-                    self.at_module(it, *at);
-                }
-            }
-            Some(ASTNode::Expr(Expr::MethodCall(it, at))) => self.at_method(it, *at),
-            Some(ASTNode::Expr(Expr::Dot(it, ..))) if self.is_view(&it.lhs) => {
-                self.at_property(&it.rhs);
-            }
-            _ => {}
+    fn at(&self, path: &[ASTNode<'_>], found: &mut Found) {
+        keep(found, self.calls.at_call(path));
+        if self.role != Role::Test {
+            keep(found, self.calls.at_method(path));
+        }
+        if let Some(ASTNode::Expr(Expr::Dot(it, ..))) = path.last()
+            && self.is_view(&it.lhs)
+        {
+            keep(found, self.at_property(&it.rhs));
         }
     }
 
@@ -243,126 +121,22 @@ impl Look<'_> {
         variable(it).is_some_and(|it| self.views.contains(&it))
     }
 
-    /// The words that are there where this function is called.
-    fn words(&self) -> &Words {
-        if self.role == Role::Hook { self.lint.words } else { self.lint.of_tests }
-    }
-
-    fn at_call(&mut self, call: &FnCallExpr, at: Position) {
-        let (name, count) = (call.name.as_str(), call.args.len());
-        if call.op_token.is_some() || !is_name(name) || self.is_held(name) {
-            return;
-        }
-        let mut counts = self.own_counts(name);
-        counts.extend(self.words().functions.get(name).into_iter().flatten());
-        // What is captured from around a closure is passed to it as well.
-        if counts.contains(&count) || call.capture_parent_scope {
-            return;
-        }
-        self.tell(at, name, count, &counts);
-    }
-
-    fn at_method(&mut self, call: &FnCallExpr, at: Position) {
-        let name = call.name.as_str();
-        let known = &self.lint.known.methods;
-        let is_there = self.words().functions.contains_key(name) || known.contains(name);
-        if self.role == Role::Test || !is_name(name) || is_there || self.is_held(name) {
-            return;
-        }
-        self.tell(at, name, call.args.len(), &BTreeSet::new());
-    }
-
-    /// Whether it may be a function that is kept in a variable or a map.
-    fn is_held(&self, name: &str) -> bool {
-        OWN.contains(&name) || self.lint.known.holders.contains(name)
-    }
-
-    fn own_counts(&self, name: &str) -> BTreeSet<usize> {
-        let own = self.tree.iter_functions().filter(|it| it.name == name);
-        own.map(|it| it.params.len()).collect()
-    }
-
-    fn at_module(&mut self, call: &FnCallExpr, at: Position) {
-        let module = call.namespace.root();
-        let exports = self.lint.exports;
-        let Some(exported) = exports.get(module).filter(|_| call.namespace.path.len() == 1) else {
-            return;
-        };
-        let public = exported.iter_functions().filter(|it| it.access.is_public());
-        let mut counts: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        for it in public {
-            counts.entry(it.name).or_default().insert(it.params.len());
-        }
-        let (name, count) = (call.name.as_str(), call.args.len());
-        let why = match counts.get(name) {
-            Some(wanted) if wanted.contains(&count) => return,
-            Some(wanted) if wanted.len() > 1 => {
-                format!("there is no function `{module}::{name}` with {}", parameters(count))
-            }
-            Some(wanted) => {
-                let wanted = wanted.first().copied().unwrap_or_default();
-                format!("`{module}::{name}` takes {}", parameters(wanted))
-            }
-            None => format!("there is no function `{name}` in `{module}`"),
-        };
-        let refusal = refuse_at(self.script, at, &why);
-        let near = nearest(name, counts.keys().copied()).filter(|it| *it != name);
-        self.keep(at, hinted(refusal, near.map(|it| format!("{module}::{it}"))));
-    }
-
     /// What stands right of the dot after a view.
-    fn at_property(&mut self, right: &Expr) {
+    fn at_property(&self, right: &Expr) -> Option<(Position, Refusal)> {
         let first = match right {
             Expr::Dot(it, ..) | Expr::Index(it, ..) => &it.lhs,
             it => it,
         };
-        let Expr::Property(it, at) = first else { return };
-        let name = it.2.as_str();
+        let Expr::Property(it, at) = first else { return None };
+        let (name, words) = (it.2.as_str(), self.lint.words);
         // Natives without parameters of their own can be read like properties.
-        if self.lint.words.properties.contains(name) || self.lint.words.functions.contains_key(name)
-        {
-            return;
+        if words.properties.contains(name) || words.functions.contains_key(name) {
+            return None;
         }
-        let refusal = refuse_at(self.script, *at, &format!("nothing has a property `{name}`"));
-        let near = nearest(name, self.lint.words.properties.iter().map(String::as_str));
-        self.keep(*at, hinted(refusal, near.map(str::to_owned)));
+        let refusal = self.calls.page.refuse(*at, &format!("nothing has a property `{name}`"));
+        let near = nearest(name, words.properties.iter().map(String::as_str));
+        Some((*at, hinted(refusal, near.map(str::to_owned))))
     }
-
-    fn tell(&mut self, at: Position, name: &str, count: usize, counts: &BTreeSet<usize>) {
-        let why = match counts.first() {
-            Some(wanted) if counts.len() == 1 => {
-                format!("`{name}` takes {}, and is given {count}", parameters(*wanted))
-            }
-            Some(_) => format!("there is no function `{name}` with {}", parameters(count)),
-            None => format!("there is no function `{name}`"),
-        };
-        let refusal = refuse_at(self.script, at, &why);
-        let own: Vec<_> = self.tree.iter_functions().map(|it| it.name).collect();
-        let known = self.words().functions.keys().map(String::as_str).chain(own);
-        let near = nearest(name, known.filter(|it| is_name(it))).filter(|it| *it != name);
-        let refusal = hinted(refusal, near.map(str::to_owned));
-        self.keep(at, refusal);
-    }
-
-    fn keep(&mut self, at: Position, refusal: Refusal) {
-        self.found.insert((at.line().unwrap_or(0), at.position().unwrap_or(0)), refusal);
-    }
-}
-
-fn hinted(refusal: Refusal, near: Option<String>) -> Refusal {
-    match near {
-        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-        None => refusal,
-    }
-}
-
-/// Whether a user can have written it: closures have names as well.
-fn is_name(name: &str) -> bool {
-    name.starts_with(|it: char| it.is_alphabetic() || it == '_') && !name.contains('$')
-}
-
-fn parameters(count: usize) -> String {
-    if count == 1 { "1 parameter".to_owned() } else { format!("{count} parameters") }
 }
 
 #[cfg(test)]
@@ -404,7 +178,7 @@ mod tests {
             private fn mine(a, b) { a > b }";
         let expected = [
             "policy.rhai:1:33: `mine` takes 2 parameters, and is given 1",
-            "policy.rhai:1:50: `base::gives_up` takes 2 parameters",
+            "policy.rhai:1:50: `base::gives_up` takes 2 parameters, and is given 1",
         ];
         assert_eq!(told(text), expected);
     }

@@ -10,6 +10,7 @@ use rhai::{AST, Engine, FnAccess, Module, ParseErrorType, Position, Scope};
 
 use super::{TEST_PREFIX, index};
 use crate::hooks::{self, HOOKS};
+use crate::lint::Page;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal, nearest};
 
@@ -46,6 +47,11 @@ impl Script {
         let mut ast = engine.compile(text).map_err(|error| does_not_compile(path, text, &error))?;
         ast.set_source(path.display().to_string());
         Ok(Self { name, path: path.to_owned(), text: text.into(), ast })
+    }
+
+    /// Its text, and where that stands.
+    pub(super) fn page(&self) -> Page<'_> {
+        Page { path: &self.path, text: &self.text }
     }
 
     /// Whether it has a public function of that name.
@@ -278,19 +284,7 @@ fn refuse(path: &Path, message: &str) -> Refusal {
 
 /// A refusal of what stands at this place of a file.
 pub(super) fn refuse_at(script: &Script, at: Position, message: &str) -> Refusal {
-    located(&script.path, &script.text, at, message)
-}
-
-fn located(path: &Path, text: &str, at: Position, message: &str) -> Refusal {
-    let lines = text.lines().count().max(1);
-    let line = at.line().unwrap_or(lines);
-    // At the very end of a line the position is 0.
-    let column = at.position().unwrap_or(0).max(1);
-    Refusal::new(Kind::BadConfig, format!("{}:{line}:{column}: {message}", path.display()))
-        .with("path", path.display().to_string())
-        .with("line", line)
-        .with("column", column)
-        .with("source", text.lines().nth(line - 1).unwrap_or(""))
+    script.page().refuse(at, message)
 }
 
 fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusal {
@@ -298,7 +292,7 @@ fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusa
     if let Some(first) = said.get_mut(..1) {
         first.make_ascii_lowercase();
     }
-    let refusal = located(path, text, error.position(), &said);
+    let refusal = Page { path, text }.refuse(error.position(), &said);
     match hint_for(error.err_type(), &said) {
         Some(hint) => refusal.hint(hint),
         None => refusal,
