@@ -30,7 +30,7 @@ pub const POLICY: [Source; 6] = [
 /// The examples in their doc comments are executed: those in a block marked `rhai` by the tests of
 /// `zinit_host`, without a server; those marked `rhai,server` against a real one that runs a service
 /// `web`.
-pub const SCRIPT: [Source; 10] = [
+pub const SCRIPT: [Source; 11] = [
     source!("zinit.rhai"),
     source!("zinit/builder.rhai"),
     source!("zinit/health.rhai"),
@@ -38,6 +38,7 @@ pub const SCRIPT: [Source; 10] = [
     source!("zinit/wait.rhai"),
     source!("zinit/logs.rhai"),
     source!("zinit/shell.rhai"),
+    source!("zinit/show.rhai"),
     source!("xinit.rhai"),
     source!("xinit/builder.rhai"),
     source!("xinit/service.rhai"),

@@ -3,13 +3,14 @@
 //! A *problem* keeps the server from taking a file over; a *warning* is about something that will be
 //! noticed only when a service is to start, and may well be fine on another machine.
 
-pub mod scripts;
+mod scripts;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::sys::resource::getrlimit;
 use nix::unistd::{geteuid, getuid};
@@ -18,6 +19,7 @@ use crate::graph::{Graph, Id, Need, path_of};
 use crate::hooks;
 use crate::identity;
 use crate::name::ServiceName;
+use crate::native::Session;
 use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal, nearest};
 use crate::script;
@@ -58,8 +60,8 @@ impl Checked {
 ///
 /// A file is one of a policy if it is called `policy.rhai` or stands in a directory `policy`, and then
 /// its whole policy is looked through; or if it holds nothing but functions, and one of them takes the
-/// place of a hook.
-pub fn check_all(paths: &[PathBuf]) -> Checked {
+/// place of a hook. Needs a deep stack ([`on_deep_stack`](crate::engine::on_deep_stack)).
+pub fn check_all(session: &Rc<Session>, paths: &[PathBuf]) -> Checked {
     let (mut checked, mut scripts) = (Checked::default(), Vec::new());
     for path in paths {
         let found = if path.is_dir() { rhai_files(path) } else { Vec::new() };
@@ -78,7 +80,7 @@ pub fn check_all(paths: &[PathBuf]) -> Checked {
         }
     }
     if !scripts.is_empty() {
-        checked.add(scripts::check_scripts(&scripts));
+        checked.add(scripts::check_scripts(session, &scripts));
     }
     checked
 }

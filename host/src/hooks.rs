@@ -86,6 +86,11 @@ pub fn of_services() -> impl Iterator<Item = &'static str> {
     HOOKS.iter().filter(|it| it.is_of_service()).map(|it| it.name)
 }
 
+/// The names of the ready-made strategies, which answer several hooks at once.
+pub fn strategies() -> impl Iterator<Item = &'static str> {
+    zinit_stdlib::STRATEGIES.iter().map(zinit_stdlib::Source::stem)
+}
+
 impl Hook {
     /// Whether it may be chosen for each service: it is given one.
     pub fn is_of_service(&self) -> bool {

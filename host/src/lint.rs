@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Position, ScriptFnMetadata, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Engine, Expr, FnCallExpr, Position, ScriptFnMetadata, Stmt};
 
 use crate::refusal::{Kind, Refusal, nearest};
+use crate::script::width;
 
 /// What Rhai itself understands, though no function is registered for it.
 const OWN: [&str; 8] =
@@ -26,9 +27,9 @@ pub(crate) type Found = BTreeMap<(usize, usize), Refusal>;
 /// The words that an engine knows.
 #[derive(Clone, Default)]
 pub(crate) struct Words {
-    /// What can be called without a module, also as a method.
+    /// What can be called without a module.
     pub(crate) functions: Counts,
-    /// What scripts can only call as a method: its type is said where it is defined.
+    /// What can be called after a dot, with what is given in the parentheses.
     methods: Counts,
     pub(crate) properties: BTreeSet<String>,
     /// The functions in namespaces.
@@ -46,21 +47,23 @@ impl Words {
     /// Adds those of another engine.
     pub(crate) fn learn(&mut self, engine: &Engine) {
         let each = |it: rhai::FuncInfo<'_>| {
-            let is_method = it.script.is_some_and(|it| it.this_type.is_some());
             let (name, count) = (it.metadata.name.to_string(), it.metadata.num_params);
-            Some((it.namespace.to_string(), name, count, is_method))
+            let is_script = it.script.is_some();
+            let is_typed = it.script.is_some_and(|it| it.this_type.is_some());
+            // What stands before the dot is the first parameter of a native, and `this` in a script.
+            let after_dot = if is_script { Some(count) } else { count.checked_sub(1) };
+            let before = (!is_typed).then_some(count);
+            Some((it.namespace.to_string(), name, before, after_dot))
         };
-        for (module, name, count, is_method) in engine.collect_fn_metadata(None, each, true) {
-            let counts = match (module.as_str(), name.strip_prefix(GETTER)) {
-                ("", Some(property)) => {
-                    self.properties.insert(property.to_owned());
-                    continue;
-                }
-                ("", None) if is_method => &mut self.methods,
-                ("", None) => &mut self.functions,
-                _ => self.modules.entry(module).or_default(),
-            };
-            counts.entry(name).or_default().insert(count);
+        for (module, name, count, after_dot) in engine.collect_fn_metadata(None, each, true) {
+            if !module.is_empty() {
+                add(self.modules.entry(module).or_default(), &name, count);
+            } else if let Some(property) = name.strip_prefix(GETTER) {
+                self.properties.insert(property.to_owned());
+            } else {
+                add(&mut self.functions, &name, count);
+                add(&mut self.methods, &name, after_dot);
+            }
         }
     }
 
@@ -68,6 +71,11 @@ impl Words {
     pub(crate) fn names(self) -> BTreeSet<String> {
         self.functions.into_keys().chain(self.methods.into_keys()).collect()
     }
+}
+
+fn add(counts: &mut Counts, name: &str, count: Option<usize>) {
+    let Some(count) = count else { return };
+    counts.entry(name.to_owned()).or_default().insert(count);
 }
 
 /// The functions that a file has for itself.
@@ -83,7 +91,7 @@ pub(crate) fn exported(tree: &AST) -> Counts {
 fn counts<'a>(functions: impl Iterator<Item = ScriptFnMetadata<'a>>) -> Counts {
     let mut counts = Counts::new();
     for it in functions {
-        counts.entry(it.name.to_owned()).or_default().insert(it.params.len());
+        add(&mut counts, it.name, Some(it.params.len()));
     }
     counts
 }
@@ -119,15 +127,24 @@ fn visit(path: &[ASTNode<'_>], look: &mut dyn FnMut(&[ASTNode<'_>])) {
 #[derive(Default)]
 pub(crate) struct Known {
     /// Variables, parameters and keys of maps: they may hold functions.
-    holders: BTreeSet<String>,
+    pub(crate) holders: BTreeSet<String>,
     /// What may be the name of a method: properties and texts become keys of maps, which may hold
     /// functions, and functions are methods.
     methods: BTreeSet<String>,
     /// What the script itself asks for, whether it is there.
     pub(crate) doubted: BTreeSet<String>,
+    /// Whether a map may hold a function under a key that is not written there: it is a method of any name.
+    computes: bool,
 }
 
 impl Known {
+    /// What one file brings.
+    pub(crate) fn of(tree: &AST) -> Self {
+        let mut known = Self::default();
+        known.learn_all(tree);
+        known
+    }
+
     pub(crate) fn learn_all(&mut self, tree: &AST) {
         for function in tree.iter_functions() {
             self.holders.extend(function.params.iter().map(|it| (*it).to_owned()));
@@ -150,6 +167,7 @@ impl Known {
             }
             _ => {}
         }
+        self.computes |= path.last().is_some_and(keeps);
         if let Some((call, _)) = called(path)
             && ["is_def_fn", "is_def_var"].contains(&call.name.as_str())
         {
@@ -160,6 +178,40 @@ impl Known {
     /// Whether it may be a function that is kept in a variable or a map.
     fn is_held(&self, name: &str) -> bool {
         OWN.contains(&name) || self.holders.contains(name) || self.doubted.contains(name)
+    }
+}
+
+/// Whether a map may be given a function here, under a key that is not written there.
+fn keeps(node: &ASTNode<'_>) -> bool {
+    match node {
+        ASTNode::Stmt(Stmt::Assignment(it)) => {
+            !it.0.is_op_assignment() && is_computed(&it.1.lhs) && may_be_function(&it.1.rhs)
+        }
+        ASTNode::Expr(Expr::MethodCall(it, _)) if it.name == "set" => match &it.args[..] {
+            [key, value] => !key.is_constant() && may_be_function(value),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether this ends in an index that is neither a text nor a number.
+fn is_computed(it: &Expr) -> bool {
+    match it {
+        Expr::Index(it, flags, _) if flags.contains(ASTFlags::BREAK) => !it.rhs.is_constant(),
+        Expr::Index(it, ..) | Expr::Dot(it, ..) => is_computed(&it.rhs),
+        _ => false,
+    }
+}
+
+/// Whether a value may be a function, as far as its text tells.
+fn may_be_function(it: &Expr) -> bool {
+    match it {
+        Expr::FnCall(it, _) => it.op_token.is_none(),
+        Expr::DynamicConstant(it, _) => it.is_fnptr(),
+        Expr::InterpolatedString(..) | Expr::Array(..) | Expr::Map(..) => false,
+        Expr::And(..) | Expr::Or(..) => false,
+        _ => !it.is_constant(),
     }
 }
 
@@ -217,6 +269,7 @@ impl Page<'_> {
             .with("path", path.to_string())
             .with("line", line)
             .with("column", column)
+            .with("width", width(self.text, line, column))
             .with("source", self.text.lines().nth(line - 1).unwrap_or(""))
     }
 }
@@ -267,14 +320,19 @@ impl Calls<'_> {
     pub(crate) fn at_method(&self, path: &[ASTNode<'_>]) -> Option<(Position, Refusal)> {
         let Some(ASTNode::Expr(Expr::MethodCall(call, at))) = path.last() else { return None };
         let (name, count) = (call.name.as_str(), call.args.len());
-        let is_there = self.words.functions.contains_key(name) || self.own.contains_key(name);
-        let is_known = is_there || self.known.methods.contains(name) || self.known.is_held(name);
+        let known = self.known;
+        let may_be_kept = known.computes || known.methods.contains(name) || known.is_held(name);
         let counts = self.words.methods.get(name);
-        if !is_name(name) || is_known || counts.is_some_and(|it| it.contains(&count)) {
+        if !is_name(name) || may_be_kept || counts.is_some_and(|it| it.contains(&count)) {
             return None;
         }
-        let why = wrong(name, count, counts.unwrap_or(&BTreeSet::new()));
-        Some((*at, hinted(self.page.refuse(*at, &why), self.near(name, true))))
+        let is_function = self.words.functions.contains_key(name);
+        let why = match counts {
+            None if is_function => format!("`{name}` is no method"),
+            _ => wrong(name, count, counts.unwrap_or(&BTreeSet::new())),
+        };
+        let near = if counts.is_some() || is_function { None } else { self.near(name, true) };
+        Some((*at, hinted(self.page.refuse(*at, &why), near)))
     }
 
     /// What somebody meant who wrote this name.
@@ -302,13 +360,15 @@ impl Calls<'_> {
 
 /// Why a call with so many parameters fails.
 fn wrong(name: &str, count: usize, wanted: &BTreeSet<usize>) -> String {
-    let all: Vec<String> = wanted.iter().map(usize::to_string).collect();
-    let Some((last, others)) = all.split_last() else {
-        return format!("there is no function `{name}`");
-    };
-    let parameters = if last == "1" { "parameter" } else { "parameters" };
+    let Some(last) = wanted.last() else { return format!("there is no function `{name}`") };
+    let others: Vec<String> = wanted.range(..last).map(usize::to_string).collect();
     let first = if others.is_empty() { String::new() } else { others.join(", ") + " or " };
-    format!("`{name}` takes {first}{last} {parameters}, and is given {count}")
+    format!("`{name}` takes {first}{}, and is given {count}", parameters(*last))
+}
+
+/// So many parameters, in words.
+pub(crate) fn parameters(count: usize) -> String {
+    if count == 1 { "1 parameter".to_owned() } else { format!("{count} parameters") }
 }
 
 /// With what was meant, if that can be guessed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 use zinit_stdlib::Source;
 
 use crate::native::thrown;
@@ -24,6 +24,8 @@ pub(crate) struct Modules(Rc<Shelf>);
 #[derive(Default)]
 struct Shelf {
     made: RefCell<BTreeMap<PathBuf, Shared<Module>>>,
+    /// What the bundled ones were made of: it tells more of them than they do.
+    trees: RefCell<BTreeMap<&'static str, AST>>,
     /// What is being imported right now, to see circles.
     open: RefCell<Vec<PathBuf>>,
 }
@@ -32,13 +34,17 @@ impl Modules {
     /// A bundled module.
     pub(crate) fn bundled(&self, engine: &Engine, source: &Source) -> Imported {
         let key = format!("{BUNDLED}{}", source.path);
-        self.once(Path::new(&key), || compiled(engine, &key, source.source))
+        self.once(Path::new(&key), || {
+            let (module, tree) = compiled(engine, &key, source.source)?;
+            self.0.trees.borrow_mut().insert(source.path, tree);
+            Ok(module)
+        })
     }
 
-    fn file(&self, engine: &Engine, path: &Path) -> Imported {
+    fn file(&self, engine: &Engine, path: &Path, name: &str) -> Imported {
         self.once(path, || {
-            let text = read(path).map_err(thrown)?;
-            compiled(engine, &path.to_string_lossy(), &text)
+            let text = read(path).map_err(|it| thrown(meant(it, name)))?;
+            Ok(compiled(engine, &path.to_string_lossy(), &text)?.0)
         })
     }
 
@@ -67,13 +73,31 @@ impl ModuleResolver for Modules {
         path: &str,
         pos: Position,
     ) -> Imported {
-        let bundled = zinit_stdlib::SCRIPT.into_iter().find(|it| it.name() == path);
-        let module = match bundled {
+        let module = match bundled(path) {
             Some(source) => self.bundled(engine, &source),
-            None => self.file(engine, &beside(source, path)),
+            None => self.file(engine, &beside(source, path), path),
         };
         module.map_err(|it| EvalAltResult::ErrorInModule(path.to_owned(), it, pos).into())
     }
+
+    /// The tree of a bundled module.
+    fn resolve_ast(
+        &self,
+        engine: &Engine,
+        _: Option<&str>,
+        path: &str,
+        _: Position,
+    ) -> Option<Result<AST, Box<EvalAltResult>>> {
+        let source = bundled(path)?;
+        let made = self.bundled(engine, &source);
+        let tree = || self.0.trees.borrow().get(source.path).cloned().unwrap_or_default();
+        Some(made.map(|_| tree()))
+    }
+}
+
+/// The bundled module of that name.
+fn bundled(name: &str) -> Option<Source> {
+    zinit_stdlib::SCRIPT.into_iter().find(|it| it.name() == name)
 }
 
 /// The file that a script at `source` means by `import "path"`.
@@ -86,13 +110,17 @@ pub(crate) fn beside(source: Option<&str>, path: &str) -> PathBuf {
     file
 }
 
-fn compiled(engine: &Engine, name: &str, text: &str) -> Imported {
+fn compiled(
+    engine: &Engine,
+    name: &str,
+    text: &str,
+) -> Result<(Shared<Module>, AST), Box<EvalAltResult>> {
     let mut ast = engine.compile(text).map_err(|it| {
         let place = EvalAltResult::ErrorParsing(*it.0, it.1).into();
         Box::new(EvalAltResult::ErrorInModule(name.to_owned(), place, Position::NONE))
     })?;
     ast.set_source(name);
-    Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
+    Ok((Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into(), ast))
 }
 
 /// Whether the script may need the module: it mentions one of its functions (of its methods, if it has
@@ -105,8 +133,10 @@ pub(crate) fn mentions(script: &str, source: &Source) -> bool {
         || source.functions().chain(methods).any(|it| words.contains(it))
 }
 
-/// The bundled function that a script most likely meant, in case there is none of that name.
-pub(crate) fn nearest_function(name: &str) -> Option<&'static str> {
-    let known = zinit_stdlib::SCRIPT.iter();
-    nearest(name, known.flat_map(|it| it.functions().chain(it.methods())))
+/// Says which bundled module somebody most likely meant who imports what is not there.
+fn meant(refusal: Refusal, name: &str) -> Refusal {
+    match nearest(name, zinit_stdlib::SCRIPT.iter().map(Source::name)) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None => refusal,
+    }
 }

@@ -1,15 +1,20 @@
 //! Runs scripts, and says what went wrong with them: a sentence, the place, and the line itself.
 
+mod meant;
+
 use std::path::Path;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, Position, Scope};
+use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, Position, Scope};
 use serde_json::Value;
 
 use crate::engine::{self, Words};
-use crate::modules::{BUNDLED, nearest_function};
+use crate::modules::BUNDLED;
 use crate::native::Session;
+use crate::policy::pieces::{Piece, pieces};
 use crate::refusal::{Kind, Refusal};
+
+pub(crate) use meant::Around;
 
 /// A script to run.
 #[derive(Clone, Debug)]
@@ -47,18 +52,21 @@ pub fn run(session: &Rc<Session>, script: &Script<'_>) -> Ended {
     let mut scope = Scope::new();
     let args: Array = script.args.iter().map(|it| it.clone().into()).collect();
     scope.push_constant("args", args);
+    let mut tree = AST::empty();
     let result = match engine.compile(text) {
-        Ok(mut ast) => {
-            ast.set_source(script.name);
-            engine.eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
+        Ok(ast) => {
+            tree = ast;
+            tree.set_source(script.name);
+            engine.eval_ast_with_scope::<Dynamic>(&mut scope, &tree)
         }
         Err(error) => Err(EvalAltResult::ErrorParsing(*error.0, error.1).into()),
     };
+    let around = Around { name: script.name, text, engine: &engine, scope: &scope, tree: &tree };
     match result {
         _ if session.interrupt().is_raised() => Ended::Interrupted,
         _ if session.is_output_gone() => Ended::Exited(0),
         Ok(value) => Ended::Done(shown(&engine, value)),
-        Err(error) => failed(*error, script.name, text),
+        Err(error) => failed(*error, &around),
     }
 }
 
@@ -95,19 +103,76 @@ pub fn without_shebang(text: &str) -> &str {
     if text.starts_with("#!") { &text[text.find('\n').unwrap_or(text.len())..] } else { text }
 }
 
-pub(crate) fn failed(error: EvalAltResult, name: &str, text: &str) -> Ended {
-    let (mut cause, place) = cause_and_place(error, name);
+/// How a script ended that failed with this.
+pub(crate) fn failed(error: EvalAltResult, around: &Around<'_>) -> Ended {
+    let (mut cause, place) = cause_and_place(error, around.name);
     if let EvalAltResult::ErrorTerminated(token, _) = cause {
         return token.try_cast::<ExitCode>().map_or(Ended::Interrupted, |it| Ended::Exited(it.0));
     }
     let _ = cause.take_position();
-    let refusal = refusal(cause);
+    let place = place.map(|(file, at)| Spot::of(file, at, around));
+    let refusal = refusal(cause, place.as_ref(), around);
     Ended::Failed(match place {
         // A refused file has its own place.
         Some(_) if refusal.data.contains_key("line") => refusal,
-        Some((file, position)) => located(refusal, &file, position, name, text),
+        Some(spot) => spot.mark(refusal),
         None => refusal,
     })
+}
+
+/// A place in a file, and the text of that file if it can be had.
+struct Spot {
+    file: String,
+    line: usize,
+    column: usize,
+    text: Option<String>,
+}
+
+impl Spot {
+    fn of(file: String, at: Position, around: &Around<'_>) -> Self {
+        let text = if file == around.name {
+            Some(around.text.to_owned())
+        } else {
+            read(Path::new(&file)).ok()
+        };
+        // At the very end of a line, the position is 0.
+        let column = at.position().unwrap_or(0).max(1);
+        Self { file, line: at.line().unwrap_or(1), column, text }
+    }
+
+    /// Whether what stands there is called after a dot.
+    fn is_after_dot(&self) -> bool {
+        let line = self.text.as_ref().and_then(|it| it.lines().nth(self.line - 1));
+        let before: String = line.unwrap_or_default().chars().take(self.column).collect();
+        let name = |it: char| it.is_alphanumeric() || it == '_';
+        before.trim_end_matches(name).trim_end().ends_with('.')
+    }
+
+    fn mark(self, refusal: Refusal) -> Refusal {
+        let Self { file, line, column, text } = self;
+        let refusal = refusal.with("path", file).with("line", line).with("column", column);
+        let Some(text) = text else { return refusal };
+        let Some(source) = text.lines().nth(line - 1) else { return refusal };
+        refusal.with("source", source).with("width", width(&text, line, column))
+    }
+}
+
+/// How many letters of a line the piece has that stands there; a dot belongs to what follows it. Columns
+/// begin with 1.
+pub(crate) fn width(text: &str, line: usize, column: usize) -> usize {
+    let above: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let rest = text[above..].lines().next().unwrap_or_default();
+    let Some((before, _)) = rest.char_indices().nth(column - 1) else { return 1 };
+    let (at, end) = (above + before, above + rest.len());
+    let all = pieces(text);
+    let here = all.iter().position(|it| it.1.contains(&at));
+    let Some((piece, span)) = here.map(|it| &all[it]) else { return 1 };
+    let next = here.and_then(|it| all.get(it + 1)).filter(|it| it.0 == Piece::Word);
+    let to = match next {
+        Some((_, next)) if *piece == Piece::Symbol && &text[span.clone()] == "." => next.end,
+        _ => span.end,
+    };
+    text[at..to.min(end)].chars().count().max(1)
 }
 
 /// The innermost error, and the innermost place of it that the user has written.
@@ -137,37 +202,19 @@ fn cause_and_place(
     }
 }
 
-fn located(refusal: Refusal, file: &str, at: Position, name: &str, text: &str) -> Refusal {
-    let line = at.line().unwrap_or(1);
-    let refusal = refusal
-        .with("path", file)
-        .with("line", line)
-        // At the very end of a line, the position is 0.
-        .with("column", at.position().unwrap_or(0).max(1));
-    let found = if file == name {
-        text.lines().nth(line - 1).map(str::to_owned)
-    } else {
-        read(Path::new(file)).ok().and_then(|it| it.lines().nth(line - 1).map(str::to_owned))
-    };
-    match found {
-        Some(source) => refusal.with("source", source),
-        None => refusal,
-    }
-}
-
-fn refusal(cause: EvalAltResult) -> Refusal {
+fn refusal(cause: EvalAltResult, spot: Option<&Spot>, around: &Around<'_>) -> Refusal {
     match cause {
         EvalAltResult::ErrorRuntime(value, _) => of_thrown(value),
         EvalAltResult::ErrorParsing(what, _) => {
             Refusal::new(Kind::Internal, format!("syntax error: {}", lowered(&what.to_string())))
         }
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(&signature),
-        EvalAltResult::ErrorVariableNotFound(name, _) => {
-            Refusal::new(Kind::Internal, format!("there is no variable `{name}`"))
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            meant::function(&signature, spot.is_some_and(Spot::is_after_dot), around)
         }
-        EvalAltResult::ErrorModuleNotFound(path, _) => {
-            Refusal::new(Kind::Internal, format!("there is no module `{path}`"))
-        }
+        EvalAltResult::ErrorVariableNotFound(name, _) => meant::variable(&name, around),
+        EvalAltResult::ErrorModuleNotFound(path, _) => meant::module(&path),
+        EvalAltResult::ErrorDotExpr(ref said, _) => meant::property(said, around)
+            .unwrap_or_else(|| Refusal::new(Kind::Internal, lowered(&cause.to_string()))),
         other => Refusal::new(Kind::Internal, lowered(&other.to_string())),
     }
 }
@@ -193,21 +240,8 @@ fn kind_of(word: &str) -> Kind {
     codes.map(Kind::of_code).find(|it| it.word() == word).unwrap_or(Kind::Internal)
 }
 
-fn unknown_function(signature: &str) -> Refusal {
-    let (name, types) = signature.split_once(" (").unwrap_or((signature, ")"));
-    let types = types.replace("&str | ImmutableString | String", "string");
-    let types = types.replace("i64", "int").replace("f64", "float");
-    let refusal = Refusal::new(Kind::Internal, format!("there is no function `{name}({types}`"));
-    match nearest_function(name) {
-        Some(near) if near == name => {
-            refusal.hint(format!("there is `{near}`, but not for these parameters"))
-        }
-        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-        None => refusal,
-    }
-}
-
-fn lowered(text: &str) -> String {
+/// With a small first letter.
+pub(crate) fn lowered(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|it| it.to_ascii_lowercase());
     first.into_iter().chain(letters).collect()

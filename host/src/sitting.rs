@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Expr, Scope, Stmt};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Expr, FnPtr, FuncArgs, Scope, Stmt};
 
 use crate::engine::{self, Words};
 use crate::native::Session;
-use crate::script::{Ended, failed, without_shebang};
+use crate::script::{Around, Ended, failed, without_shebang};
 
 /// Somebody's work with one engine.
 pub struct Sitting {
@@ -76,6 +76,12 @@ impl Sitting {
         self.scope.set_value(name, value);
     }
 
+    /// What a function answers: the one that was defined here, or else the bundled one of that name.
+    /// Nothing if there is none, or it fails.
+    pub fn ask(&self, name: &str, args: impl FuncArgs) -> Option<Dynamic> {
+        FnPtr::new(name).ok()?.call(&self.engine, &self.before, args).ok()
+    }
+
     /// Runs a text, which messages call `name`; `import` looks beside it.
     pub fn run(&mut self, name: &str, text: &str) -> Came {
         let text = without_shebang(text);
@@ -83,7 +89,7 @@ impl Sitting {
             Ok(ast) => ast,
             Err(error) => {
                 let error = EvalAltResult::ErrorParsing(*error.0, error.1);
-                return Came::Short(failed(error, name, text));
+                return Came::Short(self.failed(error, name, text, &self.before));
             }
         };
         ast.set_source(name);
@@ -95,8 +101,13 @@ impl Sitting {
             _ if self.session.interrupt().is_raised() => Came::Short(Ended::Interrupted),
             _ if self.session.is_output_gone() => Came::Short(Ended::Exited(0)),
             Ok(value) => Came::To(value),
-            Err(error) => Came::Short(failed(*error, name, text)),
+            Err(error) => Came::Short(self.failed(*error, name, text, &whole)),
         }
+    }
+
+    fn failed(&self, error: EvalAltResult, name: &str, text: &str, tree: &AST) -> Ended {
+        let Self { engine, scope, .. } = self;
+        failed(error, &Around { name, text, engine, scope, tree })
     }
 
     /// What a text has left for the next one.
@@ -188,6 +199,18 @@ mod tests {
         value(&mut it, "fn f() { 2 }");
         assert_eq!(value(&mut it, "f()"), "2");
         assert_eq!(it.functions().count(), 1);
+    }
+
+    #[test]
+    fn a_function_is_asked_whether_it_was_defined_here_or_is_bundled() {
+        let mut it = sitting();
+        let told = |it: &Sitting| it.ask("is_dir", ("/",)).map(|it| it.to_string());
+        assert_eq!(told(&it).as_deref(), Some("true"));
+        value(&mut it, "fn is_dir(path) { path + \"?\" }");
+        assert_eq!(told(&it).as_deref(), Some("/?"));
+        value(&mut it, "fn is_dir(path) { throw path }");
+        assert_eq!(told(&it), None);
+        assert!(it.ask("no_such_function", ()).is_none());
     }
 
     #[test]

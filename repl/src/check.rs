@@ -11,6 +11,7 @@ use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::spec::schema;
 
 use crate::commands::{Context, Outcome};
+use crate::doc::with_session;
 use crate::render::{self, Paint};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -52,7 +53,7 @@ impl Check {
         } else {
             self.paths.clone()
         };
-        let checked = check_all(&paths);
+        let checked = with_session(cx, |it| check_all(it, &paths))?;
         cx.show(&facts(&checked), |paint| text(&checked, paint))?;
         Ok(u8::from(!checked.problems.is_empty()))
     }

@@ -11,8 +11,8 @@ use zinit_host::rpc::client::Client;
 
 use crate::render::{self, Paint};
 use crate::{
-    check, events, halt, logs, policy, reload, replay, run, server, shell, simulate, test, tree,
-    usage, watch, why, xinit,
+    check, completions, doc, events, halt, logs, policy, reload, replay, run, server, shell,
+    simulate, test, tree, usage, watch, why, xinit,
 };
 
 /// Keeps processes running, and runs scripts that say how.
@@ -124,6 +124,10 @@ pub(crate) enum Command {
     },
     /// Opens a prompt for scripts; so does `zinit` alone
     Repl(shell::Shell),
+    /// Tells what functions scripts can call, and what they do
+    Doc(doc::Doc),
+    /// Prints what lets a shell complete commands and names of services
+    Completions(completions::Completions),
     /// Starts, stops, restarts or shows the server
     Server {
         #[command(subcommand)]
@@ -244,6 +248,8 @@ impl Command {
             Self::Xinit { xinit } => xinit.run(cx),
             Self::Run { file, args } => run::path(cx, &file, &args),
             Self::Repl(shell) => shell.run(cx),
+            Self::Doc(doc) => doc.run(cx),
+            Self::Completions(completions) => completions.run(),
             Self::Server { action } => action.run(cx),
             Self::Shutdown => shutdown(cx),
             Self::Poweroff(halt) => halt.run(cx, halt::Way::Poweroff),

@@ -1,8 +1,6 @@
 //! Scripts in colours.
 
-use nu_ansi_term::Color;
-use zinit_host::policy::pieces::{Piece, is_keyword, pieces};
-
+use crate::line::colour::styles;
 use crate::render::Paint;
 
 /// A script with its keywords, texts, numbers, comments and calls in colours; the same text where none
@@ -12,28 +10,13 @@ pub(crate) fn highlighted(text: &str, paint: Paint) -> String {
         return text.to_owned();
     }
     let (mut out, mut end) = (String::new(), 0);
-    for (piece, at) in pieces(text) {
+    for (_, style, at) in styles(text, |_| true) {
         out += &text[end..at.start];
         let word = &text[at.clone()];
-        out += &match colour(piece, word, &text[at.end..]) {
-            Some(colour) => paint.on(colour.normal(), word),
-            None => word.to_owned(),
-        };
+        out += &if style.is_plain() { word.to_owned() } else { paint.on(style, word) };
         end = at.end;
     }
     out + &text[end..]
-}
-
-fn colour(piece: Piece, word: &str, rest: &str) -> Option<Color> {
-    match piece {
-        Piece::Doc => Some(Color::Cyan),
-        Piece::Comment => Some(Color::DarkGray),
-        Piece::Text => Some(Color::Green),
-        Piece::Number => Some(Color::Yellow),
-        Piece::Word if is_keyword(word) => Some(Color::Purple),
-        Piece::Word if rest.starts_with('(') => Some(Color::Blue),
-        Piece::Word | Piece::Symbol => None,
-    }
 }
 
 #[cfg(test)]

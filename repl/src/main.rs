@@ -5,11 +5,15 @@
 //! `why`, `tree` and `events` explain, `replay` asks again what was decided, `logs` shows what they wrote
 //! (`when` reads times of day), `reload` and `check` look at their files, `policy` at what decides
 //! (`highlight` colours it), `test` runs the tests of a policy, `simulate` lets services fail in virtual
-//! time, `run` runs scripts, `shell` is the prompt (`line` edits its lines, `show` draws what comes of them), `server` starts and stops the server, `halt` the machine, `render` and
+//! time, `run` runs scripts, `shell` is the prompt (`line` edits its lines, `show` draws what comes of
+//! them), `doc` tells what scripts can say, `completions` lets shells complete, `server` starts and stops
+//! the server, `halt` the machine, `render` and
 //! `progress` draw. A command that needs no script makes no engine.
 
 mod check;
 mod commands;
+mod completions;
+mod doc;
 mod events;
 mod halt;
 mod harmless;
@@ -45,6 +49,9 @@ use commands::{Command, Context, Flags, Line, Outcome};
 fn main() -> ExitCode {
     if zinit_host::entry::is_meant() {
         return zinit_host::entry::main();
+    }
+    if completions::is_asked() {
+        return completions::answer();
     }
     let Line { flags, script, stdin, command } = Line::parse();
     let code = match home(&flags) {

@@ -1,5 +1,6 @@
 //! What users see: texts from answers, and sentences from refusals. Drawing only.
 
+mod place;
 mod times;
 
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ pub(crate) use times::{ago, clock, in_secs, secs_since, since};
 pub(crate) struct Paint(pub(crate) bool);
 
 impl Paint {
-    /// Colours on a terminal, unless `NO_COLOR` is set.
+    /// Colours on a terminal that has them, unless `NO_COLOR` is set.
     pub(crate) fn for_stdout() -> Self {
         Self(stdout().is_terminal() && wanted())
     }
@@ -65,7 +66,12 @@ impl Paint {
 }
 
 fn wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()) && !is_dumb()
+}
+
+/// Whether the terminal understands no more than text.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|it| it.is_empty() || it == "dumb")
 }
 
 /// Prints to standard output. Whoever closed it does not want to hear of it.
@@ -143,7 +149,7 @@ pub(crate) fn refusal_as(heading: &str, refusal: &Refusal, paint: Paint) -> Stri
         return format!("{heading} {}; {hint}\n", refusal.message);
     }
     let mut text = format!("{heading} {}\n", refusal.message);
-    text += &place(refusal);
+    text += &place::drawn(refusal, place::look());
     for problem in refusal.data.get("problems").and_then(Value::as_array).into_iter().flatten() {
         text += &self::refusal(&inner(problem), paint);
     }
@@ -158,29 +164,6 @@ fn inner(it: &Value) -> Refusal {
     let data = it.as_object().cloned().unwrap_or_default();
     let hint = it["hint"].as_str().map(str::to_owned);
     Refusal { kind: Kind::BadConfig, message: word(it, "message").to_owned(), hint, data }
-}
-
-fn place(refusal: &Refusal) -> String {
-    let number = |key: &str| refusal.data.get(key).and_then(Value::as_u64);
-    let word = |key: &str| refusal.data.get(key).and_then(Value::as_str);
-    let (Some(path), Some(line)) = (word("path"), number("line")) else {
-        return String::new();
-    };
-    let column = number("column").unwrap_or(1).max(1);
-    let told = refusal.message.starts_with(&format!("{path}:{line}:"));
-    let mut text = if told { String::new() } else { format!("  --> {path}:{line}:{column}\n") };
-    if let Some(source) = word("source") {
-        let source = source.trim_end();
-        let width = line.to_string().len();
-        // Tabs stay tabs, so that the caret stands below its place whatever their width is.
-        let before = source
-            .chars()
-            .chain(std::iter::repeat(' '))
-            .take(usize::try_from(column - 1).unwrap_or(0));
-        let indent: String = before.map(|it| if it == '\t' { '\t' } else { ' ' }).collect();
-        let _ = writeln!(text, " {line} | {source}\n {:width$} | {indent}^", "");
-    }
-    text
 }
 
 /// All services, a line each.

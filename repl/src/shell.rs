@@ -25,7 +25,7 @@ use zinit_host::native::Session;
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::script::{self, Ended};
 use zinit_host::sitting::{Came, Sitting, Variable};
-use zinit_host::words::{bundled, vocabulary};
+use zinit_host::words::{Word, vocabulary};
 
 use crate::commands::{Context, Outcome};
 use crate::line::Keys;
@@ -44,7 +44,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_millis(20);
 
 /// What messages call a text that was said.
-const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
 
 /// What the shell is told.
 #[derive(Args, Debug, Default)]
@@ -186,7 +186,7 @@ impl<'a> Room<'a> {
         match came {
             Came::To(value) => {
                 let look = Look::now();
-                show::paged(&show::value(self.sitting.engine(), value, look), look);
+                show::paged(&show::value(&self.sitting, value, look), look);
             }
             Came::Short(Ended::Exited(code)) => return Some(code),
             Came::Short(Ended::Interrupted) => {
@@ -212,7 +212,7 @@ impl<'a> Room<'a> {
             lexicon.services.clone_from(&told.services);
             lexicon.proxies.clone_from(&told.proxies);
         }
-        lexicon.own = self.sitting.functions().map(|it| bundled(&it, "here")).collect();
+        lexicon.own = self.sitting.functions().map(|it| Word::of_script(&it, "here")).collect();
         lexicon.variables = self.sitting.variables().iter().map(noun).collect();
     }
 
@@ -250,6 +250,6 @@ fn at_home(path: &str) -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -55,7 +55,7 @@ pub(crate) struct Add {
     #[arg(long, required = true, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// The service that is started [default: the one of the proxy's name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "SERVICE")]
     service: Option<String>,
     /// Where the service listens [default: its first `test_tcp`]
     #[arg(long, value_name = "ADDRESS")]

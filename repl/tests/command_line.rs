@@ -119,7 +119,7 @@ fn an_error_while_running_shows_where_the_user_went_wrong_not_where_the_library_
         ("b.rhai", "import \"lib/c\" as c;\nc::crash();\n"),
         ("lib/c.rhai", "fn crash() {\n    let list = [1];\n    list[3]\n}\n"),
     ]);
-    let said = "error: cannot register a service that has no name\n  --> a.rhai:2:23\n 2 |     new_service(name).register();\n   |                       ^\nhint: say `new_service(\"web\")`, or `.name(\"web\")` before `.register()`\n";
+    let said = "error: cannot register a service that has no name\n  --> a.rhai:2:23\n 2 |     new_service(name).register();\n   |                       ^^^^^^^^\nhint: say `new_service(\"web\")`, or `.name(\"web\")` before `.register()`\n";
     check(&room, &["a.rhai"], 1, "", said);
     let said = "error: array index 3 out of bounds: only 1 element in array\n  --> lib/c.rhai:3:10\n 3 |     list[3]\n   |          ^\n";
     check(&room, &["b.rhai"], 1, "", said);
@@ -128,11 +128,93 @@ fn an_error_while_running_shows_where_the_user_went_wrong_not_where_the_library_
 #[test]
 fn a_misspelt_function_is_told_its_right_name() {
     let room = Room::with(&[]);
-    let said = "error: there is no function `zinit_pign()`\n  --> -c:1:1\n 1 | zinit_pign()\n   | ^\nhint: did you mean `zinit_ping`?\n";
+    let said = "error: there is no function `zinit_pign()`\n  --> -c:1:1\n 1 | zinit_pign()\n   | ^^^^^^^^^^\nhint: did you mean `zinit_ping`?\n";
     check(&room, &["-c", "zinit_pign()"], 1, "", said);
     let said = room.run(&["-c", "new_service(\"web\").exce(\"true\")"]).2;
     assert!(said.contains("no function `exce(Service, string)`"), "{said}");
     assert!(said.ends_with("hint: did you mean `exec`?\n"), "{said}");
+}
+
+#[test]
+fn what_is_nearly_right_is_told_how_it_is_right() {
+    let room = Room::with(&[("lib/own.rhai", "fn greet(name, often) { name }\ngreet(1);\n")]);
+    let said = room.run(&["lib/own.rhai"]).2;
+    assert!(
+        said.starts_with("error: `greet` takes 2 parameters (name, often), and is given 1\n"),
+        "{said}"
+    );
+    for (script, hint) in [
+        ("fn shutter() { 1 } shuter()", "did you mean `shutter`?"),
+        ("[1].pussh(2)", "did you mean `push`?"),
+        ("let counter = 1; print(conter)", "did you mean `counter`?"),
+        ("fn f() { outer } let outer = 1; f()", "a function sees its parameters"),
+        ("import \"zinit/wiat\" as w;", "did you mean `zinit/wait`?"),
+        ("wait::wait_up(\"a\", 1)", "`import \"zinit/wait\" as wait;` brings it"),
+        ("\"a\".leng", "did you mean `len`?"),
+    ] {
+        let (code, _, said) = room.run(&["-c", script]);
+        assert!(code == 1 && said.contains(hint), "{script}: {said}");
+    }
+    let (_, _, said) = room.run(&["--json", "-c", "1 + conter"]);
+    let error: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(error["error"]["data"]["width"], 6, "{said}");
+}
+
+#[test]
+fn the_reference_is_written_for_readers_programs_and_editors() {
+    let room = Room::with(&[]);
+    let (code, out, _) = room.run(&["doc"]);
+    assert!(code == 0 && out.starts_with("# Functions\n\n## host\n"), "{out}");
+    assert!(out.contains("\n### `Service.env(key, value)` → `Service`\n"), "{out}");
+    let (_, out, _) = room.run(&["doc", "zinit_service_new"]);
+    assert!(out.starts_with("### `zinit_service_new()` → `Service`\n\nA new service"), "{out}");
+    let said = "error: there is no function `zinit_lst`\nhint: did you mean `zinit_list`?\n";
+    check(&room, &["doc", "zinit_lst"], 1, "", said);
+    let (_, out, _) = room.run(&["doc", "--format", "json"]);
+    let all: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let env = all
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|it| it["signature"] == "Service.env(key, value)");
+    assert_eq!(env.expect("it is there")["returns"], "Service");
+    let (_, out, _) = room.run(&["doc", "--format", "rhai-d"]);
+    assert!(out.starts_with("module static;\n"), "{out}");
+    assert!(out.contains("\nfn new_service(name: ?) -> Service;\n"), "{out}");
+    assert!(out.contains("\nmodule host {\n"), "{out}");
+}
+
+#[test]
+fn a_script_is_a_program_that_can_be_called_from_anywhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::with(&[
+        (
+            "lib/tool",
+            "#!/usr/bin/env zinit\nimport \"two\" as t;\nprint(args);\nexit(t::two(args.len));\n",
+        ),
+        ("lib/two.rhai", "fn two(n) {\n    if n > 1 { nothing() }\n    n + 2\n}\n"),
+    ]);
+    let tool = room.0.join("lib/tool");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("it is there");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
+    let dir = program.parent().expect("a directory").display().to_string();
+    let path = format!("{dir}:{}", std::env::var("PATH").unwrap_or_default());
+    let call = |args: &[&str]| {
+        let mut command = Command::new(&tool);
+        command.args(args).current_dir("/").env("PATH", &path).env("ZINIT_HOME", "/nowhere");
+        told(command.output().expect("it runs"))
+    };
+    assert_eq!(call(&["a"]), (3, "[\"a\"]\n".to_owned(), String::new()));
+    let (code, _, err) = call(&["a", "b"]);
+    assert_eq!(code, 1);
+    let place = format!(
+        "  --> {}:2:16\n 2 |     if n > 1 {{ nothing() }}\n",
+        room.0.join("lib/two.rhai").display()
+    );
+    assert!(
+        err.starts_with("error: there is no function `nothing()`\n") && err.contains(&place),
+        "{err}"
+    );
 }
 
 #[test]
@@ -241,9 +323,9 @@ fn scripts_are_checked_without_being_run_and_all_problems_are_told_at_once() {
     let (code, out, err) = room.run(&["check", "good.rhai", "bad.rhai", "none.rhai"]);
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
     let said = "error: there is no file none.rhai\n\
-        error: bad.rhai:3:12: there is no function `zinit_pign`\n 3 | if false { zinit_pign() }\n   |            ^\n\
+        error: bad.rhai:3:12: there is no function `zinit_pign`\n 3 | if false { zinit_pign() }\n   |            ^^^^^^^^^^\n\
         hint: did you mean `zinit_ping`?\n\
-        error: bad.rhai:4:4: there is no function `twcie` in `b`\n 4 | b::twcie(1);\n   |    ^\n\
+        error: bad.rhai:4:4: there is no function `twcie` in `b`\n 4 | b::twcie(1);\n   |    ^^^^^\n\
         hint: did you mean `b::twice`?\n2 scripts are fine, 3 problems\n";
     assert_eq!(out, said);
     let (code, out, _) = room.run(&["--json", "check", "bad.rhai"]);
@@ -252,6 +334,7 @@ fn scripts_are_checked_without_being_run_and_all_problems_are_told_at_once() {
     assert_eq!((code, &checked["scripts"]), (1, &1.into()));
     assert_eq!((&problem["data"]["line"], &problem["data"]["column"]), (&3.into(), &12.into()));
     assert_eq!(problem["hint"], "did you mean `zinit_ping`?");
+    assert_eq!(problem["data"]["width"], 10);
     let mut zinit = room.zinit(&["check", "../bad.rhai"]);
     let (code, out, _) = told(zinit.current_dir(room.0.join("lib")).output().expect("zinit runs"));
     assert_eq!(code, 1);
@@ -282,38 +365,6 @@ fn a_directory_of_scripts_is_checked_as_such_and_a_policy_as_a_policy() {
     let (code, out, _) = room.run(&["check", "mine.rhai"]);
     assert_eq!(code, 1);
     assert!(out.contains("mine.rhai:1:33: there is no function `sleep`"), "{out}");
-}
-
-#[test]
-fn a_script_that_names_zinit_in_its_first_line_runs_like_a_program_from_anywhere() {
-    use std::os::unix::fs::PermissionsExt;
-    let room = Room::with(&[
-        (
-            "job",
-            "#!/usr/bin/env zinit\nimport \"lib/double\" as d;\nfn done(n) { exit(n) }\n\
-                print(d::twice(args.len));\nprint(args[0]);\ndone(7);\nprint(\"never\");\n",
-        ),
-        ("lib/double.rhai", "fn twice(x) { x * 2 }\n"),
-        ("broken.rhai", "import \"lib/wrong\" as w;\nw::f();\n"),
-        ("lib/wrong.rhai", "fn f() {\n    nothing + 1\n}\n"),
-    ]);
-    let job = room.0.join("job");
-    fs::set_permissions(&job, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let here = PathBuf::from(env!("CARGO_BIN_EXE_zinit"));
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", here.parent().expect("it has one").display());
-    let mut command = Command::new(&job);
-    command.args(["a b", "--c"]).env("PATH", path).env("ZINIT_HOME", "/nowhere");
-    command.current_dir("/").stdin(Stdio::null());
-    let said = told(command.output().expect("the kernel finds zinit"));
-    assert_eq!(said, (7, "4\na b\n".to_owned(), String::new()));
-    let broken = room.0.join("broken.rhai");
-    let mut zinit = room.zinit(&[broken.to_str().expect("it is text")]);
-    let (code, _, err) = told(zinit.current_dir("/").output().expect("zinit runs"));
-    assert_eq!(code, 1);
-    let place =
-        format!("  --> {}:2:5\n 2 |     nothing + 1\n", room.0.join("lib/wrong.rhai").display());
-    assert!(err.contains(&place), "{err}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ mod tests {
         let faults = |numbers: &[u64]| {
             let line = |number: &u64| Line {
                 incarnation: 1,
-                stderr: number % 3 == 0,
+                stderr: number.is_multiple_of(3),
                 mark: Mark::None,
                 text: format!("w 1 {number}"),
             };

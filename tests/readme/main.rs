@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `sh` | run by bash; lines of `cargo` are checked, and tried with what is built already |
 //! | `console` | each `$` line is run by bash and must say what follows; numbers may differ, `...` is the rest, `[exit N]` the exit code unless it is 0 |
+//! | `console` that begins with `$ zinit` | typed at the prompt, line by line; the screen must be the same in the end |
 //! | `yaml`, `rhai` with a path in the first line | that file, which must be valid |
 //! | `yaml` | a service, which must be valid |
 //! | `rhai` | run as a script |
@@ -14,6 +15,7 @@
 
 mod lists;
 mod session;
+mod sitting;
 
 use std::fs;
 use std::path::{Path, PathBuf};

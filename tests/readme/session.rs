@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::sitting;
 use zinit_host::spec::Spec;
 use zinit_host::trial;
 use zinit_tests::daemon::{Home, programs, text};
@@ -94,6 +95,9 @@ impl Session {
 
     /// Runs each line that begins with `$`, and compares what follows it.
     pub(crate) fn console(&self, text: &str) -> Done {
+        if let Some(said) = text.strip_prefix("$ zinit\n") {
+            return sitting::follows(&self.home, said);
+        }
         for step in format!("\n{text}").split("\n$ ").skip(1) {
             let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
             let (code, mut said) = self.bash(command);
@@ -144,7 +148,7 @@ impl Session {
 }
 
 /// Whether this is what the README shows, whatever the numbers are.
-fn is_like(said: &str, expected: &str) -> bool {
+pub(crate) fn is_like(said: &str, expected: &str) -> bool {
     let (said, expected) = (without_numbers(said), without_numbers(expected));
     match expected.split_once("...\n") {
         Some((begin, _)) => said.starts_with(begin),

@@ -3,4 +3,5 @@
 
 pub mod clients;
 pub mod daemon;
+pub mod screen;
 pub use zinit_host::sim;

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Engine, Expr, Position, Stmt};
 
 use super::Checked;
 use crate::engine::{self, Words as Bundled};
-use crate::interrupt::Interrupt;
 use crate::lint::{
     Calls, Counts, Found, Known, Page, Words, body, called, constant, exported, hinted, is_name,
     keep, names_of, own, walk,
@@ -17,7 +17,7 @@ use crate::lint::{
 use crate::modules::beside;
 use crate::native::Session;
 use crate::refusal::{Refusal, nearest};
-use crate::script::{read, without_shebang};
+use crate::script::{lowered, read, without_shebang};
 
 #[cfg(test)]
 mod tests;
@@ -26,26 +26,19 @@ mod tests;
 const ARGS: &str = "args";
 
 /// Looks through these scripts, and through the files that they import by a text that is written there.
-/// Nothing is run and no server is asked.
-///
-/// # Panics
-/// When no descriptor is left.
-pub fn check_scripts(paths: &[PathBuf]) -> Checked {
-    let work = || {
-        let interrupt = Interrupt::new().expect("a descriptor is left");
-        let engine = engine::script(&Session::new(Path::new(""), &interrupt), Bundled::All);
-        let words = Words::of(&engine);
-        let mut all = Shelf { engine, words, unread: Vec::new(), found: BTreeMap::new() };
-        paths.iter().for_each(|it| all.check(it));
-        let scripts = Some(all.found.values().filter(|it| it.is_empty()).count());
-        let found = all.found.into_values().flat_map(Found::into_values);
-        Checked {
-            scripts,
-            problems: all.unread.into_iter().chain(found).collect(),
-            ..Checked::default()
-        }
-    };
-    engine::on_deep_stack(work).expect("looking through a script does not panic")
+/// Nothing is run and no server is asked. Needs a deep stack ([`on_deep_stack`](engine::on_deep_stack)).
+pub(super) fn check_scripts(session: &Rc<Session>, paths: &[PathBuf]) -> Checked {
+    let engine = engine::script(session, Bundled::All);
+    let words = Words::of(&engine);
+    let mut all = Shelf { engine, words, unread: Vec::new(), found: BTreeMap::new() };
+    paths.iter().for_each(|it| all.check(it));
+    let scripts = Some(all.found.values().filter(|it| it.is_empty()).count());
+    let found = all.found.into_values().flat_map(Found::into_values);
+    Checked {
+        scripts,
+        problems: all.unread.into_iter().chain(found).collect(),
+        ..Checked::default()
+    }
 }
 
 /// What was seen of all scripts.
@@ -122,15 +115,12 @@ impl Book {
         if self.found.contains_key(path) {
             return Ok(());
         }
-        let text = read(path)?;
+        let text = without_shebang(&read(path)?).to_owned();
         let mut found = Found::new();
-        match engine.compile(without_shebang(&text)) {
+        match engine.compile(&text) {
             Ok(tree) => self.files.push(File { path: path.to_owned(), text, tree }),
             Err(error) => {
-                let mut said = error.err_type().to_string();
-                if let Some(first) = said.get_mut(..1) {
-                    first.make_ascii_lowercase();
-                }
+                let said = lowered(&error.err_type().to_string());
                 let (page, at) = (Page { path, text: &text }, error.position());
                 let refusal = page.refuse(at, &format!("syntax error: {said}"));
                 keep(&mut found, Some((at, refusal)));
@@ -311,11 +301,14 @@ impl Part<'_> {
         let bundled = zinit_stdlib::SCRIPT.iter().find(|it| it.stem() == name);
         Some((
             at,
-            match (nearest(name, modules.keys().map(String::as_str)), bundled) {
-                (None, Some(it)) => {
-                    refusal.hint(format!("`import \"{}\" as {name};` is missing", it.name()))
+            match bundled {
+                Some(it) => {
+                    refusal.hint(format!("`import \"{}\" as {name};` brings it", it.name()))
                 }
-                (near, _) => hinted(refusal, near.map(str::to_owned)),
+                None => {
+                    let near = nearest(name, modules.keys().map(String::as_str));
+                    hinted(refusal, near.map(str::to_owned))
+                }
             },
         ))
     }

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stdin, stdout};
 
-use crate::render::Paint;
+use crate::render::{Paint, is_dumb};
 
 /// How much there is room for, and what is understood there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Look {
         let size = terminal_size::terminal_size();
         let (width, height) = size.map_or((80, 24), |(width, height)| (width.0, height.0));
         Self {
-            paint: if is_dumb() { Paint(false) } else { Paint::for_stdout() },
+            paint: Paint::for_stdout(),
             width: usize::from(width),
             height: usize::from(height),
             is_terminal: stdout().is_terminal(),
@@ -42,10 +42,6 @@ pub(crate) fn is_watched() -> bool {
 /// Whether the cursor of this terminal can be moved, so that lines can be edited.
 pub(crate) fn is_editable() -> bool {
     is_watched() && !is_dumb()
-}
-
-fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|it| it.is_empty() || it == "dumb")
 }
 
 /// What the locale says; where it says nothing, the terminal is of this century.

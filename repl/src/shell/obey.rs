@@ -10,10 +10,10 @@ use zinit_host::words::Word;
 
 use super::look::{Look, is_editable};
 use super::prompt;
-use super::slash::{self, Slash};
+use super::slash::Slash;
 use super::{INPUT, Leaves, Room, at_home};
 use crate::line::Keys;
-use crate::{render, show, usage};
+use crate::{line, render, show, usage};
 
 type Obeyed = Result<Leaves, Refusal>;
 
@@ -58,7 +58,7 @@ impl Room<'_> {
                 Ok(show::variables(self.sitting.engine(), &self.sitting.variables(), look))
             }
             Slash::History(filter) => Ok(self.history(filter)),
-            _ => Ok(help()),
+            _ => Ok(show::help(&line::keys_told().collect::<Vec<_>>(), look)),
         }
     }
 
@@ -87,8 +87,10 @@ impl Room<'_> {
     }
 
     fn source(&self, name: &str, look: Look) -> Result<String, Refusal> {
-        let _ = look;
-        Err(unknown(name, self.lexicon.open().functions()))
+        let lexicon = self.lexicon.open();
+        let all: Vec<&Word> = lexicon.functions().collect();
+        show::source(name, &all, self.record.texts(), look)
+            .ok_or_else(|| unknown(name, lexicon.functions()))
     }
 
     /// What was said, oldest first.
@@ -123,7 +125,7 @@ impl Room<'_> {
                 Came::Short(script::Ended::Interrupted) => return Ok(None),
                 came => return Ok(self.tell(came)),
             };
-            let shown = show::value(self.sitting.engine(), value, Look::now());
+            let shown = show::value(&self.sitting, value, Look::now());
             let head = format!("Every {}, until Ctrl+C: {text}\n\n", prompt::shown(every));
             render::print(&if is_editable() {
                 usage::in_place(&format!("{head}{shown}"))
@@ -172,12 +174,4 @@ fn unknown<'a>(name: &str, all: impl Iterator<Item = &'a Word>) -> Refusal {
         Some(near) => refusal.hint(format!("did you mean `{near}`?")),
         None => refusal.hint("`/functions` lists them"),
     }
-}
-
-fn help() -> String {
-    let line = |it: &slash::Entry| {
-        let head = format!("/{} {}", it.name, it.args);
-        format!("  {head:<24} {}\n", it.help)
-    };
-    slash::ENTRIES.iter().map(line).collect()
 }

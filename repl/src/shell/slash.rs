@@ -25,8 +25,8 @@ const fn entry(name: &'static str, args: &'static str, help: &'static str) -> En
 /// All of them.
 pub(crate) const ENTRIES: [Entry; 14] = [
     entry("help", "", "shows keys and commands"),
-    entry("functions", "[FILTER]", "lists functions: those whose name or module has FILTER in it"),
-    entry("doc", "NAME", "tells what a function does, with examples; NAME? is short for it"),
+    entry("functions", "[FILTER]", "lists functions, by FILTER in their name or module"),
+    entry("doc", "NAME", "tells what a function does; NAME? is short for it"),
     entry("source", "NAME", "shows the text of a function"),
     entry("vars", "", "lists the variables"),
     entry("history", "[FILTER]", "lists what was said before"),

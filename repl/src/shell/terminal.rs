@@ -80,6 +80,7 @@ impl Terminal {
 
     fn leave(&self, signal: Signal) -> ! {
         self.calm();
+        crate::line::tidy();
         process::exit(128 + signal as i32)
     }
 

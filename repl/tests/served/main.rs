@@ -5,6 +5,7 @@
 
 mod logs;
 mod looking;
+mod shells;
 mod stopping;
 mod world;
 mod xinit;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::interrupt::Interrupt;
 
 /// A directory of its own for each test, gone afterwards.
 struct Scratch(PathBuf);
@@ -22,7 +23,7 @@ impl Scratch {
     /// What is said against the file `a.rhai`, with hints and without the directory.
     fn told(&self) -> Vec<String> {
         let here = format!("{}/", self.0.display());
-        let told = check_scripts(&[self.0.join("a.rhai")]).problems.into_iter().map(|it| {
+        let told = checked(&[self.0.join("a.rhai")]).problems.into_iter().map(|it| {
             let hint = it.hint.map(|it| format!(" ({it})")).unwrap_or_default();
             format!("{}{hint}", it.message.replace(&here, ""))
         });
@@ -34,6 +35,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn checked(paths: &[PathBuf]) -> Checked {
+    let interrupt = Interrupt::new().expect("a descriptor is left");
+    let work = || check_scripts(&Session::new(Path::new("/nowhere"), &interrupt), paths);
+    engine::on_deep_stack(work).expect("no panic")
 }
 
 #[track_caller]
@@ -63,6 +70,24 @@ fn calls_of_nothing_are_told_wherever_they_stand_and_all_at_once() {
             "a.rhai:12:7: there is no function `akk` in `host` (did you mean `host::ask`?)",
             "a.rhai:13:7: `host::ask` takes 2 parameters, and is given 0",
             "a.rhai:14:1: there is no module `hots` (did you mean `host`?)",
+        ],
+    );
+}
+
+#[test]
+fn methods_that_are_given_too_much_or_too_little_are_told() {
+    let text = "let m = #{ jobs: [#{}] };\nm.jobs[args.len].state = args[0];\nm.count = 0;\n\
+        m[args[0]] = 1 + 2;\nm[args[0]] += m.count;\n[1].push();\n\"a\".split(1, 2, 3);\n\
+        new_service(\"a\").dir().exec(\"true\");\n1.timestamp();\n[1].psh(2);";
+    check(
+        "methods",
+        &[("a.rhai", text)],
+        &[
+            "a.rhai:6:5: `push` takes 1 parameter, and is given 0",
+            "a.rhai:7:5: `split` takes 0, 1 or 2 parameters, and is given 3",
+            "a.rhai:8:18: `dir` takes 1 parameter, and is given 0",
+            "a.rhai:9:3: `timestamp` is no method",
+            "a.rhai:10:5: there is no function `psh` (did you mean `push`?)",
         ],
     );
 }
@@ -124,10 +149,13 @@ fn a_syntax_error_is_told_in_every_file() {
     ];
     check("syntax", &files, &expected);
     let scratch = Scratch::new("facts", &[("a.rhai", "let = 1;")]);
-    let problem = check_scripts(&[scratch.0.join("a.rhai")]).problems.remove(0);
+    let problem = checked(&[scratch.0.join("a.rhai")]).problems.remove(0);
     assert_eq!((&problem.data["line"], &problem.data["column"]), (&1.into(), &5.into()));
-    assert_eq!(problem.data["source"], "let = 1;");
-    let missing = check_scripts(&[scratch.0.join("none.rhai")]);
+    assert_eq!((&problem.data["source"], &problem.data["width"]), (&"let = 1;".into(), &1.into()));
+    let scratch = Scratch::new("width", &[("a.rhai", "#!it's\nzinit_pign();")]);
+    let problem = checked(&[scratch.0.join("a.rhai")]).problems.remove(0);
+    assert_eq!((&problem.data["line"], &problem.data["width"]), (&2.into(), &10.into()));
+    let missing = checked(&[scratch.0.join("none.rhai")]);
     assert!(missing.problems[0].message.starts_with("there is no file "));
 }
 
@@ -139,6 +167,11 @@ fn what_may_be_fine_is_not_told() {
         "fn f(g, x) { g.call(x) + x.anywhere } f(|x| x, #{ anywhere: 1 });",
         "let f = Fn(\"mine\"); call(f, 1); fn mine(a) { a }",
         "fn mine(a) { a } let f = mine; f.call(1); [1].map(mine);",
+        "let m = #{}; m[args[0]] = |x| x; m.some(1, 2); let g = |x| x; m[`n${1}`] = g; m.n1();",
+        "let m = #{ a: #{} }; m.a[args[0]] = |x| x; m.a.some(1, 2);",
+        "let m = #{ a: #{} }; m[args[0]][args[1]] = |x| x; m.a.some(1, 2);",
+        "fn keep(m, key, f) { m[key] = f; m } keep(#{}, args[0], |x| x).some(1, 2);",
+        "let m = #{}; m.set(args[0], |x| x); m.other();",
         "import args[0] as m; m::anything(1); let it = m::make(); it.works(1, 2);",
         "let path = \"x\" + 1; import path as m; m::f(); m::g::h();",
         "fn Service.twice(n) { this.env(\"A\", n) } new_service(\"a\").twice(\"1\");",
@@ -189,6 +222,6 @@ fn every_example_and_every_bundled_module_passes() {
     paths.retain(|it| it.extension().is_some_and(|it| it == "rhai"));
     assert!(!paths.is_empty());
     paths.extend(zinit_stdlib::SCRIPT.iter().map(|it| root.join("stdlib").join(it.path)));
-    let checked = check_scripts(&paths);
+    let checked = checked(&paths);
     assert_eq!((checked.scripts, checked.problems), (Some(paths.len()), vec![]));
 }

@@ -1,0 +1,70 @@
+//! Keys that edit a line, and what is pasted.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use zinit_tests::daemon::Home;
+use zinit_tests::screen::Screen;
+
+use crate::alone;
+
+#[test]
+fn the_keys_of_emacs_edit() {
+    let (_home, screen) = alone();
+    screen.says("+ 2 wrong").presses("C-w C-a").says("40 ").presses("C-e Enter").shows("=> 42");
+    screen.prompts().says("1 + 1").presses("C-u").stands("zinit(no server)> ");
+}
+
+#[test]
+fn the_keys_of_vi_edit() {
+    let (_home, screen) = alone();
+    screen.runs("/edit vi");
+    screen.says("1 + 1").shows("> 1 + 1").presses("Escape").shows(": 1 + 1");
+    screen.presses("0 i").says("40 + ").presses("Enter").shows("=> 42").prompts();
+    screen.runs("/edit emacs");
+    screen.says("+ 4").presses("C-a").says("44 ").presses("Enter").shows("=> 48");
+}
+
+#[test]
+fn vi_is_chosen_from_outside_too() {
+    let home = Home::new();
+    for (command, env) in [("zinit repl --vi", ""), ("zinit", "vi")] {
+        let screen = Screen::with(&home, 80, 24, &[("ZINIT_EDIT", env)]);
+        screen.enters(command).prompts().says("+ 2").shows("> + 2");
+        screen.presses("Escape").shows(": + 2");
+        screen.presses("I").says("40 ").presses("Enter").shows("=> 42");
+    }
+}
+
+#[test]
+fn a_pasted_script_runs_as_one_text() {
+    let (_home, screen) = alone();
+    let mut script = String::from("let sum = 0;\n");
+    for line in 0..1_998 {
+        script += &format!("sum += {line}; // {{ \"quoted ${{1}} {line}\n");
+    }
+    script += "sum\n";
+    screen.pastes(&script).shows("quoted ${1} 1997").presses("Enter");
+    screen.shows(&format!("=> {}", (0..1_998).sum::<i32>())).prompts();
+    assert_eq!(screen.all().matches("=> ").count(), 1, "it is one text");
+}
+
+#[test]
+fn pasted_functions_are_there() {
+    let (_home, screen) = alone();
+    screen.pastes("fn inner(a) {\n\ta + 1\n}\n\nfn outer(a) {\n\tinner(a) * 2\n}\n").shows("* 2");
+    screen.presses("Enter").prompts();
+    assert_eq!(screen.runs("outer(20)"), "=> 42");
+}
+
+#[test]
+fn an_editor_of_ones_own_writes_the_text() {
+    let home = Home::new();
+    home.write("ed", "#!/bin/sh\nsed -i 's/wrong/40 + 2/' \"$1\"\n");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(home.root.join("ed"), mode).expect("the home is writable");
+    let editor = home.root.join("ed").display().to_string();
+    let screen = Screen::with(&home, 80, 24, &[("EDITOR", &editor)]);
+    screen.enters("zinit").prompts().says("wrong").shows("> wrong").presses("C-o").shows("40 + 2");
+    screen.presses("Enter").shows("=> 42").prompts();
+}
