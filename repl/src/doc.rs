@@ -146,7 +146,9 @@ fn facts(word: &Word) -> Value {
 /// writes types that its language server cannot read.
 fn definitions(all: &[Word]) -> String {
     let mut text = "module static;\n".to_owned();
-    let (host, global): (Vec<&Word>, Vec<&Word>) = all.iter().partition(|it| it.module == "host");
+    // To the language server `exit` is a keyword.
+    let all = all.iter().filter(|it| it.name != "exit");
+    let (host, global): (Vec<&Word>, Vec<&Word>) = all.partition(|it| it.module == "host");
     global.iter().for_each(|it| text += &definition(it));
     if !host.is_empty() {
         text += "\nmodule host {\n";

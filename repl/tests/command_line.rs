@@ -182,6 +182,7 @@ fn the_reference_is_written_for_readers_programs_and_editors() {
     assert!(out.starts_with("module static;\n"), "{out}");
     assert!(out.contains("\nfn new_service(name: ?) -> Service;\n"), "{out}");
     assert!(out.contains("\nmodule host {\n"), "{out}");
+    assert!(!out.contains("\nfn exit("), "the language server could not read it");
 }
 
 #[test]
