@@ -35,7 +35,8 @@ impl Record {
     /// A script that does the same.
     fn script(&self) -> String {
         let texts = self.texts.iter().enumerate();
-        let texts = texts.map(|(at, it)| ended(&without(it, &self.texts[at + 1..])) + "\n");
+        let texts = texts.map(|(at, it)| ended(without(it, &self.texts[at + 1..]).trim()));
+        let texts = texts.filter(|it| !it.is_empty()).map(|it| it + "\n");
         format!("#!/usr/bin/env zinit\n{}", texts.collect::<String>())
     }
 
