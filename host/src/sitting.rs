@@ -209,8 +209,8 @@ fn import(statement: &Stmt) -> Option<(String, String)> {
 fn before<'a>(ast: &AST, text: &'a str, at: Position) -> &'a str {
     let place = |it: Position| Some((it.line()?, it.position().unwrap_or(0)));
     let Some(at) = place(at) else { return "" };
-    let begins = ast.statements().iter().filter_map(|it| place(it.position()));
-    let Some((line, column)) = begins.filter(|it| *it <= at).last() else { return "" };
+    let mut begins = ast.statements().iter().filter_map(|it| place(it.position()));
+    let Some((line, column)) = begins.rfind(|it| *it <= at) else { return "" };
     let above: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let letters = text[above..].char_indices().nth(column.saturating_sub(1));
     &text[..above + letters.map_or(0, |it| it.0)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zinit_host::interrupt::Woken;
-use zinit_host::refusal::{Kind, Refusal, nearest};
+use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::script::{self, Ended};
 use zinit_host::sitting::Came;
 use zinit_host::words::Word;
@@ -12,6 +12,7 @@ use super::look::{Look, is_editable};
 use super::prompt;
 use super::slash::Slash;
 use super::{Leaves, Room, at_home};
+use crate::doc::{is_meant, unknown};
 use crate::line::Keys;
 use crate::{line, render, show, usage};
 
@@ -149,28 +150,5 @@ impl Room<'_> {
         };
         self.lines.edit_by(keys);
         Ok(())
-    }
-}
-
-/// Whether a function is meant by `name`, `name()`, `.name`, `Type.name` or `module::name`.
-fn is_meant(it: &Word, name: &str) -> bool {
-    let name = name.trim_end_matches("()");
-    if let Some((module, name)) = name.rsplit_once("::") {
-        return it.name == name
-            && (it.module == module || it.module.ends_with(&format!("/{module}")));
-    }
-    match name.rsplit_once('.') {
-        Some(("", name)) => it.of.is_some() && it.name == name,
-        Some((of, name)) => it.of.as_deref() == Some(of) && it.name == name,
-        None => it.name == name,
-    }
-}
-
-fn unknown<'a>(name: &str, all: impl Iterator<Item = &'a Word>) -> Refusal {
-    let refusal = Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"));
-    let bare = name.trim_end_matches("()").rsplit(['.', ':']).next().unwrap_or(name);
-    match nearest(bare, all.map(|it| it.name.as_str())) {
-        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-        None => refusal.hint("`/functions` lists them"),
     }
 }
