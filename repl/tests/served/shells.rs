@@ -35,6 +35,9 @@ fn a_shell_completes_commands_services_signals_hooks_and_proxies() {
     let world = World::new();
     world.post("web", "Running", |_| ());
     world.post("worker", "Running", |_| ());
+    let file = world.dir.join("cfg/zinit/web.yaml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, "exec: sleep 1").unwrap();
     let mut client = Client::connect(&world.dir.join("var/zinit.sock")).unwrap();
     let gate =
         json!({ "name": "gate", "service": "web", "listen": ":4081", "backend": "localhost:4082" });
