@@ -1,7 +1,7 @@
 //! The terminal as it was before, whatever ends this process but `SIGKILL`; and Ctrl-C.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write, stdin};
+use std::io::{ErrorKind, Write, stderr, stdin, stdout};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process;
@@ -103,6 +103,8 @@ impl Terminal {
     fn leave(&self, signal: Signal) -> ! {
         let _waits = show::held();
         let begun = Offspring::now();
+        // Who waits for them writes nothing meanwhile, and is not to write afterwards.
+        let _silent = (!begun.is_empty()).then(|| (stdout().lock(), stderr().lock()));
         begun.end();
         if self.is_ours() {
             self.resume();
