@@ -288,7 +288,7 @@ mod tests {
             assert!(parts.len() > 1_000 && parts.len() < 10_000, "{}", parts.len());
         }
         let begun = std::time::Instant::now();
-        assert!(super::super::is_whole(&text));
+        assert!(super::super::whole::is_whole(&text));
         println!("whole: {:?}", begun.elapsed());
     }
 }
