@@ -73,6 +73,7 @@ pub mod event;
 pub mod forecast;
 mod glob;
 pub mod graph;
+pub mod harmless;
 pub mod home;
 pub mod hooks;
 pub mod identity;

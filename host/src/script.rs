@@ -2,9 +2,13 @@
 
 mod meant;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
+use nix::fcntl::OFlag;
 use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, Position, Scope};
 use serde_json::Value;
 
@@ -72,23 +76,56 @@ pub fn run(session: &Rc<Session>, script: &Script<'_>) -> Ended {
     }
 }
 
-/// The text of a script file.
+/// Above this many bytes a file is no script.
+const LARGEST: u64 = 16 << 20;
+
+/// The text of a script file, which may also be a pipe: `zinit <(echo 1)`.
 ///
 /// # Errors
-/// When it cannot be read, or is no text.
+/// When it cannot be read, is no text or is too large.
 pub fn read(path: &Path) -> Result<String, Refusal> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let shown = path.display();
-        let message = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file {shown}"),
-            _ => format!("cannot read {shown}: {error}"),
-        };
-        Refusal::new(Kind::Storage, message)
-    })?;
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    text_of(path, file)
+}
+
+/// The same where nothing could end a wait for whoever writes: a pipe or a device is refused.
+///
+/// # Errors
+/// As [`read`], and when it is no regular file.
+pub fn read_regular(path: &Path) -> Result<String, Refusal> {
+    let mut options = File::options();
+    // Whoever opens a pipe would wait for its other end.
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path).map_err(|error| unreadable(path, &error))?;
+    let is_file = file.metadata().map_err(|error| unreadable(path, &error))?.is_file();
+    if !is_file {
+        let message = format!("cannot read {}: it is no regular file", path.display());
+        return Err(Refusal::new(Kind::Storage, message));
+    }
+    text_of(path, file)
+}
+
+fn text_of(path: &Path, file: File) -> Result<String, Refusal> {
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > LARGEST {
+        let message = format!("cannot read {}: a script has at most 16 MiB", path.display());
+        return Err(Refusal::new(Kind::Storage, message));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let message = format!("{} is no script: {}", path.display(), error.utf8_error());
         Refusal::new(Kind::BadArgument, message)
     })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
+    let shown = path.display();
+    let message = match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {shown}"),
+        _ => format!("cannot read {shown}: {error}"),
+    };
+    Refusal::new(Kind::Storage, message)
 }
 
 /// A value as Rhai writes it; nothing for `()`.
@@ -246,4 +283,27 @@ pub(crate) fn lowered(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|it| it.to_ascii_lowercase());
     first.into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_a_device_and_a_file_without_an_end_are_no_scripts() {
+        let dir = std::env::temp_dir().join(format!("zinit-script-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let (pipe, file) = (dir.join("pipe"), dir.join("a.rhai"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        std::fs::write(&file, "1").expect("a file");
+        for path in [pipe.as_path(), Path::new("/dev/zero"), &dir] {
+            let refusal = read_regular(path).expect_err("it is no file");
+            assert!(refusal.message.ends_with("it is no regular file"), "{}", refusal.message);
+        }
+        assert_eq!(read_regular(&file).as_deref(), Ok("1"));
+        assert_eq!(read(&file).as_deref(), Ok("1"));
+        let refusal = read(Path::new("/dev/zero")).expect_err("it has no end");
+        assert!(refusal.message.contains("16 MiB"), "{}", refusal.message);
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+    }
 }

@@ -31,8 +31,8 @@ pub(crate) use desk::tidy;
 use hint::Hints;
 use keys::MENU;
 pub(crate) use keys::{Keys, edit_mode, told as keys_told};
+pub(crate) use whole::Growing;
 use whole::Whole;
-pub(crate) use whole::is_whole;
 
 /// How many lines the menu takes at most.
 const MENU_LINES: u16 = 10;

@@ -15,9 +15,9 @@ use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::rpc::client::Client;
 
 use crate::commands::{Context, Outcome};
-use crate::harmless::harmless;
 use crate::render::{self, Paint, items, word};
 use crate::when::{self, When};
+use zinit_host::harmless::harmless;
 
 pub(crate) const EXAMPLES: &str = "\
 A line is `[+] NAME: TEXT` if it came from stdout, [-] from stderr, and [!] if Zinit tells something

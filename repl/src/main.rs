@@ -16,7 +16,6 @@ mod completions;
 mod doc;
 mod events;
 mod halt;
-mod harmless;
 mod highlight;
 mod line;
 mod logs;

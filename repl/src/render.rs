@@ -10,6 +10,7 @@ use nu_ansi_term::{Color, Style};
 use serde_json::{Value, json};
 use zinit_host::refusal::{Kind, Refusal};
 
+use crate::show::text::visible_lines;
 pub(crate) use times::{ago, clock, in_secs, secs_since, since};
 
 /// Whether to use colours.
@@ -88,14 +89,18 @@ pub(crate) fn is_read(text: &str) -> bool {
 
 /// Says on stderr what somebody should know, whoever that is.
 pub(crate) fn warn(text: &str) {
-    let text = Paint::for_stderr().on(Color::Yellow.normal(), text);
-    let _ = writeln!(stderr(), "{text}");
+    let _ = stderr().write_all(warning(text).as_bytes());
+}
+
+/// What [`warn`] says.
+pub(crate) fn warning(text: &str) -> String {
+    Paint::for_stderr().on(Color::Yellow.normal(), &visible_lines(text)) + "\n"
 }
 
 /// Says something in passing to whoever sits before the terminal, if anybody does.
 pub(crate) fn remark(text: &str) {
     if stderr().is_terminal() {
-        let text = Paint::for_stderr().on(Style::new().dimmed(), text);
+        let text = Paint::for_stderr().on(Style::new().dimmed(), &visible_lines(text));
         let _ = writeln!(stderr(), "{text}");
     }
 }
@@ -142,18 +147,21 @@ pub(crate) fn refusal(refusal: &Refusal, paint: Paint) -> String {
     refusal_as(&paint.on(Color::Red.bold(), "error:"), refusal, paint)
 }
 
-/// The same under another heading.
+/// The same under another heading. What it says may come from anywhere: it does nothing to the terminal but
+/// to be drawn.
 pub(crate) fn refusal_as(heading: &str, refusal: &Refusal, paint: Paint) -> String {
+    let message = visible_lines(&refusal.message);
+    let hint = refusal.hint.as_deref().map(visible_lines);
     // Where in a script it was noticed does not matter, and one line is enough.
-    if let (Kind::NoServer, Some(hint)) = (refusal.kind, &refusal.hint) {
-        return format!("{heading} {}; {hint}\n", refusal.message);
+    if let (Kind::NoServer, Some(hint)) = (refusal.kind, &hint) {
+        return format!("{heading} {message}; {hint}\n");
     }
-    let mut text = format!("{heading} {}\n", refusal.message);
+    let mut text = format!("{heading} {message}\n");
     text += &place::drawn(refusal, place::look());
     for problem in refusal.data.get("problems").and_then(Value::as_array).into_iter().flatten() {
         text += &self::refusal(&inner(problem), paint);
     }
-    if let Some(hint) = &refusal.hint {
+    if let Some(hint) = hint {
         let _ = writeln!(text, "{} {hint}", paint.on(Color::Cyan.bold(), "hint:"));
     }
     text
@@ -401,6 +409,21 @@ mod tests {
         let text = "error: unknown key `exce`\n  --> web.yaml:12:2\n 12 | \texce: true\n    | \t^\n\
             hint: did you mean `exec`?\n";
         assert_eq!(refusal(&it, PLAIN), text);
+    }
+
+    #[test]
+    fn what_a_refusal_says_does_nothing_to_the_terminal() {
+        let it = Refusal::new(Kind::BadArgument, "a\u{1b}[2J\tb\nc")
+            .hint("\u{1b}]0;title\u{7}")
+            .with("path", "d\u{1b}[2J.rhai")
+            .with("line", 1)
+            .with("problems", json!([{ "message": "e\u{9b}2J", "hint": "\r" }]));
+        let text = "error: a\\u{1b}[2J\tb\nc\n  --> d\\u{1b}[2J.rhai:1:1\n\
+            error: e\\u{9b}2J\nhint: \\r\nhint: \\u{1b}]0;title\\u{7}\n";
+        assert_eq!(refusal(&it, PLAIN), text);
+        let it = Refusal::new(Kind::NoServer, "no \u{1b}").hint("\u{1b}");
+        assert_eq!(refusal(&it, PLAIN), "error: no \\u{1b}; \\u{1b}\n");
+        assert!(warning("a\u{1b}c").contains("a\\u{1b}c"));
     }
 
     #[test]

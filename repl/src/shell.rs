@@ -11,6 +11,7 @@ pub(crate) mod lexicon;
 mod lines;
 pub(crate) mod look;
 mod obey;
+mod offspring;
 mod prompt;
 mod record;
 pub(crate) mod slash;

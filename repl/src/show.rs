@@ -30,7 +30,7 @@ use text::{clean, width};
 use units::{Unit, Units};
 
 pub(crate) use help::help;
-pub(crate) use pager::paged;
+pub(crate) use pager::{held, paged};
 pub(crate) use reference::{doc, functions};
 pub(crate) use source::source;
 

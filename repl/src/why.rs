@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, Outcome};
-use crate::harmless::harmless;
 use crate::render::{Paint, ago, in_secs, items, number, secs_since, word};
+use zinit_host::harmless::harmless;
 
 /// Asks for it and draws it.
 pub(crate) fn run(cx: &Context, names: &[String]) -> Outcome {

@@ -77,6 +77,61 @@ fn a_signal_that_ends_it_ends_what_runs_as_well() {
 }
 
 #[test]
+fn a_signal_ends_it_also_while_its_output_is_stopped() {
+    let home = Home::new();
+    for (signal, expected) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let screen = noted(&home);
+        let pid = screen.process().expect("it runs");
+        screen.enters("loop { print(\"more\") }").shows("more").presses("C-s");
+        home.until("it waits for the terminal", || {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+            tasks.flatten().any(|it| {
+                let waits = fs::read_to_string(it.path().join("wchan")).unwrap_or_default();
+                let call = fs::read_to_string(it.path().join("syscall")).unwrap_or_default();
+                waits.contains("n_tty_write") || waits == "wait_woken" || call.starts_with("1 0x1 ")
+            })
+        });
+        screen.signals(signal);
+        assert_eq!(code(&home, &screen), expected, "{signal}");
+    }
+}
+
+/// The names of the programs that a process has begun, and that those have begun.
+fn below(pid: i32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let all = tasks.filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
+    let all: String = all.collect();
+    let names = |pid: &str| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let more = pid.parse().map_or(Vec::new(), below);
+        [vec![name.trim().to_owned()], more].concat()
+    };
+    all.split_whitespace().flat_map(names).collect()
+}
+
+#[test]
+fn a_signal_that_ends_it_ends_a_pager_and_an_editor_as_well() {
+    let home = Home::new();
+    home.write("editor", "stty raw -echo; printf begun; exec sleep 600\n");
+    for (keys, program) in [("", "less"), ("abc", "sleep")] {
+        let screen = Screen::with(&home, 80, 24, &[("EDITOR", "sh editor")]);
+        home.write(
+            "noted",
+            "stty -a > before; zinit; echo $? > code; stty -a > after; stty sane\n",
+        );
+        screen.enters("sh noted").prompts();
+        match keys {
+            "" => screen.enters("/functions"),
+            keys => screen.says(keys).presses("C-o"),
+        };
+        let pid = screen.process().expect("it runs");
+        home.until(program, || below(pid).iter().any(|it| it == program));
+        screen.signals(Signal::SIGTERM);
+        assert_eq!(code(&home, &screen), 143, "{program}");
+    }
+}
+
+#[test]
 fn sigint_from_elsewhere_ends_nothing_at_the_prompt() {
     let home = Home::new();
     let screen = noted(&home);

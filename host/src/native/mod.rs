@@ -6,6 +6,7 @@
 
 pub mod env;
 pub mod fs;
+pub mod log;
 pub mod net;
 pub mod proc;
 pub mod record;
@@ -124,6 +125,7 @@ pub fn teach(engine: &mut Engine, session: &Rc<Session>) {
     combine_with_exported_module!(&mut host, "rpc", rpc::words);
     combine_with_exported_module!(&mut host, "net", net::words);
     combine_with_exported_module!(&mut host, "fs", fs::words);
+    combine_with_exported_module!(&mut host, "log", log::words);
     combine_with_exported_module!(&mut host, "time", time::words);
     combine_with_exported_module!(&mut host, "env", env::words);
     combine_with_exported_module!(&mut host, "signal", signal::words);

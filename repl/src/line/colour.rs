@@ -7,6 +7,7 @@ use nu_ansi_term::{Color, Style};
 use reedline::{Highlighter, StyledText};
 use zinit_host::policy::pieces::{Piece, is_keyword, pieces};
 
+use super::place::LONG;
 use crate::shell::lexicon::{Lexicon, Shared};
 use crate::shell::slash;
 
@@ -49,7 +50,7 @@ pub(crate) struct Colours {
 impl Highlighter for Colours {
     fn highlight(&self, line: &str, cursor: usize) -> StyledText {
         let mut styled = StyledText::new();
-        if self.is_on {
+        if self.is_on && line.len() <= LONG {
             styled.buffer = painted(line, cursor, &self.lexicon.open());
         } else {
             styled.push((Style::new(), line.to_owned()));
@@ -231,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn a_very_long_text_is_not_coloured() {
+        let shared = Shared::default();
+        let colours = Colours { lexicon: shared, is_on: true };
+        let count = |text: &str| colours.highlight(text, 0).buffer.len();
+        assert_eq!(count(&"let a = 1;\n".repeat(LONG / 11 + 1)), 1);
+        assert!(count("let a = 1;\n") > 1);
+    }
+
+    #[test]
     fn of_a_long_text_what_can_be_seen_is_coloured() {
         let text = "let a = 1;\n".repeat(2_000);
         let of = |cursor| painted(&text, cursor, &lexicon());
@@ -278,7 +288,7 @@ mod tests {
             assert!(parts.len() > 1_000 && parts.len() < 10_000, "{}", parts.len());
         }
         let begun = std::time::Instant::now();
-        assert!(super::super::is_whole(&text));
+        assert!(super::super::whole::is_whole(&text));
         println!("whole: {:?}", begun.elapsed());
     }
 }

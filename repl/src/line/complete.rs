@@ -1,5 +1,7 @@
 //! What may be meant by what is being said: a function of the lexicon, a line and a place in it.
 
+mod quote;
+
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
@@ -10,10 +12,12 @@ use zinit_host::refusal::nearest;
 use zinit_host::words::Word;
 
 use super::files;
-use super::place::{Call, Place, Tokens};
+use super::place::{Call, LONG, Place, Tokens};
 use super::types::{Type, canonical, receiver, type_of};
 use crate::shell::lexicon::{Lexicon, Shared};
 use crate::shell::slash;
+use crate::show::text::{has_control, visible};
+use quote::Quote;
 
 /// The keywords that begin or join what is said.
 const KEYWORDS: [&str; 22] = [
@@ -41,6 +45,12 @@ impl Candidate {
     fn inserting(self, insert: String) -> Self {
         Self { insert, ..self }
     }
+
+    /// The same inside a text, which goes on with `end`; none if it cannot be written there.
+    fn inside(self, quote: Quote, end: &str) -> Option<Self> {
+        let name = quote.written(&self.name)?;
+        Some(Self { insert: format!("{name}{end}"), name, help: self.help })
+    }
 }
 
 /// What may be meant at a place, and where what is typed of it begins.
@@ -61,7 +71,7 @@ impl Completer for Words {
         let span = Span::new(meant.begin, pos);
         let suggestion = |it: Candidate| Suggestion {
             display_override: Some(it.name),
-            description: Some(it.help).filter(|it| !it.is_empty()),
+            description: Some(visible(&it.help)).filter(|it| !it.is_empty()),
             value: it.insert,
             span,
             ..Suggestion::default()
@@ -72,6 +82,9 @@ impl Completer for Words {
 
 /// What may be meant at `pos`, a place in `line` between two characters.
 pub(crate) fn complete(lexicon: &Lexicon, line: &str, pos: usize) -> Meant {
+    if line.len() > LONG {
+        return Meant { begin: pos, all: Vec::new() };
+    }
     let (said, rest) = line.split_at(pos);
     match command(said) {
         Some(Asked::Nothing) => Meant { begin: pos, all: Vec::new() },
@@ -130,7 +143,7 @@ fn arguments(lexicon: &Lexicon, entry: &slash::Entry, said: &str) -> Vec<Candida
             let functions = functions(lexicon.functions(), false);
             functions.into_iter().map(|it| Candidate { insert: it.name.clone(), ..it }).collect()
         }
-        "FILE" => paths(said, ""),
+        "FILE" => paths(said, Quote::Bare, ""),
         "[FILTER]" if entry.name == "functions" => {
             let mut modules: Vec<&str> =
                 lexicon.words.iter().map(|it| it.module.as_str()).collect();
@@ -264,15 +277,15 @@ fn in_text(
     said: &str,
     rest: &str,
 ) -> Vec<Candidate> {
+    let kind = Quote::of(tokens.word(text));
     let quote = tokens.word(text).chars().next().filter(|it| *it != '}').unwrap_or('`');
     let quote = if rest.starts_with(quote) { String::new() } else { quote.to_string() };
     let close = |names: Vec<Candidate>, end: &str| -> Vec<Candidate> {
-        let closed = |it: Candidate| Candidate { insert: format!("{}{end}", it.name), ..it };
-        names.into_iter().map(closed).collect()
+        names.into_iter().filter_map(|it| it.inside(kind, end)).collect()
     };
     if tokens.before(text) == "import" {
         let mut all = close(modules(lexicon), &quote);
-        all.extend(scripts(said, &quote));
+        all.extend(scripts(said, kind, &quote));
         return all;
     }
     if let Some(value) = tokens.indexed(text) {
@@ -281,21 +294,25 @@ fn in_text(
         let keys = keys.into_iter().map(|it| Candidate::new(it, "key")).collect();
         return close(keys, &format!("{quote}{end}"));
     }
-    let Some(call) = tokens.call(text) else { return paths_only(said, &quote) };
+    let Some(call) = tokens.call(text) else { return paths_only(said, kind, &quote) };
     let is_method = tokens.before(call.name) == ".";
     let fits = callee(lexicon, tokens, call);
     let name = tokens.word(call.name);
     let named: Vec<&Word> = lexicon.functions().filter(|it| it.name == name && fits(it)).collect();
     let taking = |it: &&&Word| own_params(it, is_method).nth(call.index).is_some();
-    let Some(word) = named.iter().find(taking) else { return paths_only(said, &quote) };
+    let Some(word) = named.iter().find(taking) else {
+        return paths_only(said, kind, &quote);
+    };
     let is_last = named.iter().all(|it| own_params(it, is_method).count() <= call.index + 1);
     let ends = is_last && call.is_direct && rest.trim().is_empty();
     let end = if ends && !quote.is_empty() { ")" } else { "" };
     let param = plain(own_params(word, is_method).nth(call.index).unwrap_or_default());
     match param {
-        "path" | "file" | "filename" | "dir" | "directory" => paths(said, &format!("{quote}{end}")),
+        "path" | "file" | "filename" | "dir" | "directory" => {
+            paths(said, kind, &format!("{quote}{end}"))
+        }
         _ => match values(lexicon, word, param) {
-            none if none.is_empty() => paths_only(said, &quote),
+            none if none.is_empty() => paths_only(said, kind, &quote),
             values => close(values, &format!("{quote}{end}")),
         },
     }
@@ -359,28 +376,28 @@ fn modules(lexicon: &Lexicon) -> Vec<Candidate> {
 }
 
 /// Scripts as `import` calls them.
-fn scripts(said: &str, quote: &str) -> Vec<Candidate> {
+fn scripts(said: &str, quote: Quote, end: &str) -> Vec<Candidate> {
     let is_script = |it: &std::path::Path| it.extension().is_some_and(|it| it == "rhai");
     let script = |path: String| match path.strip_suffix(".rhai") {
-        Some(name) => Candidate::new(name, "script").inserting(format!("{name}{quote}")),
-        None => Candidate::new(path, "directory"),
+        Some(name) => Candidate::new(name, "script").inside(quote, end),
+        None => Candidate::new(path, "directory").inside(quote, ""),
     };
-    files::beginning(said, is_script).into_iter().map(script).collect()
+    files::beginning(&quote.read(said), is_script).into_iter().filter_map(script).collect()
 }
 
 /// Paths, if what is said begins as one does.
-fn paths_only(said: &str, quote: &str) -> Vec<Candidate> {
+fn paths_only(said: &str, quote: Quote, end: &str) -> Vec<Candidate> {
     let is_path = ["/", "./", "../", "~/"].iter().any(|it| said.starts_with(it));
-    if is_path { paths(said, quote) } else { Vec::new() }
+    if is_path { paths(said, quote, end) } else { Vec::new() }
 }
 
 /// Files, each with what closes the string, and directories, which go on.
-fn paths(said: &str, end: &str) -> Vec<Candidate> {
+fn paths(said: &str, quote: Quote, end: &str) -> Vec<Candidate> {
     let path = |it: String| match it.ends_with('/') {
-        true => Candidate::new(it, "directory"),
-        false => Candidate::new(it.as_str(), "").inserting(format!("{it}{end}")),
+        true => Candidate::new(it, "directory").inside(quote, ""),
+        false => Candidate::new(it, "").inside(quote, end),
     };
-    files::beginning(said, |_| true).into_iter().map(path).collect()
+    files::beginning(&quote.read(said), |_| true).into_iter().filter_map(path).collect()
 }
 
 /// Those that begin as it is typed; if there are none, those that have it in them; if there are none, the
@@ -388,7 +405,8 @@ fn paths(said: &str, end: &str) -> Vec<Candidate> {
 fn fitting(all: Vec<Candidate>, said: &str, begin: usize) -> Meant {
     let typed = said[begin..].to_lowercase();
     let fits = |test: &dyn Fn(&str) -> bool| -> Vec<Candidate> {
-        all.iter().filter(|it| test(&it.name.to_lowercase())).cloned().collect()
+        let is_fit = |it: &&Candidate| !has_control(&it.name) && test(&it.name.to_lowercase());
+        all.iter().filter(is_fit).cloned().collect()
     };
     let mut found = fits(&|it| it.starts_with(&typed));
     if found.is_empty() && typed.len() > 1 {

@@ -14,10 +14,11 @@ pub(crate) fn beginning(said: &str, wanted: impl Fn(&Path) -> bool) -> Vec<Strin
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let mut found: Vec<String> = entries
         .filter_map(|it| {
-            let is_dir = it.path().is_dir();
             let own = it.file_name().into_string().ok()?;
             let is_meant =
                 own.starts_with(name) && (name.starts_with('.') || !own.starts_with('.'));
+            // What it is takes another look at the disk, which only those are worth that are meant.
+            let is_dir = is_meant && it.path().is_dir();
             let fits = is_meant && (is_dir || wanted(&it.path()));
             fits.then(|| format!("{dir}{own}{}", if is_dir { "/" } else { "" }))
         })

@@ -7,9 +7,10 @@ use zinit_host::policy::pieces::Piece;
 
 use super::complete::{callee, own_params, plain};
 use super::desk::Desk;
-use super::place::Tokens;
+use super::place::{LONG, Tokens};
 use crate::shell::lexicon::{Lexicon, Shared};
 use crate::shell::slash;
+use crate::show::text::visible_lines;
 
 /// Hints at what may come next. Only what was said before can be taken over.
 pub(crate) struct Hints {
@@ -38,7 +39,7 @@ impl Hinter for Hints {
     ) -> String {
         self.rest.clear();
         // Without dim letters a hint looks as if it had been typed.
-        if !use_ansi_coloring || line.is_empty() || pos < line.len() {
+        if !use_ansi_coloring || line.is_empty() || pos < line.len() || line.len() > LONG {
             return String::new();
         }
         self.rest = before(line, history).unwrap_or_default();
@@ -46,7 +47,7 @@ impl Hinter for Hints {
             "" => signature(line, &self.lexicon.open()).unwrap_or_default(),
             rest => rest.to_owned(),
         };
-        if hint.is_empty() { hint } else { Color::DarkGray.paint(hint).to_string() }
+        if hint.is_empty() { hint } else { Color::DarkGray.paint(visible_lines(&hint)).to_string() }
     }
 
     fn complete_hint(&self) -> String {

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use zinit_host::policy::pieces::{Piece, pieces};
 
+/// Above this many bytes a text is only kept: to look at it takes longer than to press a key.
+pub(super) const LONG: usize = 256 << 10;
+
 /// The pieces of a text without its comments.
 pub(crate) struct Tokens<'a> {
     text: &'a str,

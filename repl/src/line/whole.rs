@@ -1,5 +1,7 @@
 //! Whether a text is complete, or its next line is still to come.
 
+use std::ops::Range;
+
 use reedline::{ValidationResult, Validator};
 use rhai::{Engine, LexError, OptimizationLevel, ParseError, ParseErrorType, Position};
 use zinit_host::policy::pieces::{Piece, pieces};
@@ -70,8 +72,16 @@ enum Openness {
     Mistaken,
 }
 
-fn openness(text: &str, pieces: &[(Piece, std::ops::Range<usize>)]) -> Openness {
+fn openness(text: &str, pieces: &[(Piece, Range<usize>)]) -> Openness {
     let mut open = Vec::new();
+    match still_open(&mut open, text, pieces) {
+        Openness::Closed if !open.is_empty() => Openness::Open,
+        openness => openness,
+    }
+}
+
+/// Opens and closes brackets; `Open` is a piece that does not end.
+fn still_open(open: &mut Vec<char>, text: &str, pieces: &[(Piece, Range<usize>)]) -> Openness {
     for (piece, at) in pieces {
         let word = &text[at.clone()];
         let closes = match (piece, word) {
@@ -98,7 +108,70 @@ fn openness(text: &str, pieces: &[(Piece, std::ops::Range<usize>)]) -> Openness 
             _ => {}
         }
     }
-    if open.is_empty() { Openness::Closed } else { Openness::Open }
+    Openness::Closed
+}
+
+/// A text that comes line by line: each is looked at once, so that a long one takes no longer for each of
+/// its lines.
+#[derive(Default)]
+pub(crate) struct Growing {
+    text: String,
+    /// Up to here the brackets are known that are open.
+    known: usize,
+    open: Vec<char>,
+}
+
+impl Growing {
+    /// Whether nothing was said yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Adds a line.
+    pub(crate) fn add(&mut self, line: &str) {
+        self.text += line;
+    }
+
+    /// The text.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// As [`is_whole`]; to be asked after each line.
+    pub(crate) fn is_whole(&mut self) -> bool {
+        if self.text.len() <= SHORT {
+            return is_whole(&self.text);
+        }
+        // What is for the shell itself is whole with its first line.
+        let is_first = self.text.trim_end().lines().nth(1).is_none();
+        (is_first || !self.lacks_brackets()) && is_whole(&self.text)
+    }
+
+    fn lacks_brackets(&mut self) -> bool {
+        let rest = &self.text[self.known..];
+        let pieces = pieces(rest);
+        let mut open = self.open.clone();
+        match still_open(&mut open, rest, &pieces) {
+            Openness::Mistaken => return false,
+            // It may end in the next line.
+            Openness::Open => return true,
+            Openness::Closed => {}
+        }
+        // The brace that ends a `${` is known by what is before it.
+        let is_in_text = pieces.iter().fold(0_isize, |depth, (piece, at)| match piece {
+            Piece::Text => {
+                let word = &rest[at.clone()];
+                depth + isize::from(word.ends_with("${") && word.starts_with(['`', '}']))
+                    - isize::from(word.starts_with('}'))
+            }
+            _ => depth,
+        });
+        let lacks = !open.is_empty();
+        if is_in_text == 0 {
+            (self.known, self.open) = (self.text.len(), open);
+        }
+        lacks
+    }
 }
 
 fn mistake(text: &str) -> Option<ParseError> {
@@ -203,6 +276,31 @@ mod tests {
             ["let = 1", "1 + )", "\"abc", "}", "(]", "f(\"a", "let = {", "a b", "fn f(1", "'"]
         {
             assert!(is_whole(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_comes_line_by_line_is_whole_where_all_of_it_is() {
+        let long = "a(b); // (\n".repeat(SHORT);
+        for (text, end) in [
+            ("fn f() {\n", "}\n"),
+            ("fn f() {\nlet a = `${\n1}`;\n/* ( \n*/\n", "}\n"),
+            ("let a = `\n{", "\n`;\n"),
+            ("fn f() {\n", "let a = `(${g(\n`}`\n)} )`;\n}\n"),
+            ("fn f() {\n", ")\n"),
+            ("", ""),
+        ] {
+            let text = format!("{text}{long}{end}");
+            let mut growing = Growing::default();
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let begins = lines.len().min(SHORT / 11);
+            for (at, line) in lines.iter().enumerate() {
+                growing.add(line);
+                // Otherwise this test is as slow as what it is about.
+                if at >= begins && (at < begins + 50 || at > lines.len() - 5) {
+                    assert_eq!(growing.is_whole(), is_whole(&growing.text), "{at} {line}");
+                }
+            }
         }
     }
 

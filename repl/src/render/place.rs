@@ -4,10 +4,10 @@ use std::io::{IsTerminal, stderr};
 
 use serde_json::Value;
 use zinit_host::refusal::Refusal;
+use zinit_host::sitting::INPUT;
 
 use crate::shell::look::Look;
-use crate::show::text::{clean, ellipsis, fill, width};
-use zinit_host::sitting::INPUT;
+use crate::show::text::{clean, ellipsis, fill, visible, width};
 
 /// How wide a line is shown where nobody tells how much room there is.
 const WIDTH: usize = 160;
@@ -32,7 +32,7 @@ pub(super) fn drawn(refusal: &Refusal, look: Look) -> String {
     let mut text = String::new();
     // What was just said needs no name.
     if path != INPUT && !refusal.message.starts_with(&format!("{path}:{line}:")) {
-        text += &format!("  --> {path}:{line}:{column}\n");
+        text += &format!("  --> {}:{line}:{column}\n", visible(path));
     }
     if let Some(source) = word("source") {
         let count = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);

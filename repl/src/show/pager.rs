@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Write as _, stdin};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -21,6 +22,14 @@ use crate::shell::look::Look;
 
 /// Leaves at once what fits, shows colours, and leaves the screen as it is.
 const LESS: [&str; 2] = ["less", "-RFX"];
+
+/// Who has this keeps the shell from going on after a pager: whoever ends both.
+static GOES_ON: Mutex<()> = Mutex::new(());
+
+/// Keeps the shell from going on after a pager.
+pub(crate) fn held() -> MutexGuard<'static, ()> {
+    GOES_ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Prints a text; one that is higher than the terminal, a page at a time.
 pub(crate) fn paged(text: &str, look: Look) {
@@ -58,6 +67,7 @@ fn through(pager: &[String], text: &str) -> nix::Result<()> {
     let _ = input.write_all(text.as_bytes());
     drop(input);
     while waitpid(pid, None) == Err(Errno::EINTR) {}
+    let _goes_on = held();
     if let Some(before) = before {
         let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
     }

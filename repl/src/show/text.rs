@@ -20,15 +20,33 @@ pub(crate) fn painted_width(text: &str) -> usize {
 /// A text of which each character is one that a terminal draws: others are written as Rhai escapes them,
 /// and so is what is not ASCII where only that is understood.
 pub(crate) fn clean(text: &str, look: Look) -> String {
+    escaped(text, |it| is_control(it) || !look.is_utf8 && !it.is_ascii())
+}
+
+/// The same where any letter is understood.
+pub(crate) fn visible(text: &str) -> String {
+    escaped(text, is_control)
+}
+
+/// The same of several lines: where they end, and their tabs, stay.
+pub(crate) fn visible_lines(text: &str) -> String {
+    escaped(text, |it| is_control(it) && !matches!(it, '\n' | '\t'))
+}
+
+fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for it in text.chars() {
         match it {
-            it if is_control(it) => out.extend(it.escape_default()),
-            it if !look.is_utf8 && !it.is_ascii() => out.extend(it.escape_default()),
+            it if is_meant(it) => out.extend(it.escape_default()),
             it => out.push(it),
         }
     }
     out
+}
+
+/// Whether any character of a text does something else than to be drawn.
+pub(crate) fn has_control(text: &str) -> bool {
+    text.contains(is_control)
 }
 
 /// Whether a character does something else than to be drawn: also those that turn the direction of writing.
@@ -127,6 +145,8 @@ mod tests {
     fn no_control_character_is_left() {
         assert_eq!(clean("a\x1b[2Jb\n\u{9b}\u{202e}é", NARROW), "a\\u{1b}[2Jb\\n\\u{9b}\\u{202e}é");
         assert_eq!(clean("é", ASCII), "\\u{e9}");
+        assert_eq!(visible("é\t\x1b"), "é\\t\\u{1b}");
+        assert_eq!(visible_lines("a\n\tb\r\x07"), "a\n\tb\\r\\u{7}");
     }
 
     #[test]

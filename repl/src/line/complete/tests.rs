@@ -134,6 +134,51 @@ fn tempdir() -> std::path::PathBuf {
 }
 
 #[test]
+fn names_of_files_are_escaped_and_those_that_would_do_something_are_not_offered() {
+    let dir = tempdir();
+    for name in ["say \"hi\".txt", "back\\slash", "tick`", "title\u{1b}]0;err\u{7}", "lines\n"] {
+        std::fs::write(dir.join(name), "").expect("a file");
+    }
+    let dir = dir.to_str().expect("a path");
+    assert_eq!(completed(&format!("f(\"{dir}/s|")), format!("f(\"{dir}/say \\\"hi\\\".txt\""));
+    assert_eq!(
+        completed(&format!("f(\"{dir}/say \\\"h|")),
+        format!("f(\"{dir}/say \\\"hi\\\".txt\"")
+    );
+    assert_eq!(completed(&format!("f(\"{dir}/b|")), format!("f(\"{dir}/back\\\\slash\""));
+    assert_eq!(completed(&format!("f(`{dir}/t|")), format!("f(`{dir}/tick```"));
+    assert_eq!(completed(&format!("/load {dir}/s|")), format!("/load {dir}/say \"hi\".txt"));
+    assert_eq!(inserted(&format!("/load {dir}/|")).len(), 3);
+    assert_eq!(inserted(&format!("f(\"{dir}/|")).len(), 3);
+    std::fs::remove_dir_all(dir).expect("it is removed");
+}
+
+#[test]
+fn keys_are_escaped_and_what_is_told_of_them_does_nothing() {
+    let mut lexicon = lexicon();
+    let keys = ["say \"hi\"", "title\u{1b}]0;err\u{7}"].map(str::to_owned).to_vec();
+    lexicon.variables.iter_mut().find(|it| it.name == "status").expect("a map").keys = keys;
+    lexicon.own[0].doc = "Clears \u{1b}[2J.".to_owned();
+    let name = lexicon.own[0].name.clone();
+    let line = "status[\"";
+    let all = complete(&lexicon, line, line.len()).all;
+    let inserted: Vec<&str> = all.iter().map(|it| it.insert.as_str()).collect();
+    assert_eq!(inserted, ["say \\\"hi\\\"\"]"]);
+    let shared = Shared::default();
+    *shared.open() = lexicon;
+    let result = Words(shared).complete(&name, name.len());
+    let told =
+        result.suggestions().iter().filter_map(|it| it.description.as_deref()).collect::<String>();
+    assert!(told.contains("Clears \\u{1b}[2J."), "{told}");
+}
+
+#[test]
+fn in_a_very_long_text_nothing_is_offered() {
+    let text = format!("{}zinit_k", "1;\n".repeat(LONG / 3));
+    assert!(complete(&lexicon(), &text, text.len()).all.is_empty());
+}
+
+#[test]
 fn every_keyword_is_one() {
     assert!(KEYWORDS.iter().all(|it| is_keyword(it)));
 }

@@ -2,7 +2,7 @@
 
 /// What a service wrote, as a terminal may see it: it may colour its own line, and nothing else. What
 /// would move the cursor, clear the screen or set a title is shown as `^[` and the like.
-pub(crate) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.trim_end_matches('\r');
     while let Some(it) = rest.chars().next() {
