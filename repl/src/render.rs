@@ -10,7 +10,7 @@ use nu_ansi_term::{Color, Style};
 use serde_json::{Value, json};
 use zinit_host::refusal::{Kind, Refusal};
 
-pub(crate) use times::{ago, clock, in_secs, secs_since, since};
+pub(crate) use times::{ago, clock, in_secs, lasts, secs_since, since, took};
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,3 +68,49 @@ fn an_editor_of_ones_own_writes_the_text() {
     screen.enters("zinit").prompts().says("wrong").shows("> wrong").presses("C-o").shows("40 + 2");
     screen.presses("Enter").shows("=> 42").prompts();
 }
+
+#[test]
+fn alt_enter_begins_a_line_where_enter_would_run_the_text() {
+    let (_home, screen) = alone();
+    screen.says("40").presses("M-Enter").shows("   ...").says("+ 2").shows("+ 2");
+    screen.lacks("=> ").presses("Enter").shows("=> 42").prompts();
+}
+
+#[test]
+fn alt_f_takes_a_word_of_the_hint() {
+    let (_home, screen) = alone();
+    screen.runs("let first_of_all = 40 + 2");
+    screen.enters("/clear").prompts().says("let fir").shows("> let first_of_all = 40 + 2");
+    screen.presses("M-f").stands("zinit(no server)> let first_of_all");
+    screen.presses("M-f").stands("zinit(no server)> let first_of_all =");
+    screen.says(" 41").presses("Enter").prompts();
+    assert_eq!(screen.runs("first_of_all"), "=> 41");
+}
+
+#[test]
+fn ctrl_l_clears_the_screen_and_keeps_the_line() {
+    let (_home, screen) = alone();
+    screen.runs("40 + 2");
+    screen.says("44 + 4").shows("> 44 + 4").presses("C-l").loses("=> 42").shows("> 44 + 4");
+    screen.presses("Enter").shows("=> 48").prompts();
+}
+
+/// The line after these keys in a menu of completions, and Enter.
+fn chosen(screen: &Screen, keys: &str) -> String {
+    screen.prompts().enters("/clear").prompts().says("zinit_sta").shows("> zinit_sta");
+    screen.presses("Tab").shows("zinit_start").shows("zinit_status_all");
+    screen.presses(keys).presses("Enter").loses("zinit_status_all");
+    let line = screen.text().trim_end().to_owned();
+    screen.presses("C-c").prompts();
+    line
+}
+
+#[test]
+fn tab_goes_on_in_the_menu_and_shift_tab_back() {
+    let (_home, screen) = alone();
+    let [second, first] = ["Tab", "Tab BTab"].map(|it| chosen(&screen, it));
+    let of = |it: &str| it.rsplit("> ").next().unwrap_or_default().to_owned();
+    assert!(of(&first).starts_with("zinit_sta") && of(&first) != "zinit_sta", "{first}");
+    assert_ne!(first, second);
+    assert_eq!(chosen(&screen, "Tab Tab BTab"), second);
+}

@@ -1,5 +1,8 @@
 //! What is drawn: tables, colours, pages.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use zinit_tests::daemon::Home;
 use zinit_tests::screen::Screen;
 
@@ -40,14 +43,30 @@ fn states_have_colours_unless_nobody_wants_them() {
     assert!(!has_colours(&pale.with_colours()), "{:?}", pale.with_colours());
 }
 
+/// How a part of a line looks, as the numbers of the escape sequence before it.
+fn look<'a>(line: &'a str, part: &str) -> &'a str {
+    let (before, _) = line.split_once(part).unwrap_or_else(|| panic!("no {part}: {line:?}"));
+    let sequence = before.rsplit("\x1b[").next().unwrap_or_default();
+    sequence.split_once('m').map_or("", |it| it.0)
+}
+
 #[test]
 fn what_is_typed_has_colours() {
     let (_home, screen) = alone();
-    screen.enters("/clear").prompts().says("let a = \"text\"; 42").shows("42");
+    let typed = "let odd = \"text\" + zinit_list() + nosuch(42)";
+    screen.enters("/clear").prompts().says(typed).shows("nosuch(42)");
+    // The last character is drawn in its colour before the whole line is.
+    screen.until("colours", |it| look(&it.with_colours(), "nosuch").contains("31"));
     let seen = screen.with_colours();
     let line = seen.lines().find(|it| it.contains("let")).expect("it is shown");
-    let (_, typed) = line.split_once("> ").unwrap_or(("", line));
-    assert!(typed.matches("\x1b[").count() >= 3, "{line:?}");
+    let [prompt, keyword, name] = ["zinit(", "let", "odd"].map(|it| look(line, it));
+    let [text, function, unknown, number] =
+        ["\"text", "zinit_list", "nosuch", "42"].map(|it| look(line, it));
+    let all = [keyword, name, text, function, unknown, number];
+    let kinds: std::collections::BTreeSet<&str> = all.into_iter().collect();
+    assert_eq!(kinds.len(), all.len(), "each kind looks different: {all:?} in {line:?}");
+    assert!(has_colours(&format!("\x1b[{keyword}m")) && !name.contains('3'), "{all:?}");
+    assert_ne!(prompt, name, "{line:?}");
 }
 
 #[test]
@@ -58,6 +77,26 @@ fn a_long_result_is_shown_a_page_at_a_time() {
     screen.lacks("399").presses("Space").shows("125");
     screen.presses("q").prompts();
     assert_eq!(screen.runs("rows.len()"), "=> 300");
+}
+
+#[test]
+fn a_pager_of_ones_own_shows_a_long_result() {
+    let home = Home::new();
+    home.write("mine", "#!/bin/sh\ncat > paged\necho \"paged by $1\"\n");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(home.root.join("mine"), mode).expect("the home is writable");
+    let pager = format!("{} me", home.root.join("mine").display());
+    let rows = "let rows = []; for i in 100..400 { rows.push(#{ number: i, twice: i * 2 }) }";
+    let screen = Screen::with(&home, 80, 24, &[("PAGER", &pager)]);
+    screen.enters("zinit").prompts().runs(rows);
+    assert_eq!(screen.runs("rows"), "paged by me");
+    let paged = fs::read_to_string(home.root.join("paged")).expect("the pager has run");
+    assert!((100..400).all(|it| paged.contains(&it.to_string())), "{paged}");
+    assert_eq!(screen.runs("rows.len()"), "=> 300", "what fits needs none");
+
+    let screen = Screen::with(&home, 80, 24, &[("PAGER", "no-such-pager")]);
+    screen.enters("zinit").prompts().runs(rows);
+    assert!(screen.runs("rows").contains("399"), "without a pager it is printed");
 }
 
 #[test]

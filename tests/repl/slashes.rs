@@ -122,7 +122,7 @@ fn a_script_is_loaded_and_leaves_its_functions_and_variables() {
 fn a_text_is_timed() {
     let (_home, screen) = alone();
     let said = screen.runs("/time sleep_ms(300); 40 + 2");
-    assert!(said.contains("=> 42") && said.contains(" ms"), "{said}");
+    assert!(said.contains("=> 42") && said.contains("It took 3") && said.ends_with("ms"), "{said}");
 }
 
 #[test]
