@@ -109,7 +109,7 @@ fn files_complete_in_strings() {
     let screen = Screen::zinit(&home, 80, 24);
     screen.says("open_file(\"words_o").shows("words_o").presses("Tab");
     screen.shows("open_file(\"words_of_mine/").says("tw").shows("mine/tw").presses("Tab");
-    screen.shows("open_file(\"words_of_mine/two.txt\")").presses("C-c").prompts();
+    screen.shows("open_file(\"words_of_mine/two.txt\"").presses("C-c").prompts();
     screen.says("import \"script_o").shows("script_o").presses("Tab");
     screen.shows("import \"script_one\"").says(" as one").presses("Enter").prompts();
     assert_eq!(screen.runs("one::deep(21)"), "=> 42");
@@ -138,7 +138,7 @@ fn names_of_proxies_and_of_signals_complete_in_strings() {
         it.presses("C-c").prompts();
         line.contains("xinit_status(\"frontdoor\")")
     });
-    screen.runs("/clear");
+    screen.enters("/clear").prompts();
     screen.says("zinit_kill(\"web\", \"SIGUS").shows("SIGUS").presses("Tab");
     screen.shows("SIGUSR1").shows("SIGUSR2");
     leaves(&screen);
