@@ -1,8 +1,9 @@
-//! What is wrong with a configuration directory, told at once and without a server.
+//! What is wrong with a configuration directory or with scripts, told at once and without a server.
 //!
 //! A *problem* keeps the server from taking a file over; a *warning* is about something that will be
 //! noticed only when a service is to start, and may well be fine on another machine.
 
+mod scripts;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +15,14 @@ use std::rc::Rc;
 use nix::sys::resource::getrlimit;
 use nix::unistd::{geteuid, getuid};
 
-use crate::engine::{self, Words};
 use crate::graph::{Graph, Id, Need, path_of};
+use crate::hooks;
 use crate::identity;
-use crate::lint::scripts::look_through;
 use crate::name::ServiceName;
 use crate::native::Session;
 use crate::proxy::Proxy;
 use crate::refusal::{Kind, Refusal, nearest};
+use crate::script;
 use crate::spec::{Spec, Status, comes_back, resource_of};
 use crate::store::Store;
 use crate::trial;
@@ -31,10 +32,101 @@ use crate::trial;
 pub struct Checked {
     /// How many services there are whose files are fine.
     pub services: usize,
+    /// How many scripts there are that are fine, with those that they import; nothing if none was looked
+    /// through.
+    pub scripts: Option<usize>,
     /// What the server would refuse.
     pub problems: Vec<Refusal>,
     /// What will go wrong later, or looks like a slip.
     pub warnings: Vec<Refusal>,
+}
+
+impl Checked {
+    fn add(&mut self, other: Self) {
+        self.services += other.services;
+        let both = self.scripts.zip(other.scripts).map(|(one, more)| one + more);
+        self.scripts = both.or(self.scripts).or(other.scripts);
+        for problem in other.problems {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+        self.warnings.extend(other.warnings);
+    }
+}
+
+/// Looks through what stands at these paths: configuration directories, directories that hold scripts
+/// and no configuration, scripts, and files of policies.
+///
+/// A file is one of a policy if it is called `policy.rhai` or stands in a directory `policy`, and then
+/// its whole policy is looked through; or if it holds nothing but functions, and one of them takes the
+/// place of a hook. Needs a deep stack ([`on_deep_stack`](crate::engine::on_deep_stack)).
+pub fn check_all(session: &Rc<Session>, paths: &[PathBuf]) -> Checked {
+    let (mut checked, mut scripts) = (Checked::default(), Vec::new());
+    for path in paths {
+        let found = if path.is_dir() { rhai_files(path) } else { Vec::new() };
+        if !found.is_empty() && !is_config(path) {
+            scripts.extend(found);
+        } else if path.is_dir() {
+            checked.add(check(path));
+        } else if let Some(files) = policy_of(path) {
+            checked.add(policies(&files));
+        } else if is_yaml(path) && path.exists() {
+            let message = format!("{} is no script", path.display());
+            let hint = "`zinit check DIR` looks through the service files of a directory";
+            checked.problems.push(Refusal::new(Kind::BadArgument, message).hint(hint));
+        } else {
+            scripts.push(path.clone());
+        }
+    }
+    if !scripts.is_empty() {
+        checked.add(scripts::check_scripts(session, &scripts));
+    }
+    checked
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "yaml" || it == "yml")
+}
+
+fn files_in(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path())
+}
+
+/// The scripts that `zinit DIR/` runs.
+fn rhai_files(dir: &Path) -> Vec<PathBuf> {
+    let is_script = |it: &PathBuf| it.extension().is_some_and(|it| it == "rhai") && it.is_file();
+    let mut found: Vec<_> = files_in(dir).filter(is_script).collect();
+    found.sort();
+    found
+}
+
+fn is_config(dir: &Path) -> bool {
+    let has_policy = dir.join("policy.rhai").exists() || dir.join("policy").is_dir();
+    has_policy || files_in(dir).any(|it| is_yaml(&it))
+}
+
+/// The files of the policy that a file belongs to, if it does.
+fn policy_of(path: &Path) -> Option<Vec<(PathBuf, String)>> {
+    let text = script::read(path).ok()?;
+    let in_place = path.parent().is_some_and(|it| it.ends_with("policy"));
+    if path.extension().is_some_and(|it| it == "rhai")
+        && (in_place || path.file_name().is_some_and(|it| it == "policy.rhai"))
+    {
+        return Some(Store::new(trial::config_dir(path)).policy_files().0);
+    }
+    let tree = rhai::Engine::new_raw().compile(&text).ok()?;
+    let answers = |it: rhai::ScriptFnMetadata<'_>| {
+        hooks::find(it.name).is_some_and(|hook| hook.params.len() == it.params.len())
+    };
+    let is_policy = tree.statements().is_empty() && tree.iter_functions().any(answers);
+    is_policy.then(|| vec![(path.to_owned(), text)])
+}
+
+fn policies(files: &[(PathBuf, String)]) -> Checked {
+    let problems = trial::vet(files).err().unwrap_or_default();
+    let scripts = Some(if problems.is_empty() { files.len() } else { 0 });
+    Checked { scripts, problems, ..Checked::default() }
 }
 
 /// Looks through a configuration directory: every service file, what they say of each other, the files
@@ -61,14 +153,6 @@ pub fn check(dir: &Path) -> Checked {
         checked.warnings.extend(wishes(spec).into_iter().map(|(key, what)| warn(what, key)));
     }
     checked
-}
-
-/// Looks through scripts without running them: what does not compile, and calls of functions, methods and
-/// modules that are not there, all of them at once. Needs a deep stack
-/// ([`on_deep_stack`](crate::engine::on_deep_stack)).
-pub fn check_scripts(session: &Rc<Session>, paths: &[PathBuf]) -> Vec<Refusal> {
-    let engine = engine::script(session, Words::All);
-    paths.iter().flat_map(|it| look_through(&engine, it)).collect()
 }
 
 /// The circles in which services wait for each other, each from a service back to itself. Where circles

@@ -74,6 +74,11 @@ fn base() -> Engine {
 /// # Panics
 /// When a bundled module does not compile; the test suite sees to it that all do.
 pub fn script(session: &Rc<Session>, words: Words<'_>) -> Engine {
+    script_with(session, words, &Modules::default())
+}
+
+/// As [`script`], with modules that somebody else looks at as well.
+pub(crate) fn script_with(session: &Rc<Session>, words: Words<'_>, modules: &Modules) -> Engine {
     let mut engine = base();
     engine.set_max_call_levels(128);
     engine.set_max_expr_depths(256, 128);
@@ -81,7 +86,6 @@ pub fn script(session: &Rc<Session>, words: Words<'_>) -> Engine {
     FilesystemPackage::new().register_into_engine(&mut engine);
     native::teach(&mut engine, session);
     listen(&mut engine, session);
-    let modules = Modules::default();
     engine.set_module_resolver(modules.clone());
     for source in zinit_stdlib::SCRIPT {
         if wanted(&source, words) {

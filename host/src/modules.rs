@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 use zinit_stdlib::Source;
@@ -17,20 +18,33 @@ pub(crate) const BUNDLED: &str = "bundled:";
 
 type Imported = Result<Shared<Module>, Box<EvalAltResult>>;
 
-/// The modules of one engine, each compiled once, when it is first needed. Cheap to clone.
+/// The modules of one engine, each compiled when it is first needed, and again when its file has changed.
+/// Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Modules(Rc<Shelf>);
 
 #[derive(Default)]
 struct Shelf {
-    made: RefCell<BTreeMap<PathBuf, Shared<Module>>>,
+    made: RefCell<BTreeMap<PathBuf, Made>>,
     /// What the bundled ones were made of: it tells more of them than they do.
     trees: RefCell<BTreeMap<&'static str, AST>>,
     /// What is being imported right now, to see circles.
     open: RefCell<Vec<PathBuf>>,
 }
 
+/// A module, and when the file of it was written that it was made of.
+type Made = (Shared<Module>, Option<SystemTime>);
+
 impl Modules {
+    /// What `import "path"` in a script at `source` has found, if it has.
+    pub(crate) fn found(&self, source: Option<&str>, path: &str) -> Option<Shared<Module>> {
+        let key = match bundled(path) {
+            Some(it) => PathBuf::from(format!("{BUNDLED}{}", it.path)),
+            None => beside(source, path),
+        };
+        self.0.made.borrow().get(&key).map(|it| Shared::clone(&it.0))
+    }
+
     /// A bundled module.
     pub(crate) fn bundled(&self, engine: &Engine, source: &Source) -> Imported {
         let key = format!("{BUNDLED}{}", source.path);
@@ -49,7 +63,11 @@ impl Modules {
     }
 
     fn once(&self, key: &Path, make: impl FnOnce() -> Imported) -> Imported {
-        if let Some(module) = self.0.made.borrow().get(key) {
+        // A file that has changed is another one: whoever is at a prompt writes it meanwhile.
+        let written = std::fs::metadata(key).and_then(|it| it.modified()).ok();
+        if let Some((module, of)) = self.0.made.borrow().get(key)
+            && *of == written
+        {
             return Ok(Shared::clone(module));
         }
         if self.0.open.borrow().iter().any(|it| it == key) {
@@ -60,7 +78,7 @@ impl Modules {
         let module = make();
         self.0.open.borrow_mut().pop();
         let module = module?;
-        self.0.made.borrow_mut().insert(key.to_owned(), Shared::clone(&module));
+        self.0.made.borrow_mut().insert(key.to_owned(), (Shared::clone(&module), written));
         Ok(module)
     }
 }

@@ -9,6 +9,7 @@ mod bound;
 mod exam;
 mod guard;
 pub mod index;
+mod lint;
 mod meter;
 mod modules;
 pub mod pieces;
@@ -27,7 +28,7 @@ use rhai::{
 
 use crate::decision::Fault;
 use crate::hooks::{HOOKS, Hook};
-use crate::lint::{self, Lint, Words};
+use crate::lint::{Words, exported};
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
@@ -365,16 +366,16 @@ fn slips(engine: &mut Engine, guard: &Guard) -> Vec<Refusal> {
         // Tests are called on another engine.
         of_tests.learn(&more_words());
     }
-    let own = files.iter().map(|it| (it.name.clone(), Some(lint::public(&it.ast))));
-    let base = ("base".to_owned(), Some(lint::public(&guard.bundled)));
-    let exports = own.chain([base]).collect();
+    let own = files.iter().map(|it| (it.name.as_str(), &it.ast));
+    let modules = own.chain([("base", &guard.bundled)]);
+    let modules = modules.map(|(name, tree)| (name.to_owned(), exported(tree))).collect();
     let level = engine.optimization_level();
     engine.set_optimization_level(OptimizationLevel::None);
     let whole = |it: &Rc<Script>| engine.compile(&*it.text).expect("it has been compiled before");
     let trees: Vec<AST> = files.iter().map(whole).collect();
     engine.set_optimization_level(level);
-    let lint = Lint::new(&words, &of_tests, &exports, &trees);
-    files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it.place(), tree)).collect()
+    let lint = lint::Lint::new(&words, &of_tests, &modules, &trees);
+    files.iter().zip(&trees).flat_map(|(it, tree)| lint.look_through(it, tree)).collect()
 }
 
 /// An engine with the words that tests have beside those of a policy.

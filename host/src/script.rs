@@ -15,6 +15,7 @@ use crate::policy::pieces::{Piece, pieces};
 use crate::refusal::{Kind, Refusal};
 
 pub(crate) use meant::Around;
+pub use meant::Text;
 
 /// A script to run.
 #[derive(Clone, Debug)]
@@ -61,11 +62,12 @@ pub fn run(session: &Rc<Session>, script: &Script<'_>) -> Ended {
         }
         Err(error) => Err(EvalAltResult::ErrorParsing(*error.0, error.1).into()),
     };
-    let around = Around { name: script.name, text, engine: &engine, scope: &scope, tree: &tree };
+    let (engine, scope, tree) = (&engine, &scope, &tree);
+    let around = Around { name: script.name, text, engine, scope, tree, texts: &[] };
     match result {
         _ if session.interrupt().is_raised() => Ended::Interrupted,
         _ if session.is_output_gone() => Ended::Exited(0),
-        Ok(value) => Ended::Done(shown(&engine, value)),
+        Ok(value) => Ended::Done(shown(engine, value)),
         Err(error) => failed(*error, &around),
     }
 }
@@ -105,7 +107,7 @@ pub fn without_shebang(text: &str) -> &str {
 
 /// How a script ended that failed with this.
 pub(crate) fn failed(error: EvalAltResult, around: &Around<'_>) -> Ended {
-    let (mut cause, place) = cause_and_place(error, around.name);
+    let (mut cause, place) = cause_and_place(error, around);
     if let EvalAltResult::ErrorTerminated(token, _) = cause {
         return token.try_cast::<ExitCode>().map_or(Ended::Interrupted, |it| Ended::Exited(it.0));
     }
@@ -130,11 +132,7 @@ struct Spot {
 
 impl Spot {
     fn of(file: String, at: Position, around: &Around<'_>) -> Self {
-        let text = if file == around.name {
-            Some(around.text.to_owned())
-        } else {
-            read(Path::new(&file)).ok()
-        };
+        let text = around.text_of(&file);
         // At the very end of a line, the position is 0.
         let column = at.position().unwrap_or(0).max(1);
         Self { file, line: at.line().unwrap_or(1), column, text }
@@ -178,9 +176,9 @@ pub(crate) fn width(text: &str, line: usize, column: usize) -> usize {
 /// The innermost error, and the innermost place of it that the user has written.
 fn cause_and_place(
     error: EvalAltResult,
-    name: &str,
+    around: &Around<'_>,
 ) -> (EvalAltResult, Option<(String, Position)>) {
-    let mut file = name.to_owned();
+    let mut file = around.name.to_owned();
     let mut place = None;
     let mut error = error;
     loop {
@@ -189,8 +187,11 @@ fn cause_and_place(
             place = Some((file.clone(), position));
         }
         (error, file) = match error {
-            EvalAltResult::ErrorInFunctionCall(_, source, inner, _) if source.is_empty() => {
-                (*inner, file)
+            // To Rhai, the functions of earlier texts stand in this one.
+            EvalAltResult::ErrorInFunctionCall(name, source, inner, _)
+                if source.is_empty() || source == around.name =>
+            {
+                (*inner, around.home_of(&name).unwrap_or(file))
             }
             EvalAltResult::ErrorInFunctionCall(_, source, inner, _) => (*inner, source),
             EvalAltResult::ErrorInModule(path, inner, position) if position.is_none() => {

@@ -181,7 +181,7 @@ fn in_file(outcome: Outcome) -> Option<Refusal> {
 }
 
 /// Where the service files are that a file of a policy stands beside.
-fn config_dir(path: &Path) -> &Path {
+pub(crate) fn config_dir(path: &Path) -> &Path {
     let dir = path.parent().unwrap_or(Path::new(""));
     if dir.ends_with("policy") { dir.parent().unwrap_or(dir) } else { dir }
 }

@@ -1,12 +1,12 @@
-//! `zinit check`: looks through a configuration directory or scripts without a server.
+//! `zinit check`: looks through configuration directories and scripts without a server.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use nu_ansi_term::Color;
 use serde_json::{Value, json};
-use zinit_host::check::{Checked, check, check_scripts};
+use zinit_host::check::{Checked, check_all};
 use zinit_host::refusal::{Kind, Refusal};
 use zinit_host::spec::schema;
 
@@ -14,11 +14,23 @@ use crate::commands::{Context, Outcome};
 use crate::doc::with_session;
 use crate::render::{self, Paint};
 
+pub(crate) const EXAMPLES: &str = "\
+A script is not run. What it imports is looked through as well, if the path is written out.
+A file is checked as a policy, with its tests, if it is called policy.rhai or stands in a directory
+policy/ (both times with the rest of its policy), or if it has functions only, one of them a hook.
+A directory with scripts, but without service files and policy, is a directory of scripts.
+
+Examples:
+  zinit check job.rhai other.rhai     unknown functions and variables, wrong parameters, syntax
+  zinit check jobs/                   all scripts of a directory
+  zinit check                         service files and policy of the server
+  zinit --json check job.rhai         for editors: path, line and column of each problem";
+
 /// What `zinit check` is told.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    /// A directory of services, or scripts [default: cfg/zinit in ZINIT_HOME or ~/hero]
-    #[arg(value_name = "DIR | FILE.rhai")]
+    /// Scripts, directories of scripts, configuration directories [default: cfg/zinit in ZINIT_HOME or ~/hero]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Prints the JSON Schema of a service file, for editors
     #[arg(long, conflicts_with = "paths")]
@@ -31,71 +43,27 @@ impl Check {
             render::print(&format!("{:#}\n", schema()));
             return Ok(0);
         }
-        match &self.paths[..] {
-            [] => directory(cx, cx.flags.config_dir.as_ref().unwrap_or(&cx.home.config_dir)),
-            [one] if !is_script(one) => directory(cx, one),
-            all => scripts(cx, all),
-        }
+        let paths = if self.paths.is_empty() {
+            let dir = cx.flags.config_dir.as_ref().unwrap_or(&cx.home.config_dir);
+            if !dir.is_dir() {
+                let message = format!("there is no directory {}", dir.display());
+                return Err(Refusal::new(Kind::Storage, message));
+            }
+            vec![dir.clone()]
+        } else {
+            self.paths.clone()
+        };
+        let checked = with_session(cx, |it| check_all(it, &paths))?;
+        cx.show(&facts(&checked), |paint| text(&checked, paint))?;
+        Ok(u8::from(!checked.problems.is_empty()))
     }
-}
-
-/// Whether a path is meant to be a script. What is one of a configuration directory's own files decides,
-/// and says other words.
-fn is_script(path: &Path) -> bool {
-    path.is_file() || path.extension().is_some_and(|it| it == "rhai")
-}
-
-fn directory(cx: &Context, dir: &Path) -> Outcome {
-    if !dir.is_dir() {
-        let message = format!("there is no directory {}", dir.display());
-        return Err(Refusal::new(Kind::Storage, message));
-    }
-    let checked = check(dir);
-    cx.show(&facts(&checked), |paint| text(&checked, paint))?;
-    let is_of_scripts = checked.services == 0 && !dir.join("policy.rhai").exists();
-    if is_of_scripts && has_scripts(dir) && !cx.flags.json {
-        render::remark(&format!(
-            "`zinit check {}/*.rhai` looks through its scripts",
-            dir.display()
-        ));
-    }
-    Ok(u8::from(!checked.problems.is_empty()))
-}
-
-fn has_scripts(dir: &Path) -> bool {
-    let mut all = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    all.any(|it| it.path().extension().is_some_and(|it| it == "rhai"))
-}
-
-fn scripts(cx: &Context, paths: &[PathBuf]) -> Outcome {
-    if let Some(dir) = paths.iter().find(|it| it.is_dir()) {
-        let message = format!("{} is a directory, and stands among scripts", dir.display());
-        return Err(Refusal::new(Kind::BadArgument, message).hint("check it alone"));
-    }
-    let problems = with_session(cx, |it| check_scripts(it, paths))?;
-    let told: Vec<Value> = problems.iter().map(render::refusal_as_json).collect();
-    let answer = json!({ "scripts": paths.len(), "problems": told });
-    cx.show(&answer, |paint| text_of_scripts(paths.len(), &problems, paint))?;
-    Ok(u8::from(!problems.is_empty()))
-}
-
-fn text_of_scripts(count: usize, problems: &[Refusal], paint: Paint) -> String {
-    let error = paint.on(Color::Red.bold(), "error:");
-    let mut text: String =
-        problems.iter().map(|it| render::refusal_as(&error, it, paint)).collect();
-    let _ = match (count, problems.len()) {
-        (1, 0) => writeln!(text, "1 script is fine"),
-        (_, 0) => writeln!(text, "{count} scripts are fine"),
-        (_, 1) => writeln!(text, "1 problem"),
-        (_, many) => writeln!(text, "{many} problems"),
-    };
-    text
 }
 
 fn facts(checked: &Checked) -> Value {
     let each = |all: &[Refusal]| all.iter().map(render::refusal_as_json).collect::<Vec<_>>();
     json!({
         "services": checked.services,
+        "scripts": checked.scripts.unwrap_or(0),
         "problems": each(&checked.problems),
         "warnings": each(&checked.warnings),
     })
@@ -103,7 +71,7 @@ fn facts(checked: &Checked) -> Value {
 
 /// All problems, all warnings, and how many there are.
 fn text(checked: &Checked, paint: Paint) -> String {
-    let Checked { services, problems, warnings } = checked;
+    let Checked { services, scripts, problems, warnings } = checked;
     let mut text = String::new();
     let error = paint.on(Color::Red.bold(), "error:");
     let warning = paint.on(Color::Yellow.bold(), "warning:");
@@ -114,10 +82,20 @@ fn text(checked: &Checked, paint: Paint) -> String {
         1 => format!(", 1 {what}"),
         more => format!(", {more} {what}s"),
     };
-    let fine = if *services == 1 { "1 service is" } else { &format!("{services} services are") };
+    let are = |number: usize, what: &str| match number {
+        1 => format!("1 {what} is"),
+        more => format!("{more} {what}s are"),
+    };
+    let fine = match (*services, scripts) {
+        (services, None) => are(services, "service"),
+        (0, Some(scripts)) => are(*scripts, "script"),
+        (services, Some(scripts)) => {
+            format!("{} fine, {}", are(services, "service"), are(*scripts, "script"))
+        }
+    };
+    let fine = format!("{fine} fine");
     let (problems, warnings) = (problems.len(), warnings.len());
-    let _ =
-        writeln!(text, "{fine} fine{}{}", count(problems, "problem"), count(warnings, "warning"));
+    let _ = writeln!(text, "{fine}{}{}", count(problems, "problem"), count(warnings, "warning"));
     text
 }
 
@@ -132,11 +110,13 @@ mod tests {
             .hint("did you mean `exec`?");
         let warnings =
             vec![Refusal::new(Kind::BadConfig, "`web` waits for `db`, which is unknown")];
-        let checked = Checked { services: 1, problems: vec![problem], warnings };
+        let checked = Checked { services: 1, scripts: None, problems: vec![problem], warnings };
         let expected = "error: a.yaml:1:1: unknown key `exce`\nhint: did you mean `exec`?\n\
             warning: `web` waits for `db`, which is unknown\n\
             1 service is fine, 1 problem, 1 warning\n";
         assert_eq!(text(&checked, PLAIN), expected);
         assert_eq!(text(&Checked::default(), PLAIN), "0 services are fine\n");
+        let scripts = Checked { scripts: Some(1), ..Checked::default() };
+        assert_eq!(text(&scripts, PLAIN), "1 script is fine\n");
     }
 }

@@ -73,7 +73,8 @@ pub(crate) enum Command {
     Delete(watch::Delete),
     /// Reads the files of services again and acts on what has changed
     Reload(reload::Reload),
-    /// Looks for mistakes in service files and policy, or in scripts, without a server
+    /// Looks for mistakes in scripts, service files and policy, without a server
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
     /// Runs the tests of a policy in virtual time, without a server
     Test(test::Test),

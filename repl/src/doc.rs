@@ -1,6 +1,6 @@
 //! `zinit doc`: writes the reference of all words that scripts can say, from the engine's own metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -13,16 +13,17 @@ use zinit_host::refusal::{Kind, Refusal, nearest};
 use zinit_host::words::{Word, vocabulary};
 
 use crate::commands::{Context, Outcome};
-use crate::render;
+use crate::shell::look::Look;
+use crate::show;
 
 /// What `zinit doc` is told.
 #[derive(Args, Debug)]
 pub(crate) struct Doc {
     /// The function: `zinit_start`, `Service.env` or `host::tcp`
     name: Option<String>,
-    /// How it is written
-    #[arg(long, value_enum, default_value_t = Format::Md)]
-    format: Format,
+    /// How it is written [default: for a terminal, or as md]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,12 +43,15 @@ impl Doc {
             Some(name) => named(name, all)?,
             None => all,
         };
-        let format = if cx.flags.json { Format::Json } else { self.format };
-        render::print(&match format {
-            Format::Md => markdown(&wanted, self.name.is_none()),
-            Format::Json => format!("{:#}\n", Value::from_iter(wanted.iter().map(facts))),
-            Format::RhaiD => definitions(&wanted),
-        });
+        let look = Look::now();
+        let format = if cx.flags.json { Some(Format::Json) } else { self.format };
+        let text = match format {
+            None if look.is_terminal => show::doc(&wanted.iter().collect::<Vec<_>>(), look),
+            None | Some(Format::Md) => markdown(&wanted, self.name.is_none()),
+            Some(Format::Json) => format!("{:#}\n", Value::from_iter(wanted.iter().map(facts))),
+            Some(Format::RhaiD) => definitions(&wanted),
+        };
+        show::paged(&text, look);
         Ok(0)
     }
 }
@@ -65,25 +69,47 @@ pub(crate) fn with_session<T: Send>(
 }
 
 /// The words of this name.
-fn named(name: &str, all: Vec<Word>) -> Result<Vec<Word>, Refusal> {
-    let asked = name.trim_start_matches('.').trim_end_matches("()").to_owned();
-    let is_meant = |it: &Word| asked == it.name || asked == full(it);
-    let near = nearest(&asked, all.iter().map(|it| it.name.as_str())).map(str::to_owned);
-    let found: Vec<Word> = all.into_iter().filter(is_meant).collect();
-    if !found.is_empty() {
-        return Ok(found);
+fn named(name: &str, mut all: Vec<Word>) -> Result<Vec<Word>, Refusal> {
+    if !all.iter().any(|it| is_meant(it, name)) {
+        return Err(unknown(name, all.iter()));
     }
-    let refusal = Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"));
-    Err(match near {
-        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-        None => refusal.hint("`zinit doc` lists all"),
-    })
+    all.retain(|it| is_meant(it, name));
+    Ok(all)
 }
 
-/// The name with what stands before it.
-fn full(word: &Word) -> String {
-    let signature = word.signature();
-    signature.split('(').next().unwrap_or_default().to_owned()
+/// Whether a function is meant by `name`, `name()`, `.name`, `Type.name` or `module::name`.
+pub(crate) fn is_meant(it: &Word, name: &str) -> bool {
+    let name = name.trim_end_matches("()");
+    if let Some((module, name)) = name.rsplit_once("::") {
+        let ends_so = || it.module.ends_with(&format!("/{module}"));
+        return it.name == name && (it.module == module || ends_so());
+    }
+    match name.rsplit_once('.') {
+        Some(("", name)) => it.of.is_some() && it.name == name,
+        Some((of, name)) => it.of.as_deref() == Some(of) && it.name == name,
+        None => it.name == name,
+    }
+}
+
+/// What is said of a function that is not there.
+pub(crate) fn unknown<'a>(name: &str, all: impl Iterator<Item = &'a Word>) -> Refusal {
+    let refusal = Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"));
+    let bare = name.trim_end_matches("()").rsplit(['.', ':']).next().unwrap_or(name);
+    let (mut near, mut has_it) = (BTreeSet::new(), BTreeSet::new());
+    for it in all {
+        near.insert(it.name.as_str());
+        if it.name.contains(bare) && bare.len() > 2 {
+            has_it.insert(format!("`{}`", it.name));
+        }
+    }
+    match nearest(bare, near.into_iter()) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None if (1..6).contains(&has_it.len()) => {
+            let all: Vec<_> = has_it.into_iter().collect();
+            refusal.hint(format!("there is {}", all.join(", ")))
+        }
+        None => refusal.hint("`/functions` at the prompt and `zinit doc` list them"),
+    }
 }
 
 /// The words for readers, those of a module together.

@@ -3,7 +3,7 @@
 //! All of it is read from the [`lexicon`](crate::shell::lexicon). `place` says where in a script the cursor
 //! stands and `types` what type a value has; `complete` is a function of a lexicon, a line and a place in
 //! it. `files` looks for files, `hint` for what may come next, `colour` paints, `whole` knows whether a
-//! text is complete, `keys` is the table of keys and `desk` lets another program edit a text.
+//! text is complete, `keys` is the table of keys, `vi` those of vi in the right order, and `desk` lets another program edit a text.
 
 pub(crate) mod colour;
 mod complete;
@@ -13,6 +13,7 @@ mod hint;
 pub(crate) mod keys;
 mod place;
 mod types;
+mod vi;
 mod whole;
 
 use crossterm::cursor::SetCursorStyle;

@@ -16,7 +16,7 @@ mod record;
 pub(crate) mod slash;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -42,9 +42,6 @@ use terminal::Terminal;
 /// How long the first prompt waits for the server, and each other one.
 const FIRST: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_millis(20);
-
-/// What messages call a text that was said.
-pub(crate) const INPUT: &str = "input";
 
 /// What the shell is told.
 #[derive(Args, Debug, Default)]
@@ -99,7 +96,6 @@ impl<'a> Room<'a> {
         let sitting = Sitting::new(&session, &how.args);
         let lines = if is_editable() {
             let history = cx.home.state_dir.join("history");
-            lexicon.open().words = vocabulary(sitting.engine());
             Lines::editor(&history, how.keys(), &lexicon, Look::now())
         } else {
             Lines::plain(is_watched(), &terminal.interrupt)
@@ -137,7 +133,9 @@ impl<'a> Room<'a> {
                 if let Some(code) = self.take(&text) {
                     return Ok(code);
                 }
-                space();
+                if !matches!(slash::parse(&text), Ok(Some(slash::Slash::Clear))) {
+                    space();
+                }
             }
             answer = self.known.ask(LATER);
         }
@@ -148,7 +146,7 @@ impl<'a> Room<'a> {
         let path = self.cx.home.config_dir.parent()?.join("zinit_repl.rhai");
         match script::read(&path) {
             Ok(text) => {
-                let came = self.ran(&path.to_string_lossy(), &text);
+                let came = self.ran(Some(&path), &text);
                 self.took = None;
                 if matches!(came, Came::To(_)) { None } else { self.tell(came) }
             }
@@ -160,25 +158,27 @@ impl<'a> Room<'a> {
     fn take(&mut self, text: &str) -> Leaves {
         let taken = match slash::parse(text) {
             Ok(Some(slash)) => self.obey(slash),
-            Ok(None) => Ok(self.evaluate(INPUT, text)),
+            Ok(None) => Ok(self.evaluate(None, text)),
             Err(refusal) => Err(refusal),
         };
         taken.unwrap_or_else(|refusal| self.complain(&refusal))
     }
 
-    /// Runs a text, and shows how it ended.
-    fn evaluate(&mut self, name: &str, text: &str) -> Leaves {
-        let came = self.ran(name, text);
-        if matches!(came, Came::To(_)) {
-            self.record.add(text);
-        }
+    /// Runs a text, of a file or as it was said, and shows how it ended.
+    fn evaluate(&mut self, file: Option<&Path>, text: &str) -> Leaves {
+        let came = self.ran(file, text);
         self.tell(came)
     }
 
-    fn ran(&mut self, name: &str, text: &str) -> Came {
+    fn ran(&mut self, file: Option<&Path>, text: &str) -> Came {
         let begun = now();
-        let came = self.terminal.while_running(|| self.sitting.run(name, text));
+        let Self { terminal, sitting, .. } = self;
+        let came = terminal.while_running(|| match file {
+            Some(path) => sitting.run_file(path, text),
+            None => sitting.run(text),
+        });
         self.took = Some(begun.elapsed());
+        self.record.add(self.sitting.done(), file);
         came
     }
 
@@ -207,13 +207,24 @@ impl<'a> Room<'a> {
 
     /// Tells the editor of lines what can be said now.
     fn learn(&self, answer: &Answer) {
-        let mut lexicon = self.lexicon.open();
         if let Ok(told) = answer {
+            let mut lexicon = self.lexicon.open();
             lexicon.services.clone_from(&told.services);
             lexicon.proxies.clone_from(&told.proxies);
         }
+        if self.lines.are_edited() {
+            self.learn_functions();
+            self.lexicon.open().variables = self.sitting.variables().iter().map(noun).collect();
+        }
+    }
+
+    /// Learns the functions, if that has not been necessary until now.
+    fn learn_functions(&self) {
+        let mut lexicon = self.lexicon.open();
+        if lexicon.words.is_empty() {
+            lexicon.words = vocabulary(self.sitting.engine());
+        }
         lexicon.own = self.sitting.functions().map(|it| Word::of_script(&it, "here")).collect();
-        lexicon.variables = self.sitting.variables().iter().map(noun).collect();
     }
 
     /// What somebody who leaves hears; whoever is a program hears whether all went well.
@@ -226,11 +237,11 @@ impl<'a> Room<'a> {
     }
 }
 
-fn noun(it: &Variable) -> Noun {
+fn noun(it: &Variable<'_>) -> Noun {
     Noun {
-        name: it.name.clone(),
+        name: it.name.to_owned(),
         type_name: it.value.type_name().to_owned(),
-        keys: lexicon::keys(&it.value),
+        keys: lexicon::keys(it.value),
     }
 }
 

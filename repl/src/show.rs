@@ -97,21 +97,21 @@ fn drawn(easel: &Easel<'_>, value: &Dynamic) -> String {
 }
 
 /// The variables, a line each.
-pub(crate) fn variables(engine: &Engine, all: &[Variable], look: Look) -> String {
+pub(crate) fn variables(engine: &Engine, all: &[Variable<'_>], look: Look) -> String {
     if !look.is_terminal {
-        let line = |it: &Variable| {
+        let line = |it: &Variable<'_>| {
             let value = script::shown(engine, it.value.clone());
             format!("{} = {}\n", it.name, value.as_deref().unwrap_or("()"))
         };
         return all.iter().map(line).collect();
     }
-    let row = |it: &Variable| {
-        let kind = type_of(engine, &it.value);
+    let row = |it: &Variable<'_>| {
+        let kind = type_of(engine, it.value);
         let kind = if it.is_constant { format!("const {kind}") } else { kind.to_owned() };
         vec![
-            Cell::new(clean(&it.name, look), Ink::Head),
+            Cell::new(clean(it.name, look), Ink::Head),
             Cell::new(clean(&kind, look), Ink::Faint),
-            in_short(engine, &it.value, look),
+            in_short(engine, it.value, look),
         ]
     };
     let heads = ["name", "type", "value"].map(str::to_owned).to_vec();

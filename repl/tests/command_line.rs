@@ -119,7 +119,7 @@ fn an_error_while_running_shows_where_the_user_went_wrong_not_where_the_library_
         ("b.rhai", "import \"lib/c\" as c;\nc::crash();\n"),
         ("lib/c.rhai", "fn crash() {\n    let list = [1];\n    list[3]\n}\n"),
     ]);
-    let said = "error: cannot register a service that has no name\n  --> a.rhai:2:23\n 2 |     new_service(name).register();\n   |                       ^\nhint: say `new_service(\"web\")`, or `.name(\"web\")` before `.register()`\n";
+    let said = "error: cannot register a service that has no name\n  --> a.rhai:2:23\n 2 |     new_service(name).register();\n   |                       ^^^^^^^^\nhint: say `new_service(\"web\")`, or `.name(\"web\")` before `.register()`\n";
     check(&room, &["a.rhai"], 1, "", said);
     let said = "error: array index 3 out of bounds: only 1 element in array\n  --> lib/c.rhai:3:10\n 3 |     list[3]\n   |          ^\n";
     check(&room, &["b.rhai"], 1, "", said);
@@ -128,7 +128,7 @@ fn an_error_while_running_shows_where_the_user_went_wrong_not_where_the_library_
 #[test]
 fn a_misspelt_function_is_told_its_right_name() {
     let room = Room::with(&[]);
-    let said = "error: there is no function `zinit_pign()`\n  --> -c:1:1\n 1 | zinit_pign()\n   | ^\nhint: did you mean `zinit_ping`?\n";
+    let said = "error: there is no function `zinit_pign()`\n  --> -c:1:1\n 1 | zinit_pign()\n   | ^^^^^^^^^^\nhint: did you mean `zinit_ping`?\n";
     check(&room, &["-c", "zinit_pign()"], 1, "", said);
     let said = room.run(&["-c", "new_service(\"web\").exce(\"true\")"]).2;
     assert!(said.contains("no function `exce(Service, string)`"), "{said}");
@@ -158,35 +158,6 @@ fn what_is_nearly_right_is_told_how_it_is_right() {
     let (_, _, said) = room.run(&["--json", "-c", "1 + conter"]);
     let error: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(error["error"]["data"]["width"], 6, "{said}");
-}
-
-#[test]
-fn scripts_are_looked_through_without_being_run() {
-    let room = Room::with(&[
-        (
-            "lib/bad.rhai",
-            "#!/usr/bin/env zinit\nprint(1);\nif false { zinit_lst(); [1].psh(2); }\n",
-        ),
-        ("lib/worse.rhai", "let = 1;\n"),
-        ("lib/good.rhai", "print(args);\n"),
-    ]);
-    let (code, out, err) = room.run(&["check", "lib/bad.rhai", "lib/worse.rhai", "lib/good.rhai"]);
-    assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    assert!(
-        out.starts_with(
-            "error: lib/bad.rhai:3:12: there is no function `zinit_lst`\n 3 | if false"
-        ),
-        "{out}"
-    );
-    assert!(out.contains("hint: did you mean `zinit_list`?\n"), "{out}");
-    assert!(out.contains("hint: did you mean `push`?\n"), "{out}");
-    assert!(out.contains("error: lib/worse.rhai:1:5: syntax error"), "{out}");
-    assert!(out.ends_with("\n3 problems\n"), "{out}");
-    check(&room, &["check", "lib/good.rhai"], 0, "1 script is fine\n", "");
-    let (code, out, _) = room.run(&["--json", "check", "lib/bad.rhai"]);
-    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!((code, &told["problems"][0]["data"]["line"]), (1, &3.into()));
-    assert!(room.run(&["check", "lib/none.rhai"]).1.contains("there is no file lib/none.rhai"));
 }
 
 #[test]
@@ -336,6 +307,65 @@ fn files_are_checked_where_no_server_is_and_all_problems_are_told_at_once() {
     let (code, out, _) = room.run(&["check", "--schema"]);
     let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert!(code == 0 && schema["properties"]["exec"].is_object(), "{out}");
+}
+
+#[test]
+fn scripts_are_checked_without_being_run_and_all_problems_are_told_at_once() {
+    let files = [
+        ("good.rhai", "#!/usr/bin/env zinit\nimport \"lib/b\" as b;\nprint(b::twice(args.len));\n"),
+        (
+            "bad.rhai",
+            "#!/usr/bin/env zinit\nimport \"lib/b\" as b;\nif false { zinit_pign() }\nb::twcie(1);\n",
+        ),
+        ("lib/b.rhai", "fn twice(x) { x * 2 }\n"),
+    ];
+    let room = Room::with(&files);
+    check(&room, &["check", "good.rhai"], 0, "2 scripts are fine\n", "");
+    let (code, out, err) = room.run(&["check", "good.rhai", "bad.rhai", "none.rhai"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let said = "error: there is no file none.rhai\n\
+        error: bad.rhai:3:12: there is no function `zinit_pign`\n 3 | if false { zinit_pign() }\n   |            ^^^^^^^^^^\n\
+        hint: did you mean `zinit_ping`?\n\
+        error: bad.rhai:4:4: there is no function `twcie` in `b`\n 4 | b::twcie(1);\n   |    ^^^^^\n\
+        hint: did you mean `b::twice`?\n2 scripts are fine, 3 problems\n";
+    assert_eq!(out, said);
+    let (code, out, _) = room.run(&["--json", "check", "bad.rhai"]);
+    let checked: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let problem = &checked["problems"][0];
+    assert_eq!((code, &checked["scripts"]), (1, &1.into()));
+    assert_eq!((&problem["data"]["line"], &problem["data"]["column"]), (&3.into(), &12.into()));
+    assert_eq!(problem["hint"], "did you mean `zinit_ping`?");
+    assert_eq!(problem["data"]["width"], 10);
+    let mut zinit = room.zinit(&["check", "../bad.rhai"]);
+    let (code, out, _) = told(zinit.current_dir(room.0.join("lib")).output().expect("zinit runs"));
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("error: ../bad.rhai:4:4: ") && out.contains("1 script is fine, 2 "),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_directory_of_scripts_is_checked_as_such_and_a_policy_as_a_policy() {
+    let room = Room::with(&[
+        ("lib/a.rhai", "print(1);"),
+        ("lib/b.rhai", "zinit_pign();"),
+        ("policy.rhai", "fn gives_up(service, attempt) { service.atempts > 3 }\n"),
+        ("mine.rhai", "fn gives_up(service, attempt) { sleep(1); true }\n"),
+    ]);
+    let (code, out, _) = room.run(&["check", "lib"]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("lib/b.rhai:1:1: ") && out.ends_with("1 script is fine, 1 problem\n"),
+        "{out}"
+    );
+    let (code, out, _) = room.run(&["check", "policy.rhai", "lib/a.rhai"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("nothing has a property `atempts`"), "{out}");
+    assert!(out.ends_with("1 script is fine, 1 problem\n"), "{out}");
+    let (code, out, _) = room.run(&["check", "mine.rhai"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("mine.rhai:1:33: there is no function `sleep`"), "{out}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rhai::{AST, Engine, FnAccess, Module, ParseErrorType, Position, Scope};
 
 use super::{TEST_PREFIX, index};
 use crate::hooks::{self, HOOKS};
-use crate::lint::Place;
+use crate::lint::Page;
 use crate::name::ServiceName;
 use crate::refusal::{Kind, Refusal, nearest};
 
@@ -49,9 +49,9 @@ impl Script {
         Ok(Self { name, path: path.to_owned(), text: text.into(), ast })
     }
 
-    /// Where its mistakes are told to be.
-    pub(super) fn place(&self) -> Place<'_> {
-        Place { path: &self.path, text: &self.text }
+    /// Its text, and where that stands.
+    pub(super) fn page(&self) -> Page<'_> {
+        Page { path: &self.path, text: &self.text }
     }
 
     /// Whether it has a public function of that name.
@@ -284,7 +284,7 @@ fn refuse(path: &Path, message: &str) -> Refusal {
 
 /// A refusal of what stands at this place of a file.
 pub(super) fn refuse_at(script: &Script, at: Position, message: &str) -> Refusal {
-    script.place().refuse(at, message)
+    script.page().refuse(at, message)
 }
 
 fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusal {
@@ -292,7 +292,7 @@ fn does_not_compile(path: &Path, text: &str, error: &rhai::ParseError) -> Refusa
     if let Some(first) = said.get_mut(..1) {
         first.make_ascii_lowercase();
     }
-    let refusal = Place { path, text }.refuse(error.position(), &said);
+    let refusal = Page { path, text }.refuse(error.position(), &said);
     match hint_for(error.err_type(), &said) {
         Some(hint) => refusal.hint(hint),
         None => refusal,

@@ -1,6 +1,7 @@
 //! What somebody most likely meant who said a word that is not there.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rhai::{AST, Engine, FnPtr, Scope};
 
@@ -20,6 +21,38 @@ pub(crate) struct Around<'a> {
     pub(crate) scope: &'a Scope<'a>,
     /// The functions that it had.
     pub(crate) tree: &'a AST,
+    /// The texts before it that have functions, the newest last.
+    pub(crate) texts: &'a [Text],
+}
+
+/// A text that has functions.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// What messages call it.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// The names of its functions.
+    pub functions: Vec<String>,
+}
+
+impl Around<'_> {
+    /// What the text is called that a function stands in.
+    pub(super) fn home_of(&self, function: &str) -> Option<String> {
+        let has = |it: &&Text| it.functions.iter().any(|it| it == function);
+        self.texts.iter().rev().find(has).map(|it| it.name.clone())
+    }
+
+    /// A text by its name, if it can be had.
+    pub(super) fn text_of(&self, name: &str) -> Option<String> {
+        if name == self.name {
+            return Some(self.text.to_owned());
+        }
+        match self.texts.iter().rev().find(|it| it.name == name) {
+            Some(it) => Some(it.text.clone()),
+            None => super::read(Path::new(name)).ok(),
+        }
+    }
 }
 
 /// A function that is called and is not there: `name (type, type)`, after a dot or not.

@@ -1,5 +1,6 @@
 //! What the keys do: one table, which binds them and which `/help` shows.
 
+use super::vi::InOrder;
 use reedline::{
     EditCommand, EditMode, Emacs, KeyCode, KeyModifiers, Keybindings, ReedlineEvent, Vi,
     default_emacs_keybindings, default_vi_insert_keybindings, default_vi_normal_keybindings,
@@ -115,12 +116,14 @@ pub(crate) fn told() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub(crate) fn edit_mode(keys: Keys) -> Box<dyn EditMode> {
     match keys {
         Keys::Emacs => Box::new(Emacs::new(bound(default_emacs_keybindings()))),
-        Keys::Vi => Box::new(Vi::new(
-            bound(default_vi_insert_keybindings()),
-            bound(default_vi_normal_keybindings()),
-            default_vi_visual_keybindings(),
-        )),
+        Keys::Vi => Box::new(InOrder::new(vi)),
     }
+}
+
+/// The keys of vi, which insert first.
+fn vi() -> Vi {
+    let normal = bound(default_vi_normal_keybindings());
+    Vi::new(bound(default_vi_insert_keybindings()), normal, default_vi_visual_keybindings())
 }
 
 fn bound(mut keys: Keybindings) -> Keybindings {

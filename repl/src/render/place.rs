@@ -5,9 +5,9 @@ use std::io::{IsTerminal, stderr};
 use serde_json::Value;
 use zinit_host::refusal::Refusal;
 
-use crate::shell::INPUT;
 use crate::shell::look::Look;
 use crate::show::text::{clean, ellipsis, fill, width};
+use zinit_host::sitting::INPUT;
 
 /// How wide a line is shown where nobody tells how much room there is.
 const WIDTH: usize = 160;

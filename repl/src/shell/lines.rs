@@ -60,6 +60,11 @@ impl Lines {
         Self::Plain { prompts, interrupt: Arc::clone(interrupt), read: Vec::new() }
     }
 
+    /// Whether an editor shows what can be said.
+    pub(crate) fn are_edited(&self) -> bool {
+        matches!(self, Self::Editor(_))
+    }
+
     /// Lets other keys edit.
     pub(crate) fn edit_by(&mut self, keys: Keys) {
         if let Self::Editor(editor) = self {

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use zinit_host::interrupt::Woken;
-use zinit_host::refusal::{Kind, Refusal, nearest};
-use zinit_host::script;
+use zinit_host::refusal::{Kind, Refusal};
+use zinit_host::script::{self, Ended};
 use zinit_host::sitting::Came;
 use zinit_host::words::Word;
 
 use super::look::{Look, is_editable};
 use super::prompt;
 use super::slash::Slash;
-use super::{INPUT, Leaves, Room, at_home};
+use super::{Leaves, Room, at_home};
+use crate::doc::{is_meant, unknown};
 use crate::line::Keys;
 use crate::{line, render, show, usage};
 
@@ -30,6 +31,7 @@ impl Room<'_> {
             Slash::Clear => {}
             asked => {
                 let look = Look::now();
+                self.learn_functions();
                 show::paged(&self.told(asked, look)?, look);
             }
         }
@@ -89,7 +91,7 @@ impl Room<'_> {
     fn source(&self, name: &str, look: Look) -> Result<String, Refusal> {
         let lexicon = self.lexicon.open();
         let all: Vec<&Word> = lexicon.functions().collect();
-        show::source(name, &all, self.record.texts(), look)
+        show::source(name, &all, self.sitting.texts(), look)
             .ok_or_else(|| unknown(name, lexicon.functions()))
     }
 
@@ -103,35 +105,33 @@ impl Room<'_> {
     fn load(&mut self, path: &str) -> Obeyed {
         let path = at_home(path);
         let text = script::read(&path)?;
-        Ok(self.evaluate(&path.to_string_lossy(), script::without_shebang(&text)))
+        Ok(self.evaluate(Some(&path), script::without_shebang(&text)))
     }
 
     fn time(&mut self, text: &str) -> Obeyed {
-        let leaves = self.evaluate(INPUT, text);
+        let leaves = self.evaluate(None, text);
         let took = self.took.unwrap_or_default();
         render::print(&format!("It took {}\n", prompt::shown(took)));
         Ok(leaves)
     }
 
-    /// Runs a text again and again until Ctrl-C, or until it fails.
+    /// Runs a text again and again until Ctrl-C.
     fn watch(&mut self, every: Duration, text: &str) -> Obeyed {
         let failed = |errno: nix::Error| Refusal::new(Kind::Internal, errno.desc());
         if is_editable() {
             render::print("\x1b[H\x1b[2J");
         }
         loop {
-            let value = match self.ran(INPUT, text) {
-                Came::To(value) => value,
-                Came::Short(script::Ended::Interrupted) => return Ok(None),
+            let look = Look::now();
+            let shown = match self.ran(None, text) {
+                Came::To(value) => show::value(&self.sitting, value, look),
+                Came::Short(Ended::Interrupted) => return Ok(None),
+                Came::Short(Ended::Failed(refusal)) => render::refusal(&refusal, look.paint),
                 came => return Ok(self.tell(came)),
             };
-            let shown = show::value(&self.sitting, value, Look::now());
             let head = format!("Every {}, until Ctrl+C: {text}\n\n", prompt::shown(every));
-            render::print(&if is_editable() {
-                usage::in_place(&format!("{head}{shown}"))
-            } else {
-                shown
-            });
+            let placed = || usage::in_place(&format!("{head}{shown}"));
+            render::print(&if is_editable() { placed() } else { shown.clone() });
             if self.terminal.interrupt.sleep(every).map_err(failed)? == Woken::Interrupted {
                 return Ok(None);
             }
@@ -150,28 +150,5 @@ impl Room<'_> {
         };
         self.lines.edit_by(keys);
         Ok(())
-    }
-}
-
-/// Whether a function is meant by `name`, `name()`, `.name`, `Type.name` or `module::name`.
-fn is_meant(it: &Word, name: &str) -> bool {
-    let name = name.trim_end_matches("()");
-    if let Some((module, name)) = name.rsplit_once("::") {
-        return it.name == name
-            && (it.module == module || it.module.ends_with(&format!("/{module}")));
-    }
-    match name.rsplit_once('.') {
-        Some(("", name)) => it.of.is_some() && it.name == name,
-        Some((of, name)) => it.of.as_deref() == Some(of) && it.name == name,
-        None => it.name == name,
-    }
-}
-
-fn unknown<'a>(name: &str, all: impl Iterator<Item = &'a Word>) -> Refusal {
-    let refusal = Refusal::new(Kind::BadArgument, format!("there is no function `{name}`"));
-    let bare = name.trim_end_matches("()").rsplit(['.', ':']).next().unwrap_or(name);
-    match nearest(bare, all.map(|it| it.name.as_str())) {
-        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-        None => refusal.hint("`/functions` lists them"),
     }
 }

@@ -1,6 +1,7 @@
 //! The texts of functions.
 
 use zinit_host::policy::index::{self, Function};
+use zinit_host::script::Text;
 use zinit_host::words::Word;
 
 use super::cell::{Ink, painted};
@@ -11,10 +12,10 @@ use crate::shell::look::Look;
 /// The text of a function: `wait_up`, `.env` or `Service.env`, `zinit/wait::wait_up`. It is looked for in what
 /// was said here, the newest first, then in the bundled modules; of the `found` ones that are in Rust, that is
 /// said. Nothing if there is none.
-pub(crate) fn source(name: &str, found: &[&Word], own: &[String], look: Look) -> Option<String> {
+pub(crate) fn source(name: &str, found: &[&Word], own: &[Text], look: Look) -> Option<String> {
     let wanted = Wanted::new(name);
-    let here = own.iter().rev().find_map(|text| {
-        let all = index::functions("here", text);
+    let here = own.iter().rev().find_map(|it| {
+        let all = index::functions(&it.name, &it.text);
         let all: Vec<Function> = all.into_iter().filter(|it| wanted.is(it, "here")).collect();
         (!all.is_empty()).then_some(all)
     });
@@ -86,7 +87,7 @@ fn type_of(it: &Function) -> Option<String> {
 
 fn drawn(it: &Function, look: Look) -> String {
     let place = match it.path.as_str() {
-        "here" => "// said here".to_owned(),
+        said if said.starts_with("input ") => "// said here".to_owned(),
         path => format!("// {path}:{}", it.line),
     };
     let text: String = it.source.lines().map(|it| clean(it, look) + "\n").collect();
@@ -107,7 +108,12 @@ mod tests {
     use crate::show::tests::{COLOUR, NARROW, word};
 
     fn shown(name: &str, own: &[&str]) -> Option<String> {
-        let own: Vec<String> = own.iter().map(|it| (*it).to_owned()).collect();
+        let text = |it: &&str| Text {
+            name: "input 1".to_owned(),
+            text: (*it).to_owned(),
+            functions: Vec::new(),
+        };
+        let own: Vec<Text> = own.iter().map(text).collect();
         let (tcp, len) = (word("tcp", "host"), word("len", "rhai"));
         source(name, &[&tcp, &len], &own, NARROW)
     }

@@ -20,7 +20,7 @@ const PIPE: Look = Look { is_terminal: false, ..NARROW };
 pub(crate) fn sitting(text: &str) -> Sitting {
     let interrupt = Interrupt::new().expect("a descriptor");
     let mut it = Sitting::new(&Session::new(Path::new("/no/socket"), &interrupt), &[]);
-    assert!(matches!(it.run("input", text), Came::To(_)), "{text}");
+    assert!(matches!(it.run(text), Came::To(_)), "{text}");
     it
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn word(name: &str, module: &str) -> Word {
 /// What is shown of the last value of a text.
 fn shown(text: &str, look: Look) -> String {
     let mut it = sitting("");
-    match it.run("input", text) {
+    match it.run(text) {
         Came::To(left) => value(&it, left, look),
         Came::Short(ended) => panic!("{text}: {ended:?}"),
     }
@@ -255,7 +255,7 @@ zinit_stats(name)  of zinit
 fn a_table_of_a_thousand_services_has_a_row_for_each() {
     let it = format!("let some = {{ {SERVICES} }}; let many = []; many.pad(1_000, some[1]); many");
     let mut sitting = sitting("");
-    let Came::To(left) = sitting.run("input", &it) else { panic!("it runs") };
+    let Came::To(left) = sitting.run(&it) else { panic!("it runs") };
     let begun = crate::shell::now();
     let drawn = value(&sitting, left, COLOUR);
     println!("1,000 services with 16 keys each: {:?}", begun.elapsed());

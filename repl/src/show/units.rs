@@ -155,9 +155,9 @@ mod tests {
             [units.of("memory_usage", Unit::None), units.of("weight", Unit::None)]
         };
         assert_eq!(units(&it), [Unit::Bytes, Unit::None]);
-        it.run("input", "fn unit_of(key) { if key == \"weight\" { \"bytes\" } else { 42 } }");
+        it.run("fn unit_of(key) { if key == \"weight\" { \"bytes\" } else { 42 } }");
         assert_eq!(units(&it), [Unit::None, Unit::Bytes]);
-        it.run("input", "fn unit_of(key) { throw key }");
+        it.run("fn unit_of(key) { throw key }");
         assert_eq!(units(&it), [Unit::None, Unit::None]);
     }
 
