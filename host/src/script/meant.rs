@@ -192,7 +192,7 @@ mod tests {
         let session = || Session::new(Path::new("/no/socket"), &interrupt);
         let work = || {
             let mut sitting = Sitting::new(&session(), &[]);
-            let came = texts.iter().map(|it| sitting.run("input", it)).last();
+            let came = texts.iter().map(|it| sitting.run(it)).last();
             match came {
                 Some(Came::Short(Ended::Failed(it))) => (it.message, it.hint),
                 other => panic!("{other:?}"),
