@@ -22,10 +22,11 @@ fn does(home: &Home, screen: &Screen, expected: &str) {
 fn a_function_that_was_defined_again_is_saved() {
     let (home, screen) = alone();
     screen.runs("fn answer() { 41 }");
-    screen.runs("print(answer())");
+    screen.runs("fn twice() { answer() * 2 }");
     screen.runs("fn answer() { 42 }");
     screen.runs("print(answer())");
-    does(&home, &screen, "41\n42\n");
+    screen.runs("print(twice())");
+    does(&home, &screen, "42\n84\n");
 }
 
 #[test]
