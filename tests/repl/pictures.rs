@@ -43,9 +43,11 @@ fn states_have_colours_unless_nobody_wants_them() {
     assert!(!has_colours(&pale.with_colours()), "{:?}", pale.with_colours());
 }
 
-/// The colour in which a part of a screen is written, as the number of its escape sequence.
+/// The colour in which a part of what is being typed is written, as the number of its escape sequence.
 fn colour(seen: &str, part: &str) -> Option<u32> {
-    let (before, _) = seen.split_once(part).unwrap_or_else(|| panic!("no {part}: {seen:?}"));
+    // What was typed before there was a prompt is on the screen as well, as the terminal has shown it.
+    let line = seen.lines().rfind(|it| it.contains("zinit(")).unwrap_or_default();
+    let (before, _) = line.split_once(part)?;
     let sequences = before.split("\x1b[").skip(1).filter_map(|it| it.split_once('m'));
     let numbers = sequences.flat_map(|(it, _)| it.split(';')).map(|it| it.parse().unwrap_or(0));
     numbers.fold(None, |colour, it| match it {
