@@ -166,18 +166,23 @@ impl From<BadName> for Refusal {
     }
 }
 
-/// The word of `known` that `word` most likely meant: at most a third of its letters differ.
+/// The word of `known` that `word` most likely meant: at most a third of its letters differ, and
+/// not all of them.
 ///
 /// ```
 /// use zinit_host::refusal::nearest;
 /// assert_eq!(nearest("exce", ["after", "exec", "env"].into_iter()), Some("exec"));
 /// assert_eq!(nearest("quux", ["after", "exec", "env"].into_iter()), None);
+/// assert_eq!(nearest("f", ["E", "PI"].into_iter()), None);
 /// ```
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let far = (word.chars().count() / 3).max(1) + usize::from(word.len() > 3);
+    let letters = word.chars().count();
+    let far = (letters / 3).max(1) + usize::from(word.len() > 3);
     known
         .map(|it| (strsim::damerau_levenshtein(word, it), it))
-        .filter(|(distance, _)| *distance <= far.min(3))
+        .filter(|(distance, it)| {
+            *distance <= far.min(3) && *distance < letters.max(it.chars().count())
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, it)| it)
 }

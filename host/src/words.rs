@@ -53,13 +53,9 @@ impl Word {
         }
     }
 
-    /// The first sentence of its documentation, in one line.
-    pub fn sentence(&self) -> String {
-        let lines = self.doc.trim_start().lines();
-        let paragraph = lines.take_while(|it| !it.trim().is_empty() && !it.starts_with("```"));
-        let words = paragraph.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
-        let end = words.find(". ").map_or(words.len(), |at| at + 1);
-        words[..end].to_owned()
+    /// Whether it is a method of a record, such as `Service`: a type that bundled modules make of a map.
+    pub fn is_of_record(&self) -> bool {
+        self.of.is_some() && zinit_stdlib::SCRIPT.iter().any(|it| it.name() == self.module)
     }
 
     /// The lines of its examples in blocks with this mark (`rhai`, or `rhai,server` for those that
@@ -100,6 +96,18 @@ pub fn vocabulary(engine: &Engine) -> Vec<Word> {
     words
 }
 
+/// The first sentence of a documentation, in one line; nothing if it has no text before its examples.
+pub fn sentence(doc: &str) -> String {
+    let is_head = |it: &&str| it.trim().is_empty() || it.starts_with('#');
+    let is_entry = |it: &str| it.starts_with("* ") || it.starts_with("- ");
+    let ends = |it: &str| is_head(&it) || it.starts_with("```") || is_entry(it);
+    let lines = doc.lines().skip_while(is_head);
+    let paragraph = lines.take_while(|it| !ends(it.trim_start()));
+    let words = paragraph.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+    let end = words.find(". ").map_or(words.len(), |at| at + 1);
+    words[..end].to_owned()
+}
+
 /// The bundled modules by name, as this engine has compiled them.
 fn trees(engine: &Engine) -> Vec<(&'static str, AST)> {
     let tree = |source: &zinit_stdlib::Source| {
@@ -138,6 +146,7 @@ fn param(declared: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;
@@ -224,17 +233,19 @@ mod tests {
     }
 
     #[test]
+    fn records_are_the_types_of_bundled_methods() {
+        with_words(|all| {
+            let records: BTreeSet<_> =
+                all.iter().filter(|it| it.is_of_record()).map(|it| it.of.as_deref()).collect();
+            assert_eq!(records, BTreeSet::from([Some("Proxy"), Some("Service")]));
+        });
+    }
+
+    #[test]
     fn the_first_sentence_is_one_line() {
-        let word = |doc: &str| Word {
-            name: "a".to_owned(),
-            of: None,
-            params: Vec::new(),
-            returns: None,
-            doc: doc.to_owned(),
-            module: "host".to_owned(),
-        };
-        assert_eq!(word("Does\nthis. And that.\n\nMore.").sentence(), "Does this.");
-        assert_eq!(word("Does `a.b`\n```rhai\ntrue\n```").sentence(), "Does `a.b`");
-        assert_eq!(word("").sentence(), "");
+        assert_eq!(sentence("Does\nthis. And that.\n\nMore."), "Does this.");
+        assert_eq!(sentence("Does `a.b`\n```rhai\ntrue\n```"), "Does `a.b`");
+        assert_eq!(sentence("\n# Head\n\nDoes this:\n* one. Or\n"), "Does this:");
+        assert_eq!([sentence(""), sentence("```rhai\n1\n```")], ["", ""]);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use zinit_host::refusal::{Kind, Refusal};
 
 use crate::show::text::visible_lines;
-pub(crate) use times::{ago, clock, in_secs, secs_since, since};
+pub(crate) use times::{ago, clock, in_secs, lasts, secs_since, since, took};
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,8 @@ pub(crate) use help::help;
 pub(crate) use pager::{held, paged};
 pub(crate) use reference::{doc, functions};
 pub(crate) use source::source;
+pub(crate) use text::count;
+pub(crate) use units::bytes;
 
 /// What stands before a value.
 const ARROW: &str = "=> ";

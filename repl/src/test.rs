@@ -17,7 +17,8 @@ use zinit_host::store::Store;
 use zinit_host::trial::{self, Limits};
 
 use crate::commands::{Context, Outcome};
-use crate::render::{self, Paint};
+use crate::render::{self, Paint, lasts, took};
+use crate::show::count;
 
 /// What `zinit test` is told.
 #[derive(Args, Debug)]
@@ -261,9 +262,9 @@ impl Run {
             text += ", ";
             text += &paint.on(Color::Red.bold(), &format!("{failed} failed"));
         }
-        let events = thousands(self.events());
-        let (time, took) = (span(self.virtual_ms()), self.took.as_millis());
-        let _ = writeln!(text, " ({events} events, {time} of virtual time, in {took} ms)");
+        let time = lasts(u64::try_from(self.virtual_ms()).unwrap_or(0));
+        let (events, took) = (count(self.events()), took(self.took));
+        let _ = writeln!(text, " ({events} events, {time} of virtual time, in {took})");
         if let Some(note) = &self.note {
             let _ = writeln!(text, "{} {note}", paint.on(Color::Yellow.bold(), "note:"));
         }
@@ -293,27 +294,6 @@ fn failure(test: &trial::Outcome, why: &Refusal, paint: Paint) -> String {
         let _ = writeln!(text, "  {} {hint}", paint.on(Color::Cyan.bold(), "hint:"));
     }
     text
-}
-
-/// A count with its digits in threes: `3,412`.
-fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let cut = |(at, digit): (usize, char)| {
-        let comma = at > 0 && (digits.len() - at).is_multiple_of(3);
-        [comma.then_some(','), Some(digit)]
-    };
-    digits.char_indices().flat_map(cut).flatten().collect()
-}
-
-/// How much time passed, in the largest unit that is full.
-fn span(ms: i64) -> String {
-    const UNITS: [(i64, &str); 4] =
-        [(86_400_000 * 3, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    match UNITS.iter().find(|(most, _)| ms >= *most) {
-        Some((_, "days")) => format!("{} days", ms / 86_400_000),
-        Some((unit, word)) => format!("{} {word}", ms / unit),
-        None => format!("{ms} ms"),
-    }
 }
 
 #[cfg(test)]
@@ -364,17 +344,10 @@ failed policy.rhai:1 test_a: what was told is not what was expected
     - 0 bot
     + 0 boot
   hint: if it is right, `zinit test --update` writes it into the test
-1 test passed, 1 failed (0 events, 0 ms of virtual time, in 41 ms)
+1 test passed, 1 failed (0 events, 0s of virtual time, in 41ms)
 note: so it is
 ";
         assert_eq!(run.text(PLAIN), expected);
         assert_eq!(run.facts()["tests"][0]["passed"], false);
-    }
-
-    #[test]
-    fn counts_and_times_are_easy_to_read() {
-        assert_eq!([0, 999, 3_412, 1_000_000].map(thousands), ["0", "999", "3,412", "1,000,000"]);
-        let spans = [5, 59_999, 90_000_000, 400_000_000].map(span);
-        assert_eq!(spans, ["5 ms", "59 s", "25 h", "4 days"]);
     }
 }

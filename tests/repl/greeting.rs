@@ -1,5 +1,9 @@
 //! The banner, the prompt, and the server that is there or not.
 
+#![expect(clippy::disallowed_methods, reason = "how long it takes is printed")]
+
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use zinit_tests::daemon::Home;
 use zinit_tests::screen::Screen;
@@ -79,4 +83,29 @@ fn without_utf_8_the_banner_is_of_ascii_and_odd_bytes_do_no_harm() {
     assert!(seen.contains("+-----") && seen.is_ascii(), "{seen}");
     screen.types(&[0xff, 0xc3, 0x28, 0x80, 0xfe]).says("x").shows("x").presses("C-c").prompts();
     assert_eq!(screen.runs("40 + 2"), "=> 42");
+}
+
+#[test]
+fn the_first_prompt_comes_with_a_server_and_without() {
+    let home = Home::new().service("web", "exec: sleep 1000\n");
+    let alone = begins(&home);
+    println!("start to the first prompt without a server: {alone:?}, as the screen has it");
+    let home = home.start();
+    home.up("web");
+    let served = begins(&home);
+    println!("start to the first prompt with a server: {served:?}, as the screen has it");
+}
+
+/// How long it takes from Enter to the prompt, at best.
+fn begins(home: &Home) -> Duration {
+    let screen = Screen::new(home, 80, 24);
+    let begin = |_| {
+        screen.is_left().says("clear; zinit").shows("zinit");
+        let begin = Instant::now();
+        screen.presses("Enter").prompts();
+        let took = begin.elapsed();
+        screen.enters("/quit").is_left();
+        took
+    };
+    (0..5).map(begin).min().expect("it is begun five times")
 }

@@ -68,3 +68,63 @@ fn an_editor_of_ones_own_writes_the_text() {
     screen.enters("zinit").prompts().says("wrong").shows("> wrong").presses("C-o").shows("40 + 2");
     screen.presses("Enter").shows("=> 42").prompts();
 }
+
+#[test]
+fn alt_enter_begins_a_line_where_enter_would_run_the_text() {
+    let (_home, screen) = alone();
+    screen.says("40").presses("M-Enter").shows("   ...").says("+ 2").shows("+ 2");
+    screen.lacks("=> ").presses("Enter").shows("=> 42").prompts();
+}
+
+#[test]
+fn alt_f_takes_a_word_of_the_hint() {
+    let (_home, screen) = alone();
+    screen.runs("let first_of_all = 40 + 2");
+    screen.enters("/clear").prompts().says("let fir").shows("> let first_of_all = 40 + 2");
+    screen.presses("M-f").stands("zinit(no server)> let first_of_all");
+    screen.presses("M-f").stands("zinit(no server)> let first_of_all = 40");
+    screen.says(" + 1").presses("Enter").prompts();
+    assert_eq!(screen.runs("first_of_all"), "=> 41");
+}
+
+#[test]
+fn ctrl_l_clears_the_screen_and_keeps_the_line() {
+    let (_home, screen) = alone();
+    screen.runs("40 + 2");
+    screen.says("44 + 4").shows("> 44 + 4").presses("C-l").loses("=> 42").shows("> 44 + 4");
+    screen.presses("Enter").shows("=> 48").prompts();
+}
+
+/// The name that is marked in the menu of completions, if one is.
+fn marked(screen: &Screen) -> Option<String> {
+    let seen = screen.with_colours();
+    let is_reverse =
+        |it: &str| it.split_once('m').is_some_and(|(it, _)| it.split(';').any(|it| it == "7"));
+    let line = seen.lines().find(|it| it.split("\x1b[").skip(1).any(is_reverse))?;
+    let plain = line.split("\x1b[").enumerate();
+    let plain: String =
+        plain.map(|(at, it)| it.split_once('m').filter(|_| at > 0).map_or(it, |it| it.1)).collect();
+    plain.split_whitespace().next().map(str::to_owned)
+}
+
+#[test]
+fn tab_goes_on_in_the_menu_and_shift_tab_back() {
+    let (_home, screen) = alone();
+    screen.enters("/clear").prompts().says("zinit_sta").shows("> zinit_sta").presses("Tab");
+    let mut before = None;
+    // Each key is pressed when the one before it is seen to have worked.
+    let names = ["", "Tab", "Tab", "BTab", "BTab"].map(|key| {
+        if !key.is_empty() {
+            screen.presses(key);
+        }
+        screen.until("another one is marked", |it| {
+            let now = marked(it);
+            now.is_some() && now != before
+        });
+        before = marked(&screen);
+        before.clone().expect("one is marked")
+    });
+    assert_eq!([&names[3], &names[4]], [&names[1], &names[0]], "{names:?}");
+    assert_ne!(names[0], names[2], "{names:?}");
+    screen.presses("Enter").shows(&format!("> {}(", names[0])).presses("C-c").prompts();
+}

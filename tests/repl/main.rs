@@ -1,17 +1,22 @@
 //! The prompt in a real terminal, whose screen is read.
 //!
-//! `greeting` is about the banner, the prompt and the server; `sitting` about texts and what they leave;
-//! `interrupts` about Ctrl-C; `slashes` about the commands of the shell; `keys` about editing lines;
-//! `memory` about the history; `words` about completion; `pictures` about what is drawn; `plain` about places
-//! where nothing can be drawn; `endings` about how it is left, and how the terminal is then.
+//! `greeting` is about the banner, the prompt and the server; `first` about the script that is run before the
+//! first prompt; `sitting` about texts and what they leave, `imports` about files of one's own in them;
+//! `interrupts` about Ctrl-C; `slashes` about the commands of the shell, `saving` about the one that writes
+//! the session; `keys` about editing lines; `memory` about the history; `words` about completion; `pictures`
+//! about what is drawn; `plain` about places where nothing can be drawn; `endings` about how it is left, and
+//! how the terminal is then.
 
 mod endings;
+mod first;
 mod greeting;
+mod imports;
 mod interrupts;
 mod keys;
 mod memory;
 mod pictures;
 mod plain;
+mod saving;
 mod sitting;
 mod slashes;
 mod words;

@@ -1,5 +1,8 @@
 //! What is drawn: tables, colours, pages.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use zinit_tests::daemon::Home;
 use zinit_tests::screen::Screen;
 
@@ -40,14 +43,33 @@ fn states_have_colours_unless_nobody_wants_them() {
     assert!(!has_colours(&pale.with_colours()), "{:?}", pale.with_colours());
 }
 
+/// The colour in which a part of what is being typed is written, as the number of its escape sequence.
+fn colour(seen: &str, part: &str) -> Option<u32> {
+    // What was typed before there was a prompt is on the screen as well, as the terminal has shown it.
+    let line = seen.lines().rfind(|it| it.contains("zinit(")).unwrap_or_default();
+    let (before, _) = line.split_once(part)?;
+    let sequences = before.split("\x1b[").skip(1).filter_map(|it| it.split_once('m'));
+    let numbers = sequences.flat_map(|(it, _)| it.split(';')).map(|it| it.parse().unwrap_or(0));
+    numbers.fold(None, |colour, it| match it {
+        0 | 39 => None,
+        30..=37 | 90..=97 => Some(it),
+        _ => colour,
+    })
+}
+
 #[test]
 fn what_is_typed_has_colours() {
     let (_home, screen) = alone();
-    screen.enters("/clear").prompts().says("let a = \"text\"; 42").shows("42");
+    let typed = "let odd = \"text\" + zinit_list() + nosuch(42)";
+    screen.enters("/clear").prompts().says(typed).shows("nosuch(42)");
+    screen.until("colours", |it| colour(&it.with_colours(), "nosuch") == Some(31));
     let seen = screen.with_colours();
-    let line = seen.lines().find(|it| it.contains("let")).expect("it is shown");
-    let (_, typed) = line.split_once("> ").unwrap_or(("", line));
-    assert!(typed.matches("\x1b[").count() >= 3, "{line:?}");
+    let told = ["let", "odd", "\"text", "zinit_list", "42"].map(|it| colour(&seen, it));
+    assert_eq!(told, [Some(35), None, Some(32), Some(34), Some(33)], "{seen:?}");
+    // A variable is no function, whatever it holds.
+    screen.presses("C-c").prompts().runs("let closure = |it| it");
+    screen.enters("/clear").prompts().says("closure(1)").shows("closure(1)");
+    screen.until("colours", |it| colour(&it.with_colours(), "closure") == Some(31));
 }
 
 #[test]
@@ -58,6 +80,26 @@ fn a_long_result_is_shown_a_page_at_a_time() {
     screen.lacks("399").presses("Space").shows("125");
     screen.presses("q").prompts();
     assert_eq!(screen.runs("rows.len()"), "=> 300");
+}
+
+#[test]
+fn a_pager_of_ones_own_shows_a_long_result() {
+    let home = Home::new();
+    home.write("mine", "#!/bin/sh\ncat > paged\necho \"paged by $1\"\n");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(home.root.join("mine"), mode).expect("the home is writable");
+    let pager = format!("{} me", home.root.join("mine").display());
+    let rows = "let rows = []; for i in 100..400 { rows.push(#{ number: i, twice: i * 2 }) }";
+    let screen = Screen::with(&home, 80, 24, &[("PAGER", &pager)]);
+    screen.enters("zinit").prompts().runs(rows);
+    assert_eq!(screen.runs("rows"), "paged by me");
+    let paged = fs::read_to_string(home.root.join("paged")).expect("the pager has run");
+    assert!((100..400).all(|it| paged.contains(&it.to_string())), "{paged}");
+    assert_eq!(screen.runs("rows.len()"), "=> 300", "what fits needs none");
+
+    let screen = Screen::with(&home, 80, 24, &[("PAGER", "no-such-pager")]);
+    screen.enters("zinit").prompts().runs(rows);
+    assert!(screen.runs("rows").contains("399"), "without a pager it is printed");
 }
 
 #[test]

@@ -69,6 +69,48 @@ fn a_pipe_may_hold_what_is_no_text() {
     assert!(text(&out.stdout).ends_with("=> 42\n"), "{out:?}");
 }
 
+/// What is asked of the shell, and a part of the answer.
+const ASKED: [(&str, &str); 7] = [
+    ("/help", "/functions [FILTER]"),
+    ("/functions zinit_is_run", "zinit_is_running(name)"),
+    ("/builder", "Service.after(names)"),
+    ("/doc zinit_is_running", "zinit_is_running(name)"),
+    ("zinit_is_running?", "zinit_is_running(name)"),
+    ("/source zinit_is_running", "fn zinit_is_running(name)"),
+    ("mine?", "mine(odd_parameter)"),
+];
+
+#[test]
+fn what_is_asked_through_a_pipe_is_answered() {
+    let home = Home::new();
+    for (asked, part) in ASKED {
+        let script = format!("fn mine(odd_parameter) {{ 1 }}\n{asked}\n");
+        let (code, said, complained) = piped(&home, &script);
+        assert!(said.contains(part) && !said.contains('\x1b'), "{asked}: {said}{complained}");
+        assert_eq!((code, complained.as_str()), (Some(0), ""), "{asked}");
+    }
+    let (code, said, complained) = piped(&home, "zinit_is_runing?\n");
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(complained.contains("did you mean `zinit_is_running`?"), "{complained}");
+}
+
+#[test]
+fn what_is_asked_on_a_dumb_terminal_is_answered() {
+    let home = Home::new();
+    // All of it is on the screen: a dumb terminal has no pages.
+    let screen = Screen::with(&home, 80, 50, &[("TERM", "dumb")]);
+    let record = home.root.join("record");
+    screen.records(&record).enters("zinit").prompts().runs("fn mine(odd_parameter) { 1 }");
+    for (asked, part) in ASKED {
+        let said = screen.runs(asked);
+        assert!(said.contains(part) && !said.contains("error"), "{asked}: {said}");
+    }
+    assert!(screen.runs("zinit_is_runing?").contains("did you mean `zinit_is_running`?"));
+    screen.enters("/quit").shows("Goodbye!").is_left();
+    home.until("it is recorded", || recorded(&record).contains("Goodbye!"));
+    assert!(!recorded(&record).contains('\x1b'), "{:?}", recorded(&record));
+}
+
 #[test]
 fn without_a_terminal_and_without_words_it_says_how_it_is_used() {
     let home = Home::new();

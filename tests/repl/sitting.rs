@@ -58,7 +58,9 @@ fn the_right_of_the_prompt_tells_how_long_the_last_text_took() {
     let (_home, screen) = alone();
     screen.runs("sleep_ms(1500)");
     let last = |it: &Screen| it.text().trim_end().lines().last().unwrap_or_default().to_owned();
-    screen.until("a duration", |it| last(it).ends_with(" s") && last(it).starts_with("zinit("));
+    screen.until("a duration", |it| {
+        last(it).ends_with("s") && last(it).starts_with("zinit(") && last(it).contains(" 1.")
+    });
 }
 
 #[test]
@@ -90,8 +92,12 @@ fn scripts_find_the_arguments() {
 #[test]
 fn services_are_managed_from_it() {
     let (home, screen) = served();
-    assert!(screen.runs("zinit_stop(\"web\")").is_empty() || !screen.text().contains("error"));
+    let before = home.status("web").pid;
+    assert!(!screen.runs("zinit_stop(\"web\")").contains("error"), "{}", screen.text());
     home.until("it is stopped", || home.status("web").pid == 0);
-    assert!(!screen.runs("zinit_start(\"web\")").contains("error"));
+    assert!(!screen.runs("zinit_start(\"web\")").contains("error"), "{}", screen.text());
     home.up("web");
+    assert_ne!(home.status("web").pid, before);
+    assert_eq!(screen.runs("zinit_is_running(\"web\")"), "=> true");
+    assert!(screen.runs("zinit_stop(\"wbe\")").contains("did you mean `web`?"));
 }

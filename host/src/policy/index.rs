@@ -43,15 +43,6 @@ impl Function {
         format!("{}({})", self.name, self.params.join(", "))
     }
 
-    /// The first sentence that is said of it.
-    pub fn sentence(&self) -> String {
-        let paragraph = self.doc.split("\n\n").next().unwrap_or_default();
-        let paragraph = paragraph.split("```").next().unwrap_or_default();
-        let text = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        let end = text.find(". ").map_or(text.len(), |it| it + 1);
-        text[..end].to_owned()
-    }
-
     /// Its examples, each of which evaluates to `true`.
     pub fn examples(&self) -> impl Iterator<Item = &str> {
         let blocks = self.doc.split("```").skip(1).step_by(2);
@@ -235,6 +226,7 @@ impl<'a> Head<'a> {
 mod tests {
     use super::*;
     use crate::hooks::HOOKS;
+    use crate::words::sentence;
 
     const TEXT: &str = "//! A file.\n\n/// Says one. And more:\n///\n/// ```rhai\n/// one(1) == `${\"}\"}`\n\
         /// ```\nfn one(a, b) {\n    let x = #{ y: `}` }; // }\n    x\n}\n\nprivate fn two() { 2 }\n";
@@ -244,7 +236,7 @@ mod tests {
         let found = functions("/etc/mine.rhai", TEXT);
         let [one, two] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((one.signature().as_str(), one.line), ("one(a, b)", 8));
-        assert_eq!(one.sentence(), "Says one.");
+        assert_eq!(sentence(&one.doc), "Says one.");
         assert_eq!(one.examples().collect::<Vec<_>>(), ["one(1) == `${\"}\"}`"]);
         assert!(one.source.starts_with("/// Says") && one.source.ends_with("x\n}"), "{one:?}");
         assert!(one.code().starts_with("fn one"));
@@ -261,7 +253,8 @@ mod tests {
         for hook in HOOKS {
             let function = index.get(hook.name, false).expect("it is bundled");
             assert_eq!(function.signature(), hook.signature());
-            assert!(function.sentence().ends_with(['.', ':']), "{}", function.sentence());
+            let said = sentence(&function.doc);
+            assert!(said.ends_with(['.', ':']), "{said}");
             assert!(function.examples().count() > 0, "{} has no example", hook.name);
         }
     }

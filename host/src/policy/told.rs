@@ -14,6 +14,7 @@ use crate::refusal::{Kind, Refusal};
 use crate::spec::Spec;
 use crate::store::Store;
 use crate::trial;
+use crate::words::sentence;
 
 /// What decides in a running server, as its core knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,7 +131,7 @@ fn answerer(hook: &Hook, index: &Index, force: &InForce) -> Answerer {
     Answerer {
         hook: hook.name.to_owned(),
         signature: hook.signature(),
-        doc: bundled.map(Function::sentence).unwrap_or_default(),
+        doc: bundled.map(|it| sentence(&it.doc)).unwrap_or_default(),
         by: by(index.find(hook.name), "", force),
         services: services.collect(),
     }

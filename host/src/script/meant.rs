@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rhai::{AST, Engine, Scope};
+use rhai::{AST, Engine, FnPtr, Scope};
 
 use crate::lint::{Known, Words, parameters};
 use crate::refusal::{Kind, Refusal, nearest};
@@ -82,11 +82,24 @@ pub(super) fn function(signature: &str, is_method: bool, around: &Around<'_>) ->
         let all: Vec<_> = same.iter().take(3).map(|it| format!("`{}`", it.signature())).collect();
         return refusal.hint(format!("there is {}", all.join(", ")));
     }
+    if !is_method && around.scope.get_value::<FnPtr>(name).is_some() {
+        let said = format!("`{name}` is a variable that holds a function: ");
+        return refusal.hint(format!("{said}`{name}.call({})` calls it", dots(count)));
+    }
+    if !name.contains(char::is_alphabetic) {
+        // An operator is nothing that somebody misspells.
+        return refusal;
+    }
     let of = given.first().filter(|_| is_method).copied();
     let fits = |it: &&Word| of.is_some() && it.of.as_deref() == of;
     let near =
         nearest_of(name, known.iter().filter(fits)).or_else(|| nearest_of(name, known.iter()));
     did_you_mean(refusal, near)
+}
+
+/// What stands for so many parameters.
+fn dots(count: usize) -> &'static str {
+    if count == 0 { "" } else { "..." }
 }
 
 fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a Word>) -> Option<String> {
@@ -160,5 +173,51 @@ fn did_you_mean(refusal: Refusal, near: Option<String>) -> Refusal {
     match near {
         Some(near) => refusal.hint(format!("did you mean `{near}`?")),
         None => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::engine;
+    use crate::interrupt::Interrupt;
+    use crate::native::Session;
+    use crate::script::Ended;
+    use crate::sitting::{Came, Sitting};
+
+    /// What is said of the last of these texts, which fails, and the hint.
+    fn said(texts: &[&str]) -> (String, Option<String>) {
+        let interrupt = Interrupt::new().expect("a descriptor");
+        let session = || Session::new(Path::new("/no/socket"), &interrupt);
+        let work = || {
+            let mut sitting = Sitting::new(&session(), &[]);
+            let came = texts.iter().map(|it| sitting.run(it)).last();
+            match came {
+                Some(Came::Short(Ended::Failed(it))) => (it.message, it.hint),
+                other => panic!("{other:?}"),
+            }
+        };
+        engine::on_deep_stack(work).expect("no panic")
+    }
+
+    #[test]
+    fn a_variable_that_holds_a_function_is_no_function() {
+        let hint = "`f` is a variable that holds a function: `f.call(...)` calls it";
+        for texts in [&["let f = |x| x + 1; f(1)"][..], &["let f = |x| x + 1", "f(1)"]] {
+            let (message, said) = said(texts);
+            assert_eq!(message, "there is no function `f(int)`");
+            assert_eq!(said.as_deref(), Some(hint), "{texts:?}");
+        }
+        let (_, none) = said(&["let nothing = || 1; nothing()"]);
+        assert!(none.is_some_and(|it| it.contains("`nothing.call()`")));
+        assert_eq!(said(&["let f = 1; f(1)"]).1, None, "no function of one letter is meant");
+    }
+
+    #[test]
+    fn an_operator_is_nothing_that_was_misspelled() {
+        let (message, hint) = said(&["\"x\" - 1"]);
+        assert_eq!((message.as_str(), hint), ("there is no function `-(string, int)`", None));
+        assert_eq!(said(&["[1] * 2"]).1, None);
     }
 }

@@ -116,10 +116,7 @@ fn head<'a>(line: &'a str, lexicon: &Lexicon) -> (Vec<(Style, &'a str)>, &'a str
     let begin = line.len() - line.trim_start().len();
     let end = line[begin..].find(char::is_whitespace).map_or(line.len(), |it| begin + it);
     let (command, rest) = line.split_at(end);
-    let entry = slash::ENTRIES.iter().find(|it| {
-        let word = &command[begin + 1..];
-        it.name == word || it.also.contains(&word)
-    });
+    let entry = slash::find(&command[begin + 1..]);
     let style = if entry.is_some() { Color::Cyan.bold() } else { Color::Red.underline() };
     if entry.is_some_and(|it| it.args.ends_with("TEXT")) {
         (vec![(style, command)], rest)
@@ -132,18 +129,15 @@ fn head<'a>(line: &'a str, lexicon: &Lexicon) -> (Vec<(Style, &'a str)>, &'a str
 struct Names<'a>(HashSet<&'a str>);
 
 impl<'a> Names<'a> {
-    /// Functions, variables that may hold one, and what this script itself defines.
+    /// Functions, and those that this script itself defines. A variable that holds one is called by its
+    /// method `call`.
     fn of(script: &'a str, lexicon: &'a Lexicon) -> Self {
-        let functions = lexicon.functions().map(|it| it.name.as_str());
-        let variables = lexicon.variables.iter().map(|it| it.name.as_str());
-        let mut names: HashSet<&str> = functions.chain(variables).collect();
-        for begin in ["fn ", "let ", "const "] {
-            names.extend(script.match_indices(begin).map(|(at, _)| {
-                let rest = script[at + begin.len()..].trim_start();
-                let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
-                &rest[..end.unwrap_or(rest.len())]
-            }));
-        }
+        let mut names: HashSet<&str> = lexicon.functions().map(|it| it.name.as_str()).collect();
+        names.extend(script.match_indices("fn ").map(|(at, begin)| {
+            let rest = script[at + begin.len()..].trim_start();
+            let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        }));
         Self(names)
     }
 
@@ -212,7 +206,7 @@ mod tests {
         assert_eq!(style("zinit_lits()", "zinit_lits"), Color::Red.underline());
         assert_eq!(style("zinit_lits", "zinit_lits"), Style::new());
         assert_eq!(style("fn own() {} own()", "own"), Color::Blue.normal());
-        assert_eq!(style("let f = |x| x; f(1)", "f"), Style::new());
+        assert_eq!(style("let own = |x| x; own.call(1)", "own"), Style::new());
         assert_eq!(style("a.nosuch()", "nosuch"), Color::Blue.normal());
     }
 

@@ -1,6 +1,6 @@
-//! Moments and ages, as users read them.
+//! Moments, ages and durations, as users read them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, as how long ago it was: `3m 20s ago`.
 pub(crate) fn since(since_ms: i64) -> String {
@@ -58,6 +58,26 @@ pub(crate) fn ago(secs: u64) -> String {
     }
 }
 
+/// How long something lasts: `250ms`, `1.5s`, and from a minute on as [`ago`] has it.
+pub(crate) fn lasts(ms: u64) -> String {
+    match ms {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{ms}ms"),
+        1_000..60_000 if ms % 1_000 >= 100 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        _ => ago(ms / 1_000),
+    }
+}
+
+/// How long something took, as [`lasts`] has it; with decimals if that was next to nothing.
+pub(crate) fn took(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1e3;
+    match u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) {
+        0 => format!("{ms:.2}ms"),
+        1..10 => format!("{ms:.1}ms"),
+        whole => lasts(whole),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +96,14 @@ mod tests {
     #[test]
     fn ages_are_told_in_two_units() {
         assert_eq!([59, 61, 7260, 90_000].map(ago), ["59s", "1m 1s", "2h 1m", "1d 1h"]);
+    }
+
+    #[test]
+    fn durations_have_few_digits() {
+        let spans = [0, 250, 1_000, 1_550, 61_000, 7_380_000].map(lasts);
+        assert_eq!(spans, ["0s", "250ms", "1s", "1.5s", "1m 1s", "2h 3m"]);
+        let told = [0.25, 3.21, 42.1, 1_500.0, 61_000.0];
+        let told = told.map(|ms| took(Duration::from_secs_f64(ms / 1e3)));
+        assert_eq!(told, ["0.25ms", "3.2ms", "42ms", "1.5s", "1m 1s"]);
     }
 }

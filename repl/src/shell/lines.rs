@@ -65,7 +65,7 @@ impl Lines {
 
     /// Whether an editor shows what can be said.
     pub(crate) fn are_edited(&self) -> bool {
-        matches!(self, Self::Editor(_))
+        matches!(self, Self::Editor(..))
     }
 
     /// Lets other keys edit.

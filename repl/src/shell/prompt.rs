@@ -11,6 +11,10 @@ use zinit_host::refusal::Kind;
 
 use super::known::Answer;
 use super::look::Look;
+use crate::render;
+
+/// How long something took, as it stands beside a prompt.
+pub(super) use crate::render::took as shown;
 
 /// What stands before the lines of a script that goes on.
 pub(crate) const MORE: &str = "   ... ";
@@ -25,7 +29,10 @@ pub(crate) struct Prompt {
 impl Prompt {
     /// A prompt that tells of the server, and how long the last text took.
     pub(crate) fn new(answer: &Answer, took: Option<Duration>) -> Self {
-        Self { left: format!("zinit{}", of(answer)), right: took.map(shown).unwrap_or_default() }
+        Self {
+            left: format!("zinit{}", of(answer)),
+            right: took.map(render::took).unwrap_or_default(),
+        }
     }
 
     /// The prompt as text.
@@ -45,18 +52,6 @@ fn of(answer: &Answer) -> String {
     let counts = [count(told.up, "up"), count(told.failed, "failed")];
     let counts: Vec<_> = counts.into_iter().flatten().collect();
     if counts.is_empty() { String::new() } else { format!("({})", counts.join(", ")) }
-}
-
-/// A duration, in three digits or so.
-pub(crate) fn shown(took: Duration) -> String {
-    let ms = took.as_secs_f64() * 1e3;
-    match took.as_millis() {
-        0 => format!("{ms:.2} ms"),
-        1..=9 => format!("{ms:.1} ms"),
-        10..=999 => format!("{ms:.0} ms"),
-        1_000..=59_999 => format!("{:.1} s", ms / 1e3),
-        _ => format!("{} min {} s", took.as_secs() / 60, took.as_secs() % 60),
-    }
 }
 
 /// The box that greets whoever begins, and whether there is a server.
@@ -162,19 +157,5 @@ mod tests {
         assert_eq!(Prompt::new(&none, None).text(), "zinit(no server)> ");
         let silent = Err(Refusal::new(Kind::TimedOut, "no answer"));
         assert_eq!(Prompt::new(&silent, None).text(), "zinit(no answer)> ");
-    }
-
-    #[test]
-    fn durations_have_few_digits() {
-        let told = [
-            (0.25, "0.25 ms"),
-            (3.21, "3.2 ms"),
-            (42.1, "42 ms"),
-            (1500.0, "1.5 s"),
-            (61_000.0, "1 min 1 s"),
-        ];
-        for (ms, text) in told {
-            assert_eq!(shown(Duration::from_secs_f64(ms / 1e3)), text);
-        }
     }
 }

@@ -16,33 +16,36 @@ pub(crate) struct Entry {
     pub(crate) args: &'static str,
     /// What it does.
     pub(crate) help: &'static str,
+    /// What is asked by it, with what follows it.
+    asks: Asks,
 }
 
-const fn entry(name: &'static str, args: &'static str, help: &'static str) -> Entry {
-    Entry { name, also: &[], args, help }
+type Asks = for<'a> fn(&'a str) -> Slash<'a>;
+
+const fn entry(name: &'static str, args: &'static str, help: &'static str, asks: Asks) -> Entry {
+    Entry { name, also: &[], args, help, asks }
 }
 
 /// All of them.
 pub(crate) const ENTRIES: [Entry; 14] = [
-    entry("help", "", "shows keys and commands"),
-    entry("functions", "[FILTER]", "lists functions, by FILTER in their name or module"),
-    entry("doc", "NAME", "tells what a function does; NAME? is short for it"),
-    entry("source", "NAME", "shows the text of a function"),
-    entry("vars", "", "lists the variables"),
-    entry("history", "[FILTER]", "lists what was said before"),
-    entry("load", "FILE", "runs a script here"),
-    entry("save", "FILE", "writes what was said here to a script that can be run"),
-    entry("time", "TEXT", "runs this, and tells how long it took"),
-    entry("watch", "[EVERY] TEXT", "runs this every 2s, or EVERY, until Ctrl+C"),
-    entry("edit", "[emacs | vi]", "edits lines with the keys of emacs or vi"),
-    entry("clear", "", "clears the screen"),
-    Entry {
-        name: "builder",
-        also: &[],
-        args: "",
-        help: "lists the methods of services and proxies",
-    },
-    Entry { name: "quit", also: &["exit", "q"], args: "", help: "leaves; so does Ctrl+D" },
+    entry("help", "", "shows keys and commands", |_| Slash::Help),
+    entry("functions", "[FILTER]", "lists functions, by FILTER in their name or module", |it| {
+        Slash::Functions(it)
+    }),
+    entry("doc", "NAME", "tells what a function does; NAME? is short for it", |it| Slash::Doc(it)),
+    entry("source", "NAME", "shows the text of a function", |it| Slash::Source(it)),
+    entry("vars", "", "lists the variables", |_| Slash::Vars),
+    entry("history", "[FILTER]", "lists what was said before", |it| Slash::History(it)),
+    entry("load", "FILE", "runs a script here", |it| Slash::Load(it)),
+    entry("save", "FILE", "writes what was said here to a script that can be run", |it| {
+        Slash::Save(it)
+    }),
+    entry("time", "TEXT", "runs this, and tells how long it took", |it| Slash::Time(it)),
+    entry("watch", "[EVERY] TEXT", "runs this every 2s, or EVERY, until Ctrl+C", watch),
+    entry("edit", "[emacs | vi]", "edits lines with the keys of emacs or vi", |it| Slash::Edit(it)),
+    entry("clear", "", "clears the screen", |_| Slash::Clear),
+    entry("builder", "", "lists the methods of services and proxies", |_| Slash::Builder),
+    Entry { also: &["exit", "q"], ..entry("quit", "", "leaves; so does Ctrl+D", |_| Slash::Quit) },
 ];
 
 /// What is asked of the shell.
@@ -74,7 +77,7 @@ pub(crate) fn is_slash(line: &str) -> bool {
 /// What a line asks of the shell; nothing if it is a script.
 pub(crate) fn parse(line: &str) -> Result<Option<Slash<'_>>, Refusal> {
     let line = line.trim();
-    if let Some(name) = line.strip_suffix('?').filter(|it| is_name(it)) {
+    if let Some(name) = line.strip_suffix('?').filter(|it| is_asked_for(it)) {
         return Ok(Some(Slash::Doc(name)));
     }
     if !is_slash(line) {
@@ -82,59 +85,50 @@ pub(crate) fn parse(line: &str) -> Result<Option<Slash<'_>>, Refusal> {
     }
     let (word, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
     let rest = rest.trim();
-    let named = |it: &&Entry| it.name == word || it.also.contains(&word);
-    let Some(entry) = ENTRIES.iter().find(named) else {
+    let Some(entry) = find(word) else {
         return Err(unknown(word));
     };
-    let needs = entry.args.starts_with(|it: char| it.is_uppercase()) || entry.name == "watch";
-    if needs && rest.is_empty() {
+    // What may be left out stands in brackets.
+    if !entry.args.is_empty() && !entry.args.ends_with(']') && rest.is_empty() {
         return Err(bad(format!("`/{word}` needs more: /{word} {}", entry.args)));
     }
     if entry.args.is_empty() && !rest.is_empty() {
         return Err(bad(format!("`/{word}` takes nothing, and is given `{rest}`")));
     }
-    Ok(Some(match entry.name {
-        "help" => Slash::Help,
-        "functions" => Slash::Functions(rest),
-        "doc" => Slash::Doc(rest),
-        "source" => Slash::Source(rest),
-        "vars" => Slash::Vars,
-        "history" => Slash::History(rest),
-        "load" => Slash::Load(rest),
-        "save" => Slash::Save(rest),
-        "time" => Slash::Time(rest),
-        "watch" => watch(rest)?,
-        "edit" => Slash::Edit(rest),
-        "clear" => Slash::Clear,
-        "builder" => Slash::Builder,
-        _ => Slash::Quit,
-    }))
+    Ok(Some((entry.asks)(rest)))
+}
+
+/// The command of this name, without the slash.
+pub(crate) fn find(word: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|it| it.name == word || it.also.contains(&word))
 }
 
 /// How often it is run again if nothing is said of that.
 const EVERY: Duration = Duration::from_secs(2);
 
-fn watch(rest: &str) -> Result<Slash<'_>, Refusal> {
+fn watch(rest: &str) -> Slash<'_> {
     let Some((first, text)) = rest.split_once(char::is_whitespace) else {
-        return Ok(Slash::Watch(EVERY, rest));
+        return Slash::Watch(EVERY, rest);
     };
     // A number alone begins a calculation.
     let ms = duration_ms(first).ok().filter(|_| first.ends_with(char::is_alphabetic));
-    Ok(match ms.and_then(|it| u64::try_from(it).ok()) {
+    match ms.and_then(|it| u64::try_from(it).ok()) {
         Some(ms) => Slash::Watch(Duration::from_millis(ms.max(100)), text.trim()),
         None => Slash::Watch(EVERY, rest),
-    })
+    }
 }
 
-/// Whether this is the name of a function, as it may be asked for.
-fn is_name(text: &str) -> bool {
-    let is_word = |it: &str| {
-        it.starts_with(|it: char| it.is_alphabetic() || it == '_')
-            && it.chars().all(|it| it.is_alphanumeric() || it == '_')
-    };
+/// Whether a function may be asked for like this: `name`, `name()`, `.name`, `Type.name`, `module::name`.
+fn is_asked_for(text: &str) -> bool {
     let text = text.trim_end().trim_end_matches("()");
     let text = text.strip_prefix('.').unwrap_or(text);
-    text.split("::").flat_map(|it| it.split('.')).all(is_word)
+    text.split("::").flat_map(|it| it.split('.')).all(is_name)
+}
+
+/// Whether this is a word that can be the name of something.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.starts_with(|it: char| it.is_alphabetic() || it == '_')
+        && text.chars().all(|it| it.is_alphanumeric() || it == '_')
 }
 
 fn unknown(word: &str) -> Refusal {
@@ -193,6 +187,29 @@ mod tests {
     fn a_typo_is_told() {
         assert_eq!(refused("/hlep"), "there is no command `/hlep`; did you mean `/help`?");
         assert_eq!(refused("/load"), "`/load` needs more: /load FILE; ");
+        assert_eq!(refused("/watch"), "`/watch` needs more: /watch [EVERY] TEXT; ");
         assert_eq!(refused("/vars x"), "`/vars` takes nothing, and is given `x`; ");
+    }
+
+    #[test]
+    fn the_table_of_the_readme_is_this_one() {
+        let readme = include_str!("../../../README.md");
+        let (_, chapter) = readme.split_once("\n## The prompt\n").expect("there is the chapter");
+        let (chapter, _) = chapter.split_once("\n## ").expect("there is one after it");
+        let rows = chapter.lines().filter(|it| it.starts_with("| `/"));
+        let said: Vec<&str> = rows.flat_map(|it| it.split('`').skip(1).step_by(2)).collect();
+        let said: Vec<&str> = said.into_iter().filter(|it| it.starts_with('/')).collect();
+        for line in &said {
+            let asked = parse(line).map_err(|it| it.message);
+            assert!(matches!(asked, Ok(Some(_))), "{line}: {asked:?}");
+        }
+        for it in &ENTRIES {
+            let whole = format!("/{} {}", it.name, it.args).trim_end().to_owned();
+            // What can be chosen from has its words told one by one.
+            let choices = it.args.trim_matches(['[', ']']).split(" | ");
+            let all = choices.map(|choice| format!("/{} {choice}", it.name)).collect::<Vec<_>>();
+            let is_told = |it: &String| said.contains(&it.trim_end());
+            assert!(is_told(&whole) || all.iter().all(is_told), "{whole}: {said:?}");
+        }
     }
 }

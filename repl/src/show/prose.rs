@@ -18,18 +18,6 @@ enum Part<'a> {
     Code(Vec<&'a str>),
 }
 
-/// The first sentence of a documentation, on one line.
-pub(crate) fn sentence(doc: &str) -> String {
-    let text = parts(doc).into_iter().find_map(|it| match it {
-        Part::Text(text) => Some(text),
-        _ => None,
-    });
-    let text = text.unwrap_or_default();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let end = text.find(". ").map_or(text.len(), |it| it + 1);
-    text[..end].to_owned()
-}
-
 /// A documentation with its examples, `indent` columns from the left.
 pub(crate) fn drawn(doc: &str, indent: usize, look: Look) -> String {
     let mut out = String::new();
@@ -146,8 +134,6 @@ mod tests {
         let expected = "  Says `one`. And more:\n\n  * a list of two\n\n  * lines\n\n  Errors\n\n  \
             None.\n\n  Examples:\n    let x = 1;\n      x\n";
         assert_eq!(drawn(DOC, 2, NARROW), expected);
-        assert_eq!(sentence(DOC), "Says `one`.");
-        assert_eq!(sentence("```rhai\n1\n```"), "");
     }
 
     #[test]

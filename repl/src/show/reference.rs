@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use zinit_host::words::Word;
+use zinit_host::words::{Word, sentence};
 
 use super::cell::{Ink, painted};
-use super::prose::{beside, drawn, sentence};
+use super::prose::{beside, drawn};
 use super::text::{clean, fill, width};
 use crate::highlight::highlighted;
 use crate::shell::look::Look;

@@ -107,7 +107,7 @@ pub(crate) fn wrapped(text: &str, room: usize) -> Vec<String> {
 }
 
 /// A number with commas between the thousands.
-pub(crate) fn count(number: usize) -> String {
+pub(crate) fn count(number: impl ToString) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn large_numbers_are_told_in_groups() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1000, 1_234_567_u64].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([so_many(1, "map"), so_many(2, "entry")], ["1 map", "2 entries"]);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rhai::{Array, Dynamic};
 use zinit_host::sitting::Sitting;
 
-use crate::render::{ago, in_secs, secs_since};
+use crate::render::{ago, in_secs, lasts, secs_since};
 
 /// What a number, or a word, stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Unit {
             }
             Self::Moment => whole.map(moment),
             Self::Bytes => whole.and_then(|it| u64::try_from(it).ok()).map(bytes),
-            Self::Ms => whole.and_then(|it| u64::try_from(it).ok()).map(span),
+            Self::Ms => whole.and_then(|it| u64::try_from(it).ok()).map(lasts),
             Self::Secs => whole.and_then(|it| u64::try_from(it).ok()).map(ago),
         }
     }
@@ -71,16 +71,6 @@ pub(crate) fn bytes(amount: u64) -> String {
         (shown, unit) = (shown / 1024.0, unit + 1);
     }
     format!("{shown:.1} {}", UNITS[unit])
-}
-
-/// A span of time: `250ms`, `1.5s`, `2h 3m`.
-fn span(ms: u64) -> String {
-    match ms {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{ms}ms"),
-        1_000..60_000 if ms % 1_000 >= 100 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
-        _ => ago(ms / 1_000),
-    }
 }
 
 /// How long ago it was or how soon it will be; a dash for no moment at all.
@@ -142,11 +132,11 @@ mod tests {
 
     #[test]
     fn numbers_are_told_in_units() {
-        let amounts = [0, 1023, 1024, 12_345_678, 1_048_575, 3 << 40];
-        let told = ["0 B", "1023 B", "1.0 KB", "11.8 MB", "1.0 MB", "3.0 TB"];
+        let amounts = [0, 1023, 1024, 12_345_678, 1_048_575, 3 << 40, 1 << 50];
+        let told = ["0 B", "1023 B", "1.0 KB", "11.8 MB", "1.0 MB", "3.0 TB", "1024.0 TB"];
         assert_eq!(amounts.map(bytes), told);
         let spans = [0, 250, 1_000, 1_550, 61_000, 7_380_000];
-        assert_eq!(spans.map(span), ["0s", "250ms", "1s", "1.5s", "1m 1s", "2h 3m"]);
+        assert_eq!(spans.map(lasts), ["0s", "250ms", "1s", "1.5s", "1m 1s", "2h 3m"]);
         let shown = |unit: Unit, value: Dynamic| unit.shown(&value).unwrap_or_default();
         assert_eq!(shown(Unit::Percent, 1.234.into()), "1.2%");
         assert_eq!(shown(Unit::Percent, 3.into()), "3.0%");
