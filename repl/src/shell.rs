@@ -145,7 +145,7 @@ impl<'a> Room<'a> {
     /// Runs the script that the user wants to be run first, if there is one.
     fn begin(&mut self) -> Leaves {
         let path = self.cx.home.config_dir.parent()?.join("zinit_repl.rhai");
-        match script::read(&path) {
+        match script::read_regular(&path) {
             Ok(text) => {
                 let came = self.ran(Some(&path), &text);
                 self.took = None;
@@ -157,6 +157,7 @@ impl<'a> Room<'a> {
     }
 
     fn take(&mut self, text: &str) -> Leaves {
+        self.terminal.begin();
         let taken = match slash::parse(text) {
             Ok(Some(slash)) => self.obey(slash),
             Ok(None) => Ok(self.evaluate(None, text)),

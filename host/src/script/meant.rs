@@ -128,13 +128,19 @@ fn count_of(it: &Word, is_method: bool) -> Option<usize> {
 /// A variable that is not there.
 pub(super) fn variable(name: &str, around: &Around<'_>) -> Refusal {
     let refusal = Refusal::new(Kind::Internal, format!("there is no variable `{name}`"));
-    let inner = Known::of(around.tree).holders;
-    let outer = around.scope.iter().map(|it| it.0.to_owned()).collect::<Vec<_>>();
-    let is_outer = outer.iter().chain(&inner).any(|it| it == name);
-    if is_outer {
+    let outer = around.scope.iter_raw().map(|it| it.0.to_owned()).collect::<Vec<_>>();
+    if outer.iter().any(|it| it == name) {
         return refusal.hint(
             "a function sees its parameters and its own variables, and nothing outside of it",
         );
+    }
+    let own = around.tree.iter_functions().map(|it| Word::of_script(&it, "here"));
+    if let Some(it) = own.chain(vocabulary(around.engine)).find(|it| it.name == name) {
+        return refusal.hint(format!("there is a function: `{}`", it.signature()));
+    }
+    let inner = Known::of(around.tree).holders;
+    if inner.contains(name) {
+        return refusal.hint(format!("`let {name} = ...` makes one"));
     }
     let known = outer.iter().chain(&inner).map(String::as_str);
     did_you_mean(refusal, nearest(name, known).map(str::to_owned))

@@ -45,7 +45,8 @@ pub(super) fn natives(engine: &Engine) -> Vec<Word> {
     });
     let mut all: Vec<(&str, Native)> = standard.map(|it| ("rhai", it)).collect();
     all.extend(files.into_iter().map(|it| ("rhai-fs", it)));
-    all.extend(own.into_iter().map(|it| ("zinit", it)));
+    // What is said of nothing is how records print.
+    all.extend(own.into_iter().filter(|it| !it.doc.is_empty()).map(|it| ("zinit", it)));
     // Rhai tells of them in any order; of two texts about one word, the first one counts.
     all.sort_by(|one, other| one.1.order().cmp(&other.1.order()));
     let mut merged = Merged::default();

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 use reedline::{FileBackedHistory, Reedline, SearchDirection, SearchQuery, Signal};
@@ -80,6 +81,8 @@ impl Lines {
     pub(crate) fn next(&mut self, prompt: &Prompt) -> Result<Said, Refusal> {
         match self {
             Self::Editor(editor, is_told) => {
+                let now = std::mem::replace(&mut **editor, Reedline::create());
+                **editor = now.with_transient_prompt(Box::new(prompt.said()));
                 let signal = editor.read_line(prompt).map_err(failed)?;
                 // Who is killed now has a history all the same.
                 if let Err(error) = editor.sync_history()
@@ -164,7 +167,8 @@ fn text(
             Read::End if text.is_empty() => return Ok(Said::Bye),
             Read::End => return Ok(Said::Text(text.into_text())),
         }
-        if text.is_whole() {
+        let goes_on = !prompts && goes_on(read).map_err(failed)?;
+        if !goes_on && text.is_whole() {
             return Ok(Said::Text(text.into_text()));
         }
     }
@@ -174,6 +178,30 @@ enum Read {
     Line(String),
     Interrupted,
     End,
+}
+
+/// Whether the next line goes on with a chain of calls, as far as it is there already: whoever writes to a
+/// pipe may wait for an answer first.
+fn goes_on(read: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        if let Some(first) = read.trim_ascii_start().first() {
+            return Ok(*first == b'.');
+        }
+        let input = stdin();
+        let ready = Some((input.as_fd(), PollFlags::POLLIN));
+        let is_there = wait(ready, None, Deadline::within(Duration::ZERO))? == Woken::Ready;
+        if !is_there || fill(read)? == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+/// Reads what there is, and says how much.
+fn fill(read: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 4096];
+    let count = nix::unistd::read(stdin().as_fd(), &mut chunk)?;
+    read.extend_from_slice(&chunk[..count]);
+    Ok(count)
 }
 
 /// The next line. What comes after it stays in `read`.
@@ -188,11 +216,10 @@ fn line(interrupt: &Interrupt, read: &mut Vec<u8>) -> io::Result<Read> {
         if wait(ready, Some(interrupt), Deadline::NEVER)? == Woken::Interrupted {
             return Ok(Read::Interrupted);
         }
-        let mut chunk = [0; 4096];
-        match nix::unistd::read(input.as_fd(), &mut chunk)? {
+        match fill(read)? {
             0 if read.is_empty() => return Ok(Read::End),
             0 => read.push(b'\n'),
-            count => read.extend_from_slice(&chunk[..count]),
+            _ => {}
         }
     }
 }

@@ -48,12 +48,7 @@ impl Room<'_> {
                 };
                 self.functions(fits, &filter, look)
             }
-            Slash::Builder => {
-                let fits = |it: &Word| {
-                    it.of.as_deref().is_some_and(|it| ["Service", "Proxy"].contains(&it))
-                };
-                self.functions(fits, "", look)
-            }
+            Slash::Builder => self.functions(Word::is_of_record, "", look),
             Slash::Doc(name) => self.doc(name, look),
             Slash::Source(name) => self.source(name, look),
             Slash::Vars => {
@@ -104,7 +99,7 @@ impl Room<'_> {
 
     fn load(&mut self, path: &str) -> Obeyed {
         let path = at_home(path);
-        let text = script::read(&path)?;
+        let text = script::read_regular(&path)?;
         Ok(self.evaluate(Some(&path), script::without_shebang(&text)))
     }
 

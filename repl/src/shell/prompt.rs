@@ -35,6 +35,11 @@ impl Prompt {
         }
     }
 
+    /// The same for a line that was said: how long another one took does not belong to it.
+    pub(crate) fn said(&self) -> Self {
+        Self { left: self.left.clone(), right: String::new() }
+    }
+
     /// The prompt as text.
     pub(crate) fn text(&self) -> String {
         format!("{}> ", self.left)

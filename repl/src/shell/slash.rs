@@ -110,8 +110,10 @@ fn watch(rest: &str) -> Slash<'_> {
     let Some((first, text)) = rest.split_once(char::is_whitespace) else {
         return Slash::Watch(EVERY, rest);
     };
-    // A number alone begins a calculation.
-    let ms = duration_ms(first).ok().filter(|_| first.ends_with(char::is_alphabetic));
+    // A number may also begin a calculation, in which no name follows.
+    let is_time = first.ends_with(char::is_alphabetic)
+        || text.trim_start().starts_with(|it: char| it.is_alphabetic() || it == '_');
+    let ms = duration_ms(first).ok().filter(|_| is_time);
     match ms.and_then(|it| u64::try_from(it).ok()) {
         Some(ms) => Slash::Watch(Duration::from_millis(ms.max(100)), text.trim()),
         None => Slash::Watch(EVERY, rest),
@@ -180,6 +182,8 @@ mod tests {
         assert_eq!(meant("/watch zinit_list()"), Some(Slash::Watch(EVERY, "zinit_list()")));
         let every = Duration::from_millis(500);
         assert_eq!(meant("/watch 500ms 1 + 1"), Some(Slash::Watch(every, "1 + 1")));
+        let every = Duration::from_secs(3);
+        assert_eq!(meant("/watch 3 zinit_list()"), Some(Slash::Watch(every, "zinit_list()")));
         assert_eq!(meant("/watch 1 + 1"), Some(Slash::Watch(EVERY, "1 + 1")));
     }
 

@@ -21,7 +21,8 @@ use crate::render;
 use crate::shell::look::Look;
 
 /// Leaves at once what fits, shows colours, and leaves the screen as it is.
-const LESS: [&str; 2] = ["less", "-RFX"];
+/// With `K`, Ctrl-C ends it.
+const LESS: [&str; 2] = ["less", "-RFXK"];
 
 /// Who has this keeps the shell from going on after a pager: whoever ends both.
 static GOES_ON: Mutex<()> = Mutex::new(());
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn a_pager_is_split_as_a_shell_would() {
         let chosen = |it| chosen(it, false);
-        assert_eq!(chosen(None), ["less", "-RFX"]);
+        assert_eq!(chosen(None), ["less", "-RFXK"]);
         assert_eq!(chosen(Some("most -d 'a b'")), ["most", "-d", "a b"]);
         assert!(chosen(Some("")).is_empty() && chosen(Some("'")).is_empty());
         assert!(super::chosen(Some("less"), true).is_empty());
