@@ -16,6 +16,7 @@ use super::place::{Call, LONG, Place, Tokens};
 use super::types::{Type, canonical, receiver, type_of};
 use crate::shell::lexicon::{Lexicon, Shared};
 use crate::shell::slash;
+use crate::shell::slash::is_name;
 use crate::show::text::{has_control, visible};
 use quote::Quote;
 
@@ -417,11 +418,6 @@ fn fitting(all: Vec<Candidate>, said: &str, begin: usize) -> Meant {
         found = all.iter().find(|it| Some(it.name.as_str()) == near).cloned().into_iter().collect();
     }
     Meant { begin, all: found }
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|it: char| it.is_alphabetic() || it == '_')
-        && text.chars().all(|it| it.is_alphanumeric() || it == '_')
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use zinit_host::sitting::Came;
 use zinit_host::words::Word;
 
 use super::look::{Look, is_editable};
-use super::prompt;
+
 use super::slash::Slash;
 use super::{Leaves, Room, at_home};
 use crate::doc::{is_meant, unknown};
@@ -106,7 +106,7 @@ impl Room<'_> {
     fn time(&mut self, text: &str) -> Obeyed {
         let leaves = self.evaluate(None, text);
         let took = self.took.unwrap_or_default();
-        render::print(&format!("It took {}\n", prompt::shown(took)));
+        render::print(&format!("It took {}\n", render::took(took)));
         Ok(leaves)
     }
 
@@ -124,7 +124,7 @@ impl Room<'_> {
                 Came::Short(Ended::Failed(refusal)) => render::refusal(&refusal, look.paint),
                 came => return Ok(self.tell(came)),
             };
-            let head = format!("Every {}, until Ctrl+C: {text}\n\n", prompt::shown(every));
+            let head = format!("Every {}, until Ctrl+C: {text}\n\n", render::took(every));
             let placed = || usage::in_place(&format!("{head}{shown}"));
             render::print(&if is_editable() { placed() } else { shown.clone() });
             if self.terminal.interrupt.sleep(every).map_err(failed)? == Woken::Interrupted {

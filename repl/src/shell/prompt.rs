@@ -14,7 +14,6 @@ use super::look::Look;
 use crate::render;
 
 /// How long something took, as it stands beside a prompt.
-pub(super) use crate::render::took as shown;
 
 /// What stands before the lines of a script that goes on.
 pub(crate) const MORE: &str = "   ... ";

@@ -49,8 +49,7 @@ fn a_shell_completes_commands_services_signals_hooks_and_proxies() {
         "zinit policy show gi",
         "zinit xinit status g",
     ];
-    let expected =
-        ["status start stats", "web worker", "SIGUSR1 SIGUSR2 SIGURG", "gives_up", "gate"];
+    let expected = ["status start stats", "web worker", "SIGUSR1 SIGUSR2", "gives_up", "gate"];
     assert_eq!(completed(&world, &lines), expected);
 }
 
