@@ -12,11 +12,15 @@ const MORE: &str = "   ... ";
 pub(crate) fn follows(home: &Home, session: &str) -> Result<(), String> {
     let screen = Screen::new(home, 100, 200);
     screen.enters("clear; zinit").prompts();
+    let mut count = 0;
     for line in session.lines() {
         if let Some(text) = line.strip_prefix(MORE) {
             screen.shows(MORE.trim_end()).enters(text);
         } else if let Some(text) = typed(line) {
-            screen.prompts().enters(text);
+            // The prompt before it stands there until what was typed last is taken.
+            count += 1;
+            let is_there = |it: &Screen| it.text().lines().filter_map(typed).count() >= count;
+            screen.until("the next prompt", is_there).prompts().enters(text);
         }
     }
     screen.is_left();

@@ -14,6 +14,7 @@ use super::slash::Slash;
 use super::{Leaves, Room, at_home};
 use crate::doc::{is_meant, unknown};
 use crate::line::Keys;
+use crate::show::text::visible_lines;
 use crate::{line, render, show, usage};
 
 type Obeyed = Result<Leaves, Refusal>;
@@ -54,7 +55,7 @@ impl Room<'_> {
             Slash::Vars => {
                 Ok(show::variables(self.sitting.engine(), &self.sitting.variables(), look))
             }
-            Slash::History(filter) => Ok(self.history(filter)),
+            Slash::History(filter) => Ok(visible_lines(&self.history(filter))),
             _ => Ok(show::help(&line::keys_told().collect::<Vec<_>>(), look)),
         }
     }
@@ -124,7 +125,8 @@ impl Room<'_> {
                 Came::Short(Ended::Failed(refusal)) => render::refusal(&refusal, look.paint),
                 came => return Ok(self.tell(came)),
             };
-            let head = format!("Every {}, until Ctrl+C: {text}\n\n", render::took(every));
+            let head = visible_lines(text);
+            let head = format!("Every {}, until Ctrl+C: {head}\n\n", render::took(every));
             let placed = || usage::in_place(&format!("{head}{shown}"));
             render::print(&if is_editable() { placed() } else { shown.clone() });
             if self.terminal.interrupt.sleep(every).map_err(failed)? == Woken::Interrupted {

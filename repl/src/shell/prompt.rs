@@ -13,8 +13,6 @@ use super::known::Answer;
 use super::look::Look;
 use crate::render;
 
-/// How long something took, as it stands beside a prompt.
-
 /// What stands before the lines of a script that goes on.
 pub(crate) const MORE: &str = "   ... ";
 

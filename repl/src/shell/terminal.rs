@@ -91,7 +91,6 @@ impl Terminal {
 
     /// Does something that Ctrl-C is to end; the third one ends the shell, should the second one not do.
     pub(crate) fn while_running<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.begin();
         self.asked.store(0, Ordering::Relaxed);
         let done = work();
         self.asked.store(IDLE, Ordering::Relaxed);
