@@ -168,7 +168,12 @@ impl<'a> Room<'a> {
 
     /// Runs a text, of a file or as it was said, and shows how it ended.
     fn evaluate(&mut self, file: Option<&Path>, text: &str) -> Leaves {
-        let came = self.ran(file, text);
+        let mut came = self.ran(file, text);
+        if let (Came::Short(Ended::Failed(refusal)), Some(it)) =
+            (&mut came, slash::find(text.trim()))
+        {
+            refusal.hint = Some(format!("`/{}` {}", it.name, it.help));
+        }
         self.tell(came)
     }
 

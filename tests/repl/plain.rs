@@ -117,3 +117,11 @@ fn without_a_terminal_and_without_words_it_says_how_it_is_used() {
     let out = home.run("zinit", [""; 0]);
     assert!(out.status.success() && text(&out.stdout).starts_with("Usage: zinit"), "{out:?}");
 }
+
+#[test]
+fn a_command_without_its_slash_is_told_with_it() {
+    let (_, _, complaints) = piped(&Home::new(), "quit\nlet help = 1; help\n");
+    let told = "error: there is no variable `quit`\n 1 | quit\n   | ^^^^\nhint: `/quit` leaves";
+    assert!(complaints.starts_with(told), "{complaints}");
+    assert_eq!(complaints.matches("error").count(), 1, "{complaints}");
+}
