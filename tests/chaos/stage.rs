@@ -263,12 +263,20 @@ impl Stage {
                 // One that has come to life meanwhile is as good; else it is tried again.
                 let _ = self.home.run("zinit-server", ["-bg"]);
             }
-            let client = self.home.client_if_any();
-            client.is_some_and(|mut it| {
-                it.call_within("system.ping", serde_json::json!([]), PATIENCE).is_ok()
-            })
+            self.answering().is_some()
         });
         self.until("there are one brain and one keeper", || self.servers() == [1, 1]);
+        // The one that answered may be the keeper by now, and its brain not have begun: who kills that
+        // keeper kills both.
+        let brain = || procs::named(&self.home.root, "zinit-server").first().map(|it| it.pid);
+        self.until("that brain answers", || self.answering().is_some_and(|it| brain() == Some(it)));
+    }
+
+    /// The process that answers, if one does.
+    fn answering(&self) -> Option<i32> {
+        let mut client = self.home.client_if_any()?;
+        let pong = client.call_within("system.ping", serde_json::json!([]), PATIENCE).ok()?;
+        i32::try_from(pong["pid"].as_i64()?).ok()
     }
 
     /// How many keepers and brains there are.
