@@ -11,7 +11,7 @@ use zinit_stdlib::Source;
 
 use crate::native::thrown;
 use crate::refusal::{Kind, Refusal, nearest};
-use crate::script::read;
+use crate::script::read_regular;
 
 /// Begins the source name of a bundled module, which no file is to be looked up for.
 pub(crate) const BUNDLED: &str = "bundled:";
@@ -57,7 +57,7 @@ impl Modules {
 
     fn file(&self, engine: &Engine, path: &Path, name: &str) -> Imported {
         self.once(path, || {
-            let text = read(path).map_err(|it| thrown(meant(it, name)))?;
+            let text = read_regular(path).map_err(|it| thrown(meant(it, name)))?;
             Ok(compiled(engine, &path.to_string_lossy(), &text)?.0)
         })
     }
