@@ -148,6 +148,7 @@ impl<'a> Room<'a> {
         match script::read_regular(&path) {
             Ok(text) => {
                 let came = self.ran(Some(&path), &text);
+                self.record.add(self.sitting.done(), Some(&path));
                 self.took = None;
                 if matches!(came, Came::To(_)) { None } else { self.tell(came) }
             }
@@ -169,6 +170,7 @@ impl<'a> Room<'a> {
     /// Runs a text, of a file or as it was said, and shows how it ended.
     fn evaluate(&mut self, file: Option<&Path>, text: &str) -> Leaves {
         let mut came = self.ran(file, text);
+        self.record.add(self.sitting.done(), file);
         if let (Came::Short(Ended::Failed(refusal)), Some(it)) =
             (&mut came, slash::find(text.trim()))
         {
@@ -185,7 +187,6 @@ impl<'a> Room<'a> {
             None => sitting.run(text),
         });
         self.took = Some(begun.elapsed());
-        self.record.add(self.sitting.done(), file);
         came
     }
 

@@ -90,7 +90,7 @@ fn a_server_that_hangs_does_not_keep_the_first_prompt_back() {
 #[test]
 fn ctrl_z_suspends_what_runs_and_fg_resumes_it() {
     let (_home, screen) = alone();
-    screen.enters("print(\"begun \" + 1); sleep_ms(1500); 40 + 2").shows("begun 1");
+    screen.enters("print(\"begun \" + 1); sleep_ms(3000); 40 + 2").shows("begun 1");
     screen.presses("C-z").is_left();
     screen.enters("fg").shows("=> 42").prompts();
     assert_eq!(screen.runs("44 + 4"), "=> 48");

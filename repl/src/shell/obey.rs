@@ -9,7 +9,6 @@ use zinit_host::sitting::Came;
 use zinit_host::words::Word;
 
 use super::look::{Look, is_editable};
-
 use super::slash::Slash;
 use super::{Leaves, Room, at_home};
 use crate::doc::{is_meant, unknown};
