@@ -161,7 +161,7 @@ fn an_unknown_service_and_a_bad_name_are_refused() {
         error: `../../evil` is no service name: 1 to 64 letters, digits, `_`, `-`, `.` or `@`, starting with a letter or a digit
           --> -c:1:40
          1 | new_service("../../evil").exec("true").register()
-           |                                        ^^^^^^^^^^^^^^^
+           |                                        ^^^^^^^^
         exit 1
     "#]],
     );
@@ -174,7 +174,7 @@ fn an_unknown_service_and_a_bad_name_are_refused() {
         error: the quotes of `exec` are unbalanced: sh -c 'oops
           --> -c:1:38
          1 | new_service("a").exec("sh -c 'oops").register()
-           |                                      ^
+           |                                      ^^^^^^^^
         hint: close the quote, or put a backslash before it
         exit 1
     "#]],

@@ -19,7 +19,9 @@ pub(crate) fn follows(home: &Home, session: &str) -> Result<(), String> {
         } else if let Some(text) = typed(line) {
             // The prompt before it stands there until what was typed last is taken.
             count += 1;
-            let is_there = |it: &Screen| it.text().lines().filter_map(typed).count() >= count;
+            // The screen has no blanks at the end of a line.
+            let is_prompt = |it: &&str| it.starts_with("zinit") && it.contains('>');
+            let is_there = |it: &Screen| it.text().lines().filter(is_prompt).count() >= count;
             screen.until("the next prompt", is_there).prompts().enters(text);
         }
     }

@@ -146,7 +146,7 @@ fn a_text_is_watched_until_ctrl_c() {
     assert_eq!(screen.runs("40 + 2"), "=> 42");
     // A failure may be over the next time.
     screen.enters("/watch 100ms round += 1; throw `oh ${round}`");
-    is_past("oh ", 8);
+    is_past("error: oh ", 8);
     screen.presses("C-c").prompts();
     screen.runs("/save watched.rhai");
     let saved = std::fs::read_to_string(home.root.join("watched.rhai")).expect("it is saved");
