@@ -230,7 +230,13 @@ pub(crate) fn exits(
         let code: Option<i32> = it.exit.strip_prefix("exit ").and_then(|code| code.parse().ok());
         let meant = match code {
             Some(code) => ends.iter().rposition(|end| is_before(end) && end.code == code),
-            None => ends.iter().rposition(is_before),
+            // A status shows the last end until there is another one, so this may be heard late: it is told of
+            // the last one that may be unknown, if there is one.
+            None => {
+                let may_be = |at: &usize| excuses.may_be_unknown(lives[*at], &ends[*at]);
+                let before = (0..ends.len()).rev().filter(|at| is_before(&ends[*at]));
+                before.clone().find(may_be).or_else(|| before.clone().next())
+            }
         };
         match (meant, code) {
             (Some(index), Some(_)) => told[index] = Some(true),
