@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use super::*;
 
 /// A directory of its own for each test, gone afterwards.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new(test: &str, files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(test: &str, files: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir().join(format!("zinit-check-{}-{test}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         for (file, text) in files {
@@ -20,7 +20,8 @@ impl Scratch {
         Self(dir)
     }
 
-    fn told(&self, of: &[Refusal]) -> Vec<String> {
+    /// What is said, with hints and without the directory.
+    pub(super) fn told(&self, of: &[Refusal]) -> Vec<String> {
         let here = format!("{}/", self.0.display());
         let line = |it: &Refusal| match &it.hint {
             Some(hint) => format!("{} ({hint})", it.message.replace(&here, "")),

@@ -3,38 +3,17 @@
 use std::fs;
 
 use super::*;
+use crate::check::tests::Scratch;
 use crate::interrupt::Interrupt;
 
-/// A directory of its own for each test, gone afterwards.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str, files: &[(&str, &str)]) -> Self {
-        let dir = std::env::temp_dir().join(format!("zinit-lint-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        for (file, text) in files {
-            let path = dir.join(file);
-            fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
-            fs::write(path, text).expect("a file can be written there");
-        }
-        Self(dir)
-    }
-
-    /// What is said against the file `a.rhai`, with hints and without the directory.
-    fn told(&self) -> Vec<String> {
-        let here = format!("{}/", self.0.display());
-        let told = checked(&[self.0.join("a.rhai")]).problems.into_iter().map(|it| {
-            let hint = it.hint.map(|it| format!(" ({it})")).unwrap_or_default();
-            format!("{}{hint}", it.message.replace(&here, ""))
-        });
-        told.collect()
-    }
+/// A directory with these files.
+fn files_of(test: &str, files: &[(&str, &str)]) -> Scratch {
+    Scratch::new(&format!("script-{test}"), files)
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// What is said against the file `a.rhai` of it.
+fn told_in(scratch: &Scratch) -> Vec<String> {
+    scratch.told(&checked(&[scratch.0.join("a.rhai")]).problems)
 }
 
 fn checked(paths: &[PathBuf]) -> Checked {
@@ -45,7 +24,7 @@ fn checked(paths: &[PathBuf]) -> Checked {
 
 #[track_caller]
 fn check(test: &str, files: &[(&str, &str)], expected: &[&str]) {
-    assert_eq!(Scratch::new(test, files).told(), expected);
+    assert_eq!(told_in(&files_of(test, files)), expected);
 }
 
 #[test]
@@ -119,7 +98,7 @@ fn what_is_imported_is_looked_through_and_calls_of_it_as_well() {
         import \"zinit/wiat\" as other;\nwait::wiat_up(\"a\", 1);\nb::twice(1, 2);\nb::hidden();\nfn f() { b::twcie(1) }\n\
         none::x();\nwait::wait_up(\"a\");";
     let b = "import \"c\" as c;\nfn twice(x) { c::tow() * x }\nprivate fn hidden() { args }\n";
-    let scratch = Scratch::new(
+    let scratch = files_of(
         "imports",
         &[("a.rhai", text), ("lib/b.rhai", b), ("lib/c.rhai", "fn two() { 2 }")],
     );
@@ -134,7 +113,7 @@ fn what_is_imported_is_looked_through_and_calls_of_it_as_well() {
         "lib/b.rhai:2:18: there is no function `tow` in `c` (did you mean `c::two`?)",
         "lib/b.rhai:3:23: there is no variable `args`",
     ];
-    assert_eq!(scratch.told(), expected);
+    assert_eq!(told_in(&scratch), expected);
 }
 
 #[test]
@@ -148,11 +127,11 @@ fn a_syntax_error_is_told_in_every_file() {
         "b.rhai:2:5: syntax error: expecting name of a variable",
     ];
     check("syntax", &files, &expected);
-    let scratch = Scratch::new("facts", &[("a.rhai", "let = 1;")]);
+    let scratch = files_of("facts", &[("a.rhai", "let = 1;")]);
     let problem = checked(&[scratch.0.join("a.rhai")]).problems.remove(0);
     assert_eq!((&problem.data["line"], &problem.data["column"]), (&1.into(), &5.into()));
     assert_eq!((&problem.data["source"], &problem.data["width"]), (&"let = 1;".into(), &1.into()));
-    let scratch = Scratch::new("width", &[("a.rhai", "#!it's\nzinit_pign();")]);
+    let scratch = files_of("width", &[("a.rhai", "#!it's\nzinit_pign();")]);
     let problem = checked(&[scratch.0.join("a.rhai")]).problems.remove(0);
     assert_eq!((&problem.data["line"], &problem.data["width"]), (&2.into(), &10.into()));
     let missing = checked(&[scratch.0.join("none.rhai")]);
@@ -198,7 +177,7 @@ fn what_may_be_fine_is_not_told() {
     .iter()
     .enumerate()
     {
-        let told = Scratch::new(&format!("fine-{at}"), &[("a.rhai", text)]).told();
+        let told = told_in(&files_of(&format!("fine-{at}"), &[("a.rhai", text)]));
         assert_eq!(told, Vec::<String>::new(), "{text}");
     }
 }
